@@ -1,0 +1,3 @@
+//! The world, read. Each source knows nothing of chunks, packs or repositories.
+
+pub mod files;

@@ -1,0 +1,181 @@
+//! Bytes under keys: the port to whatever holds a repository. It has never heard of a chunk.
+//!
+//! Contract, checked by [`conformance`] for every store:
+//! - Objects are immutable. A put never replaces: a key that is taken by the same bytes counts as stored (the
+//!   answer to an earlier try may have been lost); by other bytes it is an [`ErrorKind::Exists`].
+//! - An object is visible whole or not at all, to listing and reading alike.
+//! - After `put` or `finish` returns, the object is visible; after the next [`Storage::barrier`] that returns,
+//!   it survives a power cut. A store whose puts are durable at once has an empty barrier.
+//! - A list started after a put returned shows that object.
+//! - Every error names the key and says whether trying again can help.
+
+use std::fmt;
+
+pub mod local;
+pub mod memory;
+pub mod wrap;
+
+#[cfg(test)]
+pub mod conformance;
+
+/// A place below the storage root: components of `[a-z0-9._-]`, joined by `/`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// The key with this text, if it is well formed: no empty, `.`, `..` or hidden component, at most 200 bytes.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let part_ok = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+        };
+        (text.len() <= 200 && text.split('/').all(part_ok)).then_some(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Where.
+    pub key: Key,
+    /// Stored length in bytes.
+    pub size: u64,
+}
+
+/// What callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No object under this key.
+    Missing,
+    /// The key is taken by other bytes.
+    Exists,
+    /// Shorter than the range asked for, or longer than the limit given.
+    Length,
+    /// The store is full or a quota is used up.
+    NoSpace,
+    /// The store may not be written, or not be read.
+    Denied,
+    /// Anything else.
+    Other,
+}
+
+/// A failed operation on one key (or on the root).
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// What callers act on.
+    pub kind: ErrorKind,
+    /// What was tried: "read", "write", "list", …
+    pub action: &'static str,
+    /// The full place, for people: root and key.
+    pub place: String,
+    /// What the system said.
+    pub why: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.action, self.place, self.why)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for crate::error::Error {
+    fn from(e: Error) -> Self {
+        use crate::error::Kind;
+        let kind = match e.kind {
+            ErrorKind::Missing => Kind::Missing,
+            ErrorKind::NoSpace => Kind::NoSpace,
+            ErrorKind::Exists | ErrorKind::Length => Kind::Damage,
+            ErrorKind::Denied | ErrorKind::Other => Kind::Failed,
+        };
+        let fix = match e.kind {
+            ErrorKind::Missing => "run `larder check`: an object that is needed is gone",
+            ErrorKind::Exists | ErrorKind::Length => "run `larder check --data all` to see what is affected",
+            ErrorKind::NoSpace => "free space there, then run the command again: what was stored stays usable",
+            ErrorKind::Denied => "check the permissions of the repository and who runs this command",
+            ErrorKind::Other => "check the disk or connection, then run the command again",
+        };
+        Self::new(kind, format!("cannot {} {}", e.action, e.place)).why(e.why).fix(fix)
+    }
+}
+
+/// Shorthand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a store can do beyond the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Deleting can be a rename into `trash/`.
+    pub trash: bool,
+    /// [`Storage::hold`] marks an object as in use by a living process, visible to [`Storage::held`].
+    pub holds: bool,
+    /// How many requests at once serve it best.
+    pub requests: usize,
+    /// Whether reading costs the network.
+    pub remote: bool,
+}
+
+/// An object being written whose name is known only at the end. Dropped without `finish`, it leaves nothing behind.
+pub trait Upload: Send {
+    /// Appends bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Makes the object visible under `key`, whole; see the module's contract. May flush to disk, so it can take long.
+    fn finish(self: Box<Self>, key: &Key) -> Result<()>;
+}
+
+/// Keeps an object marked as in use; dropping it, or the death of the process, ends that.
+pub trait Hold: Send + Sync {}
+
+/// The port. All calls block; all may come from several threads at once.
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// Stores a small object (at most a few MiB).
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<()>;
+    /// Begins a big object.
+    fn upload(&self) -> Result<Box<dyn Upload>>;
+    /// Reads a whole object of at most `limit` bytes; a longer one is [`ErrorKind::Length`], and is not read.
+    fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>>;
+    /// Reads exactly `len` bytes from `offset`; fewer there are [`ErrorKind::Length`].
+    fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>>;
+    /// The stored length.
+    fn size(&self, key: &Key) -> Result<u64>;
+    /// All objects whose key begins with the folder `prefix` (such as `packs`), sorted by key. A missing folder is
+    /// empty; any error in the middle fails the whole listing, because a short list looks like deleted data.
+    /// Files whose names are no valid keys (temporary files) are left out.
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
+    /// Removes an object; one that is missing is not an error.
+    fn delete(&self, key: &Key) -> Result<()>;
+    /// Moves an object to `trash/` + its key, where the store can; see [`Capabilities::trash`].
+    fn trash(&self, key: &Key) -> Result<()>;
+    /// Marks an existing object as in use until the returned value is dropped. `None` where the store cannot.
+    fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>>;
+    /// Whether a living process holds the object; `None` where the store cannot tell.
+    fn held(&self, key: &Key) -> Result<Option<bool>>;
+    /// Returns when everything that was put before the call survives a power cut.
+    fn barrier(&self) -> Result<()>;
+    /// What this store can do.
+    fn capabilities(&self) -> Capabilities;
+    /// The root, for messages; never holds a secret.
+    fn describe(&self) -> String;
+}

@@ -1,0 +1,1 @@
+//! Wrappers: a store around a store.

@@ -1,0 +1,3 @@
+//! The world, written: the mirror of [`crate::source`].
+
+pub mod files;

@@ -1,0 +1,74 @@
+//! Names and bytes made safe to print, the one way everything foreign reaches a terminal.
+
+use std::fmt::Write;
+
+/// Printable form of a raw name: control characters, bidirectional and invisible ones and invalid UTF-8 come as
+/// `\xNN` or `\u{…}`, a backslash as `\\`, so that the text cannot steer a terminal and reads one way only.
+pub fn escape(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for part in name.utf8_chunks() {
+        for c in part.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                c if (c as u32) < 0x20 || (0x7f..0xa0).contains(&(c as u32)) => {
+                    let _ = write!(out, "\\x{:02x}", c as u32);
+                }
+                c if is_invisible(c) => {
+                    let _ = write!(out, "\\u{{{:x}}}", c as u32);
+                }
+                c => out.push(c),
+            }
+        }
+        for b in part.invalid() {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+    }
+    out
+}
+
+/// Characters that change the direction or look of what stands around them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A path as escaped text.
+pub fn path(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    escape(path.as_os_str().as_bytes())
+}
+
+/// A number of bytes in IEC units: "0 B", "1.2 KiB", "44 MiB".
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // 1023.5 and up would print as "1024".
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(escape(b"plain \xc3\xa9"), "plain é");
+        assert_eq!(escape(b"\x1b[2J\n\xff\\"), "\\x1b[2J\\x0a\\xff\\\\");
+        assert_eq!(escape("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+        assert_eq!(escape("\u{9b}31m".as_bytes()), "\\x9b31m");
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        let shown: Vec<_> = [0, 1023, 1024, 10188, 10189, 1 << 20, (1 << 20) - 1, u64::MAX].map(size).into();
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "9.9 KiB", "10 KiB", "1.0 MiB", "1.0 MiB", "16 EiB"]);
+    }
+}
