@@ -41,9 +41,8 @@ impl World for System {
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<()> {
-        getrandom::fill(bytes).map_err(|e| {
-            Error::new(Kind::Failed, "cannot get random bytes from the operating system").why(e)
-        })
+        getrandom::fill(bytes)
+            .map_err(|e| Error::new(Kind::Failed, "cannot get random bytes from the operating system").why(e))
     }
 }
 

@@ -1,11 +1,18 @@
 //! Larder keeps snapshots: content-addressed, encrypted, deduplicated, in one repository.
 
+pub mod chunk;
 pub mod clock;
+pub mod crypto;
 pub mod entry;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod index;
+pub mod pack;
+pub mod seal;
 pub mod source;
 pub mod storage;
 pub mod target;
 pub mod text;
+pub mod tree;
+pub mod wire;

@@ -1,0 +1,33 @@
+//! Many sealed chunks in one object.
+//!
+//! ```text
+//! pack    := header(96) ‖ wrap(83) ‖ frame* ‖ table ‖ padding ‖ trailer(16)
+//! frame   := the sealed body of one frame; its ordinal is the nonce, its chunk kind is authenticated
+//! table   := sealed: what lies in each frame; the truth from which every index can be rebuilt
+//! padding := zeros, up to the next PADMÉ size of at least 4 KiB
+//! trailer := table offset u32 ‖ table length u32 ‖ number of frames u32 ‖ magic "KCAP"
+//! ```
+//! Everything here is pure: bytes in, bytes out. [`PackBuilder`] writes, [`PackKey`], [`Trailer`] and [`Table`] read,
+//! [`FrameBuilder`] and [`Frame`] turn chunks into frame bodies and back.
+
+mod frame;
+mod read;
+mod table;
+mod write;
+
+pub use frame::{FRAME_CHUNKS_MAX, Frame, FrameBuilder, FrameBytes, VerifyError};
+pub use read::{PackKey, Trailer, decode_table};
+pub use table::{ChunkInfo, FrameInfo, Table, TableId};
+pub use write::{PackBuilder, Packed, padded_len};
+
+use crate::seal::{HEADER_BYTES, WRAP_BYTES};
+
+/// Length of header and wrap: where the first frame begins.
+pub const HEAD_BYTES: usize = HEADER_BYTES + WRAP_BYTES;
+/// Length of the trailer.
+pub const TRAILER_BYTES: usize = 16;
+/// Longest raw content of a frame, and longest chunk. Bytes.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+/// Longest pack that is read. Bytes.
+pub const PACK_BYTES_MAX: u64 = 256 << 20;
+const TRAILER_MAGIC: &[u8; 4] = b"KCAP";

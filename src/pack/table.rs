@@ -1,0 +1,151 @@
+//! What lies in each frame of a pack: full ids in the pack itself, 16-byte prefixes in index objects.
+//!
+//! ```text
+//! table := frames varint ‖ frames × (kind u8 ‖ stored length varint ‖ chunks varint)
+//!          ‖ chunks × (raw length × 2, varint; odd numbers are kept for deltas) ‖ chunks × id
+//! ```
+
+use super::{FRAME_BYTES_MAX, HEAD_BYTES};
+use crate::crypto::{ChunkKind, TAG_BYTES};
+use crate::id::{ChunkId, ChunkPrefix};
+use crate::pack::frame::FRAME_CHUNKS_MAX;
+use crate::wire::{Malformed, Reader, Result, put_varint};
+
+/// Longest stored frame: its raw limit, the items, and room for a codec that makes it longer.
+const FRAME_STORED_MAX: u64 = FRAME_BYTES_MAX as u64 + (1 << 20);
+
+/// The two widths of ids in tables.
+pub trait TableId: Copy + Default + Eq {
+    /// Bytes.
+    const LEN: usize;
+    /// Appends the bytes.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Reads the bytes.
+    fn take(reader: &mut Reader<'_>) -> Result<Self>;
+}
+
+macro_rules! table_id {
+    ($name:ident) => {
+        impl TableId for $name {
+            const LEN: usize = $name::LEN;
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(self.as_bytes());
+            }
+            fn take(reader: &mut Reader<'_>) -> Result<Self> {
+                Ok(Self::new(reader.array()?))
+            }
+        }
+    };
+}
+table_id!(ChunkId);
+table_id!(ChunkPrefix);
+
+/// One chunk in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkInfo<Id> {
+    /// Which.
+    pub id: Id,
+    /// Length of its plaintext, bytes.
+    pub raw_len: u32,
+}
+
+/// One frame in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameInfo<Id> {
+    /// What its chunks are.
+    pub kind: ChunkKind,
+    /// Offset in the pack, bytes. Not stored: frames lie one after another.
+    pub offset: u64,
+    /// Length in the pack, tag included, bytes.
+    pub stored_len: u32,
+    /// In order.
+    pub chunks: Vec<ChunkInfo<Id>>,
+}
+
+/// The frames of a pack, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table<Id> {
+    /// In order of their ordinals.
+    pub frames: Vec<FrameInfo<Id>>,
+}
+
+impl<Id: TableId> Table<Id> {
+    /// Where the frames end, which is where the next one goes.
+    pub fn end(&self) -> u64 {
+        self.frames.last().map_or(HEAD_BYTES as u64, |frame| frame.offset + u64::from(frame.stored_len))
+    }
+
+    /// All chunks with their frames' ordinals and their places in them.
+    pub fn chunks(&self) -> impl Iterator<Item = (u32, u32, ChunkKind, &ChunkInfo<Id>)> {
+        self.frames.iter().enumerate().flat_map(|(f, frame)| {
+            frame.chunks.iter().enumerate().map(move |(c, chunk)| (f as u32, c as u32, frame.kind, chunk))
+        })
+    }
+
+    /// Appends the stored form.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.frames.len() as u64);
+        for frame in &self.frames {
+            out.push(frame.kind as u8);
+            put_varint(out, u64::from(frame.stored_len));
+            put_varint(out, frame.chunks.len() as u64);
+        }
+        for (_, _, _, chunk) in self.chunks() {
+            put_varint(out, u64::from(chunk.raw_len) << 1);
+        }
+        for (_, _, _, chunk) in self.chunks() {
+            chunk.id.put(out);
+        }
+    }
+
+    /// Reads a stored table, to its end.
+    pub fn parse(mut r: Reader<'_>) -> Result<Self> {
+        let mut table = Self { frames: Vec::new() };
+        let count = r.count(3)?;
+        let mut sizes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = r.u8()?;
+            let kind = ChunkKind::from_u8(number)
+                .ok_or_else(|| Malformed::Newer { what: format!("a frame of chunk kind {number}") })?;
+            let stored_len = r.varint_to(FRAME_STORED_MAX)? as u32;
+            if (stored_len as usize) < TAG_BYTES {
+                return Err(r.bad(format!("a frame of {stored_len} bytes")));
+            }
+            table.frames.push(FrameInfo { kind, offset: table.end(), stored_len, chunks: Vec::new() });
+            sizes.push(r.count(1)?.min(FRAME_CHUNKS_MAX + 1));
+        }
+        for (frame, size) in table.frames.iter_mut().zip(sizes) {
+            if size > FRAME_CHUNKS_MAX || size * (1 + Id::LEN) > r.remaining() {
+                return Err(r.bad(format!("a frame of {size} chunks")));
+            }
+            frame.chunks = Self::lengths(&mut r, size)?;
+        }
+        for chunk in table.frames.iter_mut().flat_map(|frame| &mut frame.chunks) {
+            chunk.id = Id::take(&mut r)?;
+        }
+        r.end()?;
+        Ok(table)
+    }
+
+    fn lengths(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo<Id>>> {
+        (0..count)
+            .map(|_| match r.varint_to(FRAME_BYTES_MAX as u64 * 2 + 1)? {
+                item if item & 1 == 1 => Err(Malformed::Newer { what: "a delta chunk".into() }),
+                item => Ok(ChunkInfo { id: Id::default(), raw_len: (item >> 1) as u32 }),
+            })
+            .collect()
+    }
+}
+
+impl Table<ChunkId> {
+    /// The same table with the ids' prefixes, as indexes hold it.
+    pub fn to_prefixes(&self) -> Table<ChunkPrefix> {
+        let narrow = |frame: &FrameInfo<ChunkId>| FrameInfo {
+            kind: frame.kind,
+            offset: frame.offset,
+            stored_len: frame.stored_len,
+            chunks: frame.chunks.iter().map(|c| ChunkInfo { id: c.id.prefix(), raw_len: c.raw_len }).collect(),
+        };
+        Table { frames: self.frames.iter().map(narrow).collect() }
+    }
+}

@@ -1,0 +1,117 @@
+//! Builds a pack, frame by frame.
+
+use super::read::{PackKey, TABLE_PURPOSE};
+use super::table::{ChunkInfo, FrameInfo, Table};
+use super::{Frame, HEAD_BYTES, TRAILER_BYTES, TRAILER_MAGIC};
+use crate::crypto::{self, Audience, Keyring, ObjectHasher};
+use crate::id::{ChunkId, ObjectId};
+use crate::seal::{Codec, Compressor, Header, OpenError, SessionSecrets, Wrap};
+
+/// A finished pack.
+#[derive(Debug)]
+pub struct Packed {
+    /// Its name.
+    pub id: ObjectId,
+    /// Its stored length, bytes.
+    pub size: u64,
+    /// What lies where.
+    pub table: Table<ChunkId>,
+}
+
+/// Seals frames one after another. The caller writes the bytes that come out, in the order in which they come.
+#[derive(Debug)]
+pub struct PackBuilder {
+    key: PackKey,
+    hasher: ObjectHasher,
+    table: Table<ChunkId>,
+}
+
+impl PackBuilder {
+    /// Begins a pack: the builder, and the first bytes.
+    pub fn begin(keys: &Keyring, secrets: &SessionSecrets, header: Header) -> Result<(Self, Vec<u8>), OpenError> {
+        let secret = secrets.audience(Audience::Content);
+        let mut head = header.encode().to_vec();
+        Wrap::put(keys, &header, Audience::Content, secret, &mut head)?;
+        debug_assert_eq!(head.len(), HEAD_BYTES);
+        let mut new =
+            Self { key: PackKey::derive(secret, &header), hasher: ObjectHasher::default(), table: Table::default() };
+        new.hasher.update(&head);
+        Ok((new, head))
+    }
+
+    /// Adds a frame: the bytes to write.
+    pub fn add(&mut self, frame: Frame) -> Vec<u8> {
+        let ordinal = self.table.frames.len() as u32;
+        let mut bytes = frame.body;
+        crypto::seal_in_place(self.key.frames(), ordinal.into(), &PackKey::context(frame.kind, ordinal), &mut bytes);
+        self.hasher.update(&bytes);
+        let chunks = frame.chunks.iter().map(|(id, raw_len)| ChunkInfo { id: *id, raw_len: *raw_len }).collect();
+        let offset = self.table.end();
+        self.table.frames.push(FrameInfo { kind: frame.kind, offset, stored_len: bytes.len() as u32, chunks });
+        bytes
+    }
+
+    /// Bytes of head and frames so far.
+    pub fn len(&self) -> u64 {
+        self.table.end()
+    }
+
+    /// Whether no frame was added.
+    pub fn is_empty(&self) -> bool {
+        self.table.frames.is_empty()
+    }
+
+    /// Ends the pack: the last bytes to write, and what was built.
+    pub fn finish(mut self) -> (Vec<u8>, Packed) {
+        let offset = self.table.end();
+        let frames = self.table.frames.len() as u32;
+        let mut tail = self.seal_table(offset as u32, frames);
+        let table_len = tail.len() as u32;
+        let size = padded_len(offset + u64::from(table_len) + TRAILER_BYTES as u64);
+        tail.resize((size - offset) as usize - TRAILER_BYTES, 0);
+        for number in [offset as u32, table_len, frames] {
+            tail.extend_from_slice(&number.to_le_bytes());
+        }
+        tail.extend_from_slice(TRAILER_MAGIC);
+        self.hasher.update(&tail);
+        (tail, Packed { id: self.hasher.finish(), size, table: self.table })
+    }
+
+    fn seal_table(&self, offset: u32, frames: u32) -> Vec<u8> {
+        let mut plain = Vec::new();
+        self.table.put(&mut plain);
+        let mut out = vec![Codec::Raw as u8];
+        out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+        match Compressor::new(3) {
+            Ok(mut compressor) => out[0] = compressor.append(&plain, &mut out) as u8,
+            Err(_) => out.extend_from_slice(&plain),
+        }
+        let context = [offset.to_le_bytes(), frames.to_le_bytes()].concat();
+        crypto::seal_in_place(&self.key.for_purpose(TABLE_PURPOSE), 0, &context, &mut out);
+        out
+    }
+}
+
+/// The length that an object of `len` bytes is padded to: PADMÉ (Nikitin et al., 2019), at least 4 KiB. What the
+/// length can tell shrinks to a few bits, at a cost of at most 12 %, and of 3 % for a full pack.
+pub fn padded_len(len: u64) -> u64 {
+    let len = len.max(4 << 10);
+    let exponent = len.ilog2();
+    let free_bits = exponent - (exponent.ilog2() + 1);
+    len.next_multiple_of(1 << free_bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::padded_len;
+
+    #[test]
+    fn padding_is_small_and_lengths_are_few() {
+        assert_eq!([1, 4096, 4097, 1 << 20, (1 << 20) + 1].map(padded_len), [4096, 4096, 4352, 1 << 20, 0x10_8000]);
+        for len in (4096..40_000_000u64).step_by(12_345) {
+            let padded = padded_len(len);
+            assert!(padded >= len && (padded - len) * 100 <= len * 12, "{len} {padded}");
+            assert_eq!(padded_len(padded), padded);
+        }
+    }
+}

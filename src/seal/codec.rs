@@ -1,0 +1,134 @@
+//! zstd, with the limits that a reader of foreign bytes needs.
+
+use crate::wire::{Malformed, Result};
+
+/// How bytes were compressed. The numbers are the stored ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// As they are.
+    Raw = 0,
+    /// One zstd frame (RFC 8878) without a dictionary.
+    Zstd = 1,
+}
+
+impl Codec {
+    /// The codec stored under this number.
+    pub fn from_u8(number: u8) -> Result<Self> {
+        match number {
+            0 => Ok(Self::Raw),
+            1 => Ok(Self::Zstd),
+            n => Err(Malformed::Newer { what: format!("compression method {n}") }),
+        }
+    }
+}
+
+/// A reusable compressor.
+pub struct Compressor(zstd::bulk::Compressor<'static>);
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Compressor")
+    }
+}
+
+impl Compressor {
+    /// A compressor of this zstd level.
+    pub fn new(level: i32) -> std::io::Result<Self> {
+        Ok(Self(zstd::bulk::Compressor::new(level)?))
+    }
+
+    /// Appends the smaller of the two forms of `raw` to `out`, and says which it is.
+    pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
+        let start = out.len();
+        out.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
+        match self.0.compress_to_buffer(raw, &mut out[start..]) {
+            Ok(len) if len < raw.len() => {
+                out.truncate(start + len);
+                Codec::Zstd
+            }
+            // Larger, or it failed: the bytes themselves are always right.
+            _ => {
+                out.truncate(start);
+                out.extend_from_slice(raw);
+                Codec::Raw
+            }
+        }
+    }
+}
+
+/// A reusable decompressor.
+pub struct Decompressor(zstd::bulk::Decompressor<'static>);
+
+impl std::fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decompressor")
+    }
+}
+
+impl Decompressor {
+    /// A decompressor.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(zstd::bulk::Decompressor::new()?))
+    }
+
+    /// Appends the plain form of `stored`, which must be exactly `len` bytes long; never more is written.
+    pub fn append(&mut self, codec: Codec, stored: &[u8], len: usize, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        let found = match codec {
+            Codec::Raw => {
+                out.extend_from_slice(&stored[..stored.len().min(len)]);
+                stored.len()
+            }
+            Codec::Zstd => {
+                out.resize(start + len, 0);
+                self.0
+                    .decompress_to_buffer(stored, &mut out[start..])
+                    .map_err(|e| Malformed::bad("compressed data", e.to_string()))?
+            }
+        };
+        if found != len {
+            return Err(Malformed::bad("compressed data", format!("{found} bytes found, {len} expected")));
+        }
+        Ok(())
+    }
+}
+
+/// Whether compressing `data` is not worth it, judged by the fastest level on 16 KiB from its middle (limits.md:
+/// costs about 1 % of a real compression, and 1/5 of zstd's own giving up).
+pub fn looks_incompressible(data: &[u8], scratch: &mut Vec<u8>) -> bool {
+    const SAMPLE: usize = 16 << 10;
+    if data.len() < 2 * SAMPLE {
+        return false;
+    }
+    let start = (data.len() - SAMPLE) / 2;
+    scratch.resize(zstd::zstd_safe::compress_bound(SAMPLE), 0);
+    match zstd::bulk::compress_to_buffer(&data[start..start + SAMPLE], scratch.as_mut_slice(), -5) {
+        Ok(len) => len * 100 > SAMPLE * 97,
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_come_back_and_lengths_are_enforced() {
+        let (mut c, mut d) = (Compressor::new(3).unwrap(), Decompressor::new().unwrap());
+        let mut noise = vec![0; 100_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        for (raw, codec) in [(vec![7; 100_000], Codec::Zstd), (noise.clone(), Codec::Raw), (vec![], Codec::Raw)] {
+            let mut stored = b"x".to_vec();
+            assert_eq!(c.append(&raw, &mut stored), codec);
+            let mut back = b"y".to_vec();
+            d.append(codec, &stored[1..], raw.len(), &mut back).unwrap();
+            assert_eq!(&back[1..], raw);
+            for wrong in [raw.len() + 1, raw.len().wrapping_sub(1).min(1 << 20)] {
+                assert!(d.append(codec, &stored[1..], wrong, &mut Vec::new()).is_err());
+            }
+        }
+        assert!(looks_incompressible(&noise, &mut Vec::new()));
+        assert!(!looks_incompressible(&[7; 100_000], &mut Vec::new()));
+    }
+}

@@ -1,0 +1,267 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::crypto::{Identity, Secret};
+use crate::entry::{ChunkRef, Content, Entry, Extent, Kind};
+use crate::wire::Malformed;
+
+/// Chunks in memory; counts what is read.
+struct Chunks {
+    identity: Identity,
+    chunks: HashMap<ChunkId, Vec<u8>>,
+    fetched: RefCell<Vec<ChunkId>>,
+}
+
+impl Chunks {
+    fn new() -> Self {
+        Self { identity: Identity::derive(&Secret::new([1; 32])), chunks: HashMap::new(), fetched: RefCell::default() }
+    }
+}
+
+impl Store for Chunks {
+    type Error = std::convert::Infallible;
+    fn store(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId, Self::Error> {
+        let id = self.identity.chunk_id(kind, bytes);
+        self.chunks.insert(id, bytes.to_vec());
+        Ok(id)
+    }
+}
+
+impl Fetch for Chunks {
+    type Error = ();
+    fn fetch(&self, _: ChunkKind, id: &ChunkId) -> Result<Vec<u8>, ()> {
+        self.fetched.borrow_mut().push(*id);
+        self.chunks.get(id).cloned().ok_or(())
+    }
+}
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn sorted(map: &Map) -> Vec<(&Vec<u8>, &Vec<u8>)> {
+    let mut all: Vec<_> = map.iter().collect();
+    all.sort_by(|a, b| compare_paths(a.0, b.0));
+    all
+}
+
+fn build(chunks: &mut Chunks, map: &Map) -> Option<Root> {
+    let mut builder = TreeBuilder::new(&Secret::new([2; 32]));
+    for (path, record) in sorted(map) {
+        let Ok(()) = builder.push(path, record, record.len() as u64, chunks);
+    }
+    let Ok(root) = builder.finish(chunks);
+    root
+}
+
+fn big_map(count: usize) -> Map {
+    (0..count)
+        .map(|i| (format!("d{:03}/e{}/file{i}", i / 100, i % 7).into_bytes(), vec![i as u8; 60 + i % 90]))
+        .collect()
+}
+
+fn walk(chunks: &Chunks, root: &Root) -> Vec<Found> {
+    TreeWalk::new(chunks, root).map(|found| found.unwrap()).collect()
+}
+
+#[test]
+fn a_directory_stands_directly_before_its_subtree() {
+    let mut paths: Vec<&[u8]> = vec![b"a", b"a!", b"a/b", b"a/b/c", b"a/b!", b"", b"a0", b"A"];
+    paths.sort_by(|a, b| compare_paths(a, b));
+    assert_eq!(paths, [&b""[..], b"A", b"a", b"a/b", b"a/b/c", b"a/b!", b"a!", b"a0"]);
+    assert!(is_below(b"a/b", b"a") && is_below(b"a", b"a") && is_below(b"x", b""));
+    assert!(!is_below(b"a!", b"a") && !is_below(b"a", b"a/b"));
+}
+
+#[test]
+fn hostile_paths_are_refused() {
+    for bad in
+        [&b"/etc"[..], b"..", b"a/../b", b"a//b", b"a/", b".", b"a\0b", &[b'x'; 40000], &b"d/".repeat(5000)[..9999]]
+    {
+        assert!(check_path(bad).is_err(), "{}", crate::text::escape(bad));
+    }
+    for good in [&b""[..], b"a", b"...", b"a/..b/ \n", b"\xff"] {
+        assert!(check_path(good).is_ok());
+    }
+}
+
+#[test]
+fn one_change_in_a_large_tree_costs_a_few_nodes() {
+    let mut chunks = Chunks::new();
+    let mut map = big_map(30_000);
+    build(&mut chunks, &map).unwrap();
+    let before = chunks.chunks.len();
+    map.insert(b"d150/e3/file15003".to_vec(), vec![1; 99]);
+    map.remove(&b"d200/e1/file20000"[..].to_vec());
+    build(&mut chunks, &map).unwrap();
+    assert!(before > 100 && chunks.chunks.len() - before <= 8, "{before} {}", chunks.chunks.len());
+}
+
+#[test]
+fn looking_up_one_path_reads_one_node_a_level() {
+    let mut chunks = Chunks::new();
+    let map = big_map(30_000);
+    let root = build(&mut chunks, &map).unwrap();
+    let path = b"d150/e4/file15001";
+    let found = lookup(&chunks, &root, path).unwrap();
+    assert_eq!(found.map(|f| f.record).as_ref(), map.get(&path[..]));
+    assert_eq!(chunks.fetched.borrow().len(), usize::from(root.level) + 1);
+    assert!(lookup(&chunks, &root, b"d150/nothing").unwrap().is_none());
+}
+
+#[test]
+fn a_lost_node_costs_its_range_and_no_more() {
+    let mut chunks = Chunks::new();
+    let map = big_map(3_000);
+    let root = build(&mut chunks, &map).unwrap();
+    let leaves: Vec<ChunkId> = chunks.chunks.iter().filter(|(_, b)| b[0] == 0).map(|(id, _)| *id).collect();
+    chunks.chunks.remove(&leaves[3]);
+    let (mut found, mut lost) = (0, 0);
+    for step in TreeWalk::new(&chunks, &root) {
+        match step {
+            Ok(_) => found += 1,
+            Err(e) => {
+                assert_eq!(e.node, leaves[3]);
+                lost += e.entries;
+            }
+        }
+    }
+    assert!(lost > 0);
+    assert_eq!(found + lost, 3_000);
+}
+
+#[test]
+fn a_tree_that_bites_its_tail_ends() {
+    let mut chunks = Chunks::new();
+    // A node of level 1 whose child is itself cannot be made with real ids; here ids are what we say.
+    let id = ChunkId::new([9; 32]);
+    let mut node = vec![1, 1, 0, 1, b'a'];
+    node.extend_from_slice(id.as_bytes());
+    node.extend_from_slice(&[1, 1]);
+    chunks.chunks.insert(id, node);
+    let root = Root { id, level: 1, entries: 1, bytes: 1 };
+    let errors: Vec<_> = TreeWalk::new(&chunks, &root).collect();
+    assert!(matches!(&errors[..], [Err(ReadError { cause: Ok(Malformed::Bad { .. }), .. })]));
+}
+
+fn arb_map() -> impl Strategy<Value = Map> {
+    let part = prop::sample::select(vec!["a", "b", "a!", "c0", "\u{e9}"]);
+    let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/").into_bytes());
+    prop::collection::btree_map(path, prop::collection::vec(any::<u8>(), 0..3000), 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn walks_and_diffs_agree_with_a_plain_map(old in arb_map(), new in arb_map()) {
+        let mut chunks = Chunks::new();
+        let (a, b) = (build(&mut chunks, &old), build(&mut chunks, &new));
+        if let Some(root) = &a {
+            let expected: Vec<Found> =
+                sorted(&old).into_iter().map(|(p, r)| Found { path: p.clone(), record: r.clone() }).collect();
+            prop_assert_eq!(walk(&chunks, root), expected);
+            prop_assert_eq!((root.entries, root.bytes), (old.len() as u64, old.values().map(|r| r.len() as u64).sum()));
+            for folder in [&b"a"[..], b"b", b"a/a", b"zz"] {
+                let found: Vec<_> = TreeWalk::below(&chunks, root, folder).map(|f| f.unwrap().path).collect();
+                let expected: Vec<_> =
+                    sorted(&old).into_iter().map(|(p, _)| p.clone()).filter(|p| is_below(p, folder)).collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+        let mut patched = old.clone();
+        for visit in TreeDiff::new(&chunks, a.as_ref(), b.as_ref()) {
+            match visit.unwrap() {
+                Visit::Removed(f) => prop_assert_eq!(patched.remove(&f.path), Some(f.record)),
+                Visit::Added(f) => prop_assert_eq!(patched.insert(f.path, f.record), None),
+                Visit::Changed(x, y) => {
+                    prop_assert_eq!(&x.path, &y.path);
+                    prop_assert_eq!(patched.insert(y.path, y.record), Some(x.record));
+                }
+            }
+        }
+        prop_assert_eq!(patched, new);
+    }
+
+    #[test]
+    fn noise_is_no_node_list_or_entry(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = (Node::parse(&bytes), ChunkList::parse(&bytes), StoredEntry::parse(&bytes));
+        let _ = (decode_xattrs(&bytes), decode_extents(&bytes, 1 << 20, &Content::default()));
+    }
+
+    #[test]
+    fn lists_give_back_their_chunks(count in 0usize..3000, seed: u8) {
+        let mut chunks = Chunks::new();
+        let items: Vec<ChunkRef> = (0..count)
+            .map(|i| ChunkRef { id: chunks.identity.chunk_id(ChunkKind::Data, &[seed, i as u8, (i >> 8) as u8]), len: i as u64 })
+            .collect();
+        let mut list = ListBuilder::default();
+        for item in &items {
+            let Ok(()) = list.push(*item, &mut chunks);
+        }
+        let Ok(content) = list.finish(&mut chunks);
+        prop_assert_eq!(content.len(), items.iter().map(|item| item.len).sum::<u64>());
+        let mut level = content.level;
+        let mut flat = content.chunks;
+        prop_assert!(flat.len() <= DIRECT_CHUNKS_MAX);
+        while level > 0 {
+            flat = flat
+                .iter()
+                .flat_map(|item| {
+                    let list = ChunkList::parse(&chunks.chunks[&item.id]).unwrap();
+                    assert_eq!((list.level, list.len()), (level, Some(item.len)));
+                    list.items
+                })
+                .collect();
+            level -= 1;
+        }
+        prop_assert_eq!(flat, items);
+    }
+}
+
+#[test]
+fn entries_come_back_whole() {
+    let mut entry = Entry::new(Kind::File);
+    entry.mode = 0o4755;
+    entry.mtime = crate::entry::Time { seconds: -5, nanos: 999_999_999 };
+    (entry.uid, entry.gid) = (u32::MAX, 7);
+    (entry.user, entry.group) = (b"r\xffot".to_vec(), b"w".to_vec());
+    entry.size = 100;
+    entry.hard_link = Some([7; 16]);
+    entry.content = Content { level: 0, chunks: vec![ChunkRef { id: ChunkId::new([8; 32]), len: 20 }] };
+    let extents = [Extent { offset: 10, len: 5 }, Extent { offset: 85, len: 15 }];
+    let stored = StoredEntry {
+        entry,
+        xattrs: Some(Large::Inline(encode_xattrs(&[(b"user.a".to_vec(), b"1".to_vec())]))),
+        extents: Some(Large::Inline(encode_extents(&extents))),
+        unknown: vec![(40, b"later".to_vec())],
+    };
+    assert_eq!(StoredEntry::parse(&stored.encode()), Ok(stored.clone()));
+    let Some(Large::Inline(bytes)) = &stored.extents else { panic!() };
+    assert_eq!(decode_extents(bytes, 100, &stored.entry.content), Ok(extents.to_vec()));
+    assert!(decode_extents(bytes, 99, &stored.entry.content).is_err());
+    assert!(decode_extents(bytes, 100, &Content::default()).is_err());
+
+    let mut link = Entry::new(Kind::Symlink);
+    link.target = b"../\xff".to_vec();
+    let stored = StoredEntry { entry: link, xattrs: None, extents: None, unknown: vec![] };
+    assert_eq!(StoredEntry::parse(&stored.encode()), Ok(stored));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let plain = |edit: &dyn Fn(&mut StoredEntry)| {
+        let mut stored = StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: vec![] };
+        edit(&mut stored);
+        StoredEntry::parse(&stored.encode())
+    };
+    assert!(plain(&|_| ()).is_ok());
+    assert!(plain(&|s| s.entry.target = b"x".to_vec()).is_err());
+    assert!(plain(&|s| s.entry.kind = Kind::Symlink).is_err());
+    assert!(plain(&|s| s.entry.device = (1, 2)).is_err());
+    assert!(plain(&|s| s.entry.mode = 0o10000).is_err());
+    assert!(plain(&|s| s.unknown = vec![(41, vec![])]).is_err());
+    let huge = ChunkRef { id: ChunkId::ZERO, len: u64::MAX };
+    assert!(plain(&|s| s.entry.content.chunks = vec![huge, huge]).is_err());
+}
