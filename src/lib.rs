@@ -9,6 +9,7 @@ pub mod event;
 pub mod id;
 pub mod index;
 pub mod pack;
+pub mod record;
 pub mod seal;
 pub mod source;
 pub mod storage;

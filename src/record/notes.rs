@@ -1,0 +1,150 @@
+//! Append-only facts: what was verified, what is damaged, what a prune has condemned.
+
+use super::session::{put_time, take_time};
+use crate::entry::Time;
+use crate::id::{ChunkPrefix, ObjectId};
+use crate::wire::{self, Fields, Record, Unknown, critical, optional, put_varint};
+
+/// A fact about objects. One section for the summary audience.
+///
+/// | field | value |
+/// |---|---|
+/// | 1 | time |
+/// | 2 | a pack that was verified then (repeated) |
+/// | 3 | a snapshot that was resolved fully then, and so is confirmed (repeated) |
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// When it was written.
+    pub time: Time,
+    /// Packs read and found whole at that time.
+    pub verified: Vec<ObjectId>,
+    /// Snapshots found complete at that time.
+    pub confirmed: Vec<ObjectId>,
+    /// Fields of newer programs.
+    pub unknown: Unknown,
+}
+
+impl Note {
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut record = Record::new(&self.unknown);
+        record.bytes(optional(1), &put_time(self.time));
+        for pack in &self.verified {
+            record.bytes(optional(2), pack.as_bytes());
+        }
+        for snapshot in &self.confirmed {
+            record.bytes(optional(3), snapshot.as_bytes());
+        }
+        record.finish()
+    }
+
+    /// Reads the stored form.
+    pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
+        const WHAT: &str = "note";
+        let mut new = Self::default();
+        for field in Fields::new(bytes, WHAT) {
+            let field = field?;
+            let mut r = field.reader(WHAT);
+            match (field.tag >> 1, field.tag & 1) {
+                (1, 0) => new.time = take_time(r)?,
+                (2, 0) => new.verified.push(ObjectId::new(r.array()?)),
+                (3, 0) => new.confirmed.push(ObjectId::new(r.array()?)),
+                _ => new.unknown.push(field.unknown(WHAT)?),
+            }
+        }
+        Ok(new)
+    }
+}
+
+/// A frame that was found bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadFrame {
+    /// In which pack.
+    pub pack: ObjectId,
+    /// Its ordinal; `None`: the pack as a whole is gone or useless.
+    pub frame: Option<u32>,
+    /// The chunks that are lost with it, as far as known.
+    pub chunks: Vec<ChunkPrefix>,
+}
+
+/// Copies that never count as present again. One section for the index audience.
+///
+/// Field 1, critical, repeated: pack id(32), frame ordinal + 1 as varint or 0 for all, then 16-byte chunk prefixes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// What was found.
+    pub frames: Vec<BadFrame>,
+    /// Fields of newer programs.
+    pub unknown: Unknown,
+}
+
+impl Damage {
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut record = Record::new(&self.unknown);
+        for bad in &self.frames {
+            let mut value = bad.pack.as_bytes().to_vec();
+            put_varint(&mut value, bad.frame.map_or(0, |frame| u64::from(frame) + 1));
+            bad.chunks.iter().for_each(|chunk| value.extend_from_slice(chunk.as_bytes()));
+            record.bytes(critical(1), &value);
+        }
+        record.finish()
+    }
+
+    /// Reads the stored form.
+    pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
+        const WHAT: &str = "damage record";
+        let mut new = Self::default();
+        for field in Fields::new(bytes, WHAT) {
+            let field = field?;
+            if field.tag != critical(1) {
+                new.unknown.push(field.unknown(WHAT)?);
+                continue;
+            }
+            let mut r = field.reader(WHAT);
+            let pack = ObjectId::new(r.array()?);
+            let frame = r.varint_to(1 << 32)?.checked_sub(1).map(|frame| frame as u32);
+            let mut chunks = Vec::with_capacity(r.remaining() / 16);
+            while !r.is_empty() {
+                chunks.push(ChunkPrefix::new(r.array()?));
+            }
+            new.frames.push(BadFrame { pack, frame, chunks });
+        }
+        Ok(new)
+    }
+}
+
+/// Packs condemned by a prune under way. One section for the index audience; field 1, critical, repeated: pack id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tomb {
+    /// The packs.
+    pub packs: Vec<ObjectId>,
+    /// Fields of newer programs.
+    pub unknown: Unknown,
+}
+
+impl Tomb {
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut record = Record::new(&self.unknown);
+        for pack in &self.packs {
+            record.bytes(critical(1), pack.as_bytes());
+        }
+        record.finish()
+    }
+
+    /// Reads the stored form.
+    pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
+        const WHAT: &str = "tomb";
+        let mut new = Self::default();
+        for field in Fields::new(bytes, WHAT) {
+            let field = field?;
+            if field.tag == critical(1) {
+                new.packs.push(ObjectId::new(field.reader(WHAT).array()?));
+            } else {
+                new.unknown.push(field.unknown(WHAT)?);
+            }
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,142 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chunk::Params;
+use crate::crypto::{Argon, Keyring, Secret};
+use crate::entry::Time;
+use crate::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
+use crate::seal::{Header, ObjectKind};
+use crate::tree::Root;
+
+const TIME: Time = Time { seconds: 1_790_000_000, nanos: 5 };
+
+fn keys() -> Keyring {
+    Keyring::new(Secret::new([1; 32]), BTreeMap::from([(1, Secret::new([2; 32]))]))
+}
+
+fn header(kind: ObjectKind) -> Header {
+    Header { kind, epoch: 1, repository: RepositoryId::new([3; 16]), session: SessionId::ZERO, salt: [5; 32] }
+}
+
+fn config() -> Config {
+    Config {
+        header: header(ObjectKind::Config),
+        features_to_write: vec![],
+        features_optional: vec![b"x".to_vec()],
+        chunker: Params::FILES,
+        created: TIME,
+        unknown: vec![],
+    }
+}
+
+#[test]
+fn a_config_is_proven_by_its_mac() {
+    let keys = keys();
+    let bytes = config().encode(&keys.identity);
+    assert_eq!(Config::parse(&bytes), Ok(config()));
+    assert!(Config::verify(&bytes, &keys.identity));
+    let (body, _) = bytes.split_last_chunk::<32>().unwrap();
+    for i in 0..body.len() {
+        let mut bad = body.to_vec();
+        bad[i] ^= 1;
+        assert!(!Config::verify(&add_check(bad), &keys.identity), "byte {i}");
+        let mut bad = bytes.clone();
+        bad[i] ^= 1;
+        assert!(Config::parse(&bad).is_err(), "byte {i}");
+    }
+}
+
+#[test]
+fn a_feature_that_must_be_known_stops_a_reader() {
+    let mut newer = config();
+    newer.unknown = vec![(crate::wire::critical(1), b"time travel".to_vec())];
+    let error = Config::parse(&newer.encode(&keys().identity)).unwrap_err();
+    assert!(error.to_string().contains("time travel"), "{error}");
+}
+
+#[test]
+fn a_slot_opens_with_its_secret_only() {
+    let keys = keys();
+    let label = SlotLabel { label: b"me".to_vec(), created: TIME };
+    for (lock, right, wrong) in [
+        (SlotLock::KeyFile, &[7; 32][..], &[8; 32][..]),
+        (SlotLock::Password(Argon::DEFAULT, [9; 32]), b"right", b"wrong"),
+    ] {
+        let key = lock.key(right).unwrap();
+        let slot = Slot::lock(header(ObjectKind::KeySlot), lock.clone(), &key, &keys, &label);
+        let bytes = slot.encode();
+        let read = Slot::parse(&bytes).unwrap();
+        assert_eq!(read, slot);
+        assert!(!read.is_opened_by(&lock.key(wrong).unwrap()));
+        assert!(read.is_opened_by(&key));
+        assert_eq!(read.unlock(&key).unwrap().expose(), keys.expose());
+        assert_eq!(read.label(&keys), Some(label.clone()));
+        assert!(SlotLock::KeyFile.key(b"short").is_none());
+        for i in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[i] ^= 1;
+            let opened = Slot::parse(&bad)
+                .is_ok_and(|slot| slot.is_opened_by(&key) && slot.unlock(&key).is_ok() && slot.label(&keys).is_some());
+            assert!(!opened, "byte {i}");
+        }
+    }
+}
+
+#[test]
+fn records_come_back_whole() {
+    let summary = Summary {
+        time: TIME,
+        utc_offset: -3600,
+        zone: b"Europe/Berlin".to_vec(),
+        client: b"host".to_vec(),
+        user: b"root".to_vec(),
+        program: b"larder 0".to_vec(),
+        state: State::Partial,
+        sources: vec![SourceSummary { name: b"data".to_vec(), kind: SourceKind::Folder, entries: 5, bytes: u64::MAX }],
+        statistics: Statistics { bytes_read: 1, duration_ms: 9, ..Statistics::default() },
+        tags: vec![b"a".to_vec(), b"b".to_vec()],
+        note: b"before v2".to_vec(),
+        unknown: vec![(60, b"later".to_vec())],
+    };
+    assert_eq!(Summary::parse(&summary.encode()), Ok(summary));
+    let source = SourceBody {
+        name: b"data".to_vec(),
+        kind: SourceKind::File,
+        origin: b"/srv/\xff".to_vec(),
+        root: Root { id: ChunkId::new([1; 32]), level: 2, entries: 3, bytes: 4 },
+        previous: Some(ObjectId::new([6; 32])),
+        unknown: vec![],
+    };
+    let reason = Reason { source: b"data".to_vec(), path: b"a/b".to_vec(), why: b"denied".to_vec() };
+    let body = Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, unknown: vec![] };
+    assert_eq!(Body::parse(&body.encode()), Ok(body));
+    let session = SessionRecord { time: TIME, client: b"h".to_vec(), process: 9, ..SessionRecord::default() };
+    assert_eq!(SessionRecord::parse(&session.encode()), Ok(session));
+    let end = SessionEnd { snapshots: vec![ObjectId::new([1; 32])], unknown: vec![] };
+    assert_eq!(SessionEnd::parse(&end.encode()), Ok(end));
+    let note =
+        Note { time: TIME, verified: vec![ObjectId::ZERO], confirmed: vec![ObjectId::new([2; 32])], unknown: vec![] };
+    assert_eq!(Note::parse(&note.encode()), Ok(note));
+    let tomb = Tomb { packs: vec![ObjectId::new([4; 32])], unknown: vec![] };
+    assert_eq!(Tomb::parse(&tomb.encode()), Ok(tomb));
+    for frame in [None, Some(0), Some(u32::MAX)] {
+        let bad = BadFrame { pack: ObjectId::new([1; 32]), frame, chunks: vec![ChunkPrefix::new([2; 16])] };
+        let damage = Damage { frames: vec![bad], unknown: vec![] };
+        assert_eq!(Damage::parse(&damage.encode()), Ok(damage));
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = (Summary::parse(&bytes), Body::parse(&bytes), SessionRecord::parse(&bytes), SessionEnd::parse(&bytes));
+        let _ = (Note::parse(&bytes), Damage::parse(&bytes), Tomb::parse(&bytes));
+        for kind in [ObjectKind::Config, ObjectKind::KeySlot] {
+            let mut object = header(kind).encode().to_vec();
+            object.extend_from_slice(&bytes);
+            let _ = (Config::parse(&add_check(object.clone())), Slot::parse(&object));
+        }
+    }
+}
