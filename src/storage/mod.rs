@@ -5,8 +5,10 @@
 //!   answer to an earlier try may have been lost); by other bytes it is an [`ErrorKind::Exists`].
 //! - An object is visible whole or not at all, to listing and reading alike.
 //! - After `put` or `finish` returns, the object is visible; after the next [`Storage::barrier`] that returns,
-//!   it survives a power cut. A store whose puts are durable at once has an empty barrier.
+//!   it survives a power cut. So do deletions and moves to the trash. Until then a power cut may undo any of
+//!   them, in any combination. A store whose changes are durable at once has an empty barrier.
 //! - A list started after a put returned shows that object.
+//! - No key is a folder of another; a store may refuse it.
 //! - Every error names the key and says whether trying again can help.
 
 use std::fmt;
@@ -26,18 +28,25 @@ impl Key {
     /// The key with this text, if it is well formed: no empty, `.`, `..` or hidden component, at most 200 bytes.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
-        let part_ok = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
-        };
-        (text.len() <= 200 && text.split('/').all(part_ok)).then_some(Self(text))
+        (text.len() <= 200 && text.split('/').all(|part| is_key_part(part.as_bytes()))).then_some(Self(text))
+    }
+
+    /// Where [`Storage::trash`] moves this object; `None` if that would be too long for a key.
+    pub fn in_trash(&self) -> Option<Self> {
+        Self::new(format!("trash/{}", self.0))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether this can stand between the slashes of a key.
+fn is_key_part(name: &[u8]) -> bool {
+    !name.is_empty()
+        && !name.starts_with(b".")
+        && name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b))
 }
 
 impl fmt::Display for Key {
@@ -91,6 +100,18 @@ pub struct Error {
     pub why: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
+}
+
+impl Error {
+    /// A failure that trying again does not help.
+    pub fn new(kind: ErrorKind, action: &'static str, place: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self { kind, action, place: place.into(), why: why.to_string(), retryable: false }
+    }
+
+    /// The same failure, but trying again may help.
+    pub fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
 }
 
 impl fmt::Display for Error {
@@ -160,19 +181,21 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>>;
     /// The stored length.
     fn size(&self, key: &Key) -> Result<u64>;
-    /// All objects whose key begins with the folder `prefix` (such as `packs`), sorted by key. A missing folder is
+    /// All objects below the folder `prefix` (such as `packs`; empty for all), sorted by key. A missing folder is
     /// empty; any error in the middle fails the whole listing, because a short list looks like deleted data.
     /// Files whose names are no valid keys (temporary files) are left out.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
     /// Removes an object; one that is missing is not an error.
     fn delete(&self, key: &Key) -> Result<()>;
-    /// Moves an object to `trash/` + its key, where the store can; see [`Capabilities::trash`].
+    /// Moves an object to [`Key::in_trash`], where the store can; see [`Capabilities::trash`]. What an earlier run
+    /// left there under the same name is replaced.
     fn trash(&self, key: &Key) -> Result<()>;
-    /// Marks an existing object as in use until the returned value is dropped. `None` where the store cannot.
+    /// Marks an existing object as in use until the returned value is dropped; a second holder is refused. `None`
+    /// where the store cannot.
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>>;
     /// Whether a living process holds the object; `None` where the store cannot tell.
     fn held(&self, key: &Key) -> Result<Option<bool>>;
-    /// Returns when everything that was put before the call survives a power cut.
+    /// Returns when everything that was put, deleted or moved before the call survives a power cut.
     fn barrier(&self) -> Result<()>;
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
