@@ -13,15 +13,17 @@ use crate::text;
 /// Makes the folder durably, with those that are missing above it, or takes over an empty one.
 pub(super) fn create(path: &Path) -> Result<()> {
     let fail = |e: Errno| failure("create", text::path(path), &e.into());
-    let made = match make(path, FOLDER_MODE) {
-        Err(Errno::EXIST) => false,
-        other => other.map(|()| true).map_err(fail)?,
-    };
-    let root = Root::open(path)?;
-    if !made && !is_empty(&root.fd).map_err(fail)? {
-        return Err(Error::new(ErrorKind::Exists, "create", text::path(path), "the folder is not empty"));
+    match make(path, FOLDER_MODE) {
+        Err(Errno::EXIST) => {
+            let root = Root::open(path)?;
+            if !is_empty(&root.fd).map_err(fail)? {
+                return Err(Error::new(ErrorKind::Exists, "create", text::path(path), "the folder is not empty"));
+            }
+            fs::fchmod(&root.fd, FOLDER_MODE).map_err(fail)?;
+        }
+        other => other.and_then(|()| unmask(path)).map_err(fail)?,
     }
-    restrict(&root.fd, made).and_then(|()| flush(&root.fd)).map_err(fail)
+    flush(&Root::open(path)?.fd).map_err(fail)
 }
 
 fn make(path: &Path, mode: Mode) -> rustix::io::Result<()> {
@@ -43,12 +45,9 @@ fn make(path: &Path, mode: Mode) -> rustix::io::Result<()> {
     flush(retry_on_intr(|| fs::open(above, OPEN_FOLDER, Mode::empty()))?)
 }
 
-/// A folder that was there may be open to others. One that was just made is not, whatever its mode says: a file
-/// system that has no modes would refuse to change it.
-fn restrict(folder: impl AsFd, made: bool) -> rustix::io::Result<()> {
-    let stat = fs::fstat(&folder)?;
-    let right = if made { !lacks(&stat, FOLDER_MODE) } else { Mode::from_raw_mode(stat.st_mode) == FOLDER_MODE };
-    if right { Ok(()) } else { fs::fchmod(&folder, FOLDER_MODE) }
+/// Gives the owner what the umask took away. Nothing else, because file systems without modes refuse any change.
+fn unmask(path: &Path) -> rustix::io::Result<()> {
+    if lacks(&fs::lstat(path)?, FOLDER_MODE) { fs::chmod(path, FOLDER_MODE) } else { Ok(()) }
 }
 
 fn is_empty(folder: impl AsFd) -> rustix::io::Result<bool> {

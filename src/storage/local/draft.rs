@@ -160,3 +160,23 @@ fn same_bytes(one: &File, other: &File, size: u64) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The way of file systems that can only rename with replacing.
+    #[test]
+    fn a_hidden_name_that_was_linked_goes_with_the_draft() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let root = Arc::new(Root::open(folder.path()).unwrap());
+        root.no_unnamed.store(true, Ordering::Relaxed);
+        for expected in [Ok(()), Err(Errno::EXIST)] {
+            let draft = Draft::new(&root).unwrap();
+            assert_eq!(link(&root, draft.name.as_deref().unwrap(), "a", AtFlags::empty()), expected);
+            drop(draft);
+            let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(left, ["a"]);
+        }
+    }
+}
