@@ -202,3 +202,48 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The root, for messages; never holds a secret.
     fn describe(&self) -> String;
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_have_one_spelling() {
+        let longest = "x".repeat(200);
+        for good in ["a", "packs/ab/ab12.pack", "config/0", "a-b_c.d", "-", "_", "a..", longest.as_str()] {
+            assert_eq!(Key::new(good).unwrap().as_str(), good);
+        }
+        let longer = "x".repeat(201);
+        let bad = ["", "/", "a/", "/a", "a//b", ".", "..", "a/..", ".a", "a/.b", "A", "a b", "a\\b", "é", "a\0", "a\n"];
+        for bad in bad.into_iter().chain([longer.as_str()]) {
+            assert_eq!(Key::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_moves_to_the_trash_if_it_fits() {
+        let trashed = |text: String| Key::new(text).unwrap().in_trash();
+        assert_eq!(trashed("packs/ab/1".into()), Key::new("trash/packs/ab/1"));
+        assert!(trashed("x".repeat(194)).is_some());
+        assert_eq!(trashed("x".repeat(195)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_matches_the_rule_is_a_key(text in "[a-z0-9_-][a-z0-9._-]{0,20}(/[a-z0-9_-][a-z0-9._-]{0,20}){0,6}") {
+            prop_assert!(Key::new(text.clone()).is_some(), "{}", text);
+        }
+
+        #[test]
+        fn a_key_stays_below_the_root(text in "[ -~é/.]{0,12}") {
+            if let Some(key) = Key::new(text) {
+                let parts: Vec<_> = std::path::Path::new(key.as_str()).components().collect();
+                prop_assert!(parts.iter().all(|part| matches!(part, std::path::Component::Normal(_))));
+                prop_assert_eq!(parts.len(), key.as_str().split('/').count());
+                prop_assert!(!key.as_str().contains("/."));
+            }
+        }
+    }
+}
