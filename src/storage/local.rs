@@ -1,1 +1,184 @@
 //! A folder on a local (or mounted) file system.
+//!
+//! What always holds:
+//! - Every path is looked up from a handle of the root, so a root that is moved or mounted over while the store is
+//!   open is never mistaken for an empty one.
+//! - A name appears only after the bytes behind it were flushed; the name itself is flushed by the barrier.
+//! - Folders are 0700 and files 0600, where the file system knows modes.
+//! - A symbolic link in the place of an object is an error, to reading and listing alike: it may stand for an object
+//!   that somebody moved away, and leaving it out would look like deleted data. Folders, pipes, sockets and devices
+//!   are no objects, and are left out.
+
+mod create;
+mod draft;
+mod hold;
+mod list;
+mod root;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Result, Storage, Upload};
+use draft::Draft;
+use root::{Root, folder_of};
+
+/// Small writes to an upload are gathered to this many bytes; bigger ones go straight through.
+const UPLOAD_BUFFER_BYTES: usize = 128 * 1024;
+
+/// A store in a folder.
+#[derive(Debug)]
+pub struct LocalStorage {
+    root: Arc<Root>,
+}
+
+impl LocalStorage {
+    /// The store in this folder, which must exist. Changes nothing.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { root: Arc::new(Root::open(path)?) })
+    }
+
+    /// A new store: makes the folder, and missing ones above it, or takes one that exists and is empty.
+    pub fn create(path: &Path) -> Result<Self> {
+        create::create(path)?;
+        Self::open(path)
+    }
+
+    fn trashed(&self, key: &Key) -> Result<()> {
+        let fail = |why: io::Error| self.root.failed("trash", key.as_str(), why);
+        let to = key.in_trash().ok_or_else(|| fail(io::Error::other("the name is too long")))?;
+        let renamed = match self.root.rename(key, &to) {
+            // Either the object or the folder that it goes to is missing.
+            Err(Errno::NOENT) => {
+                self.root.make_folders(folder_of(to.as_str()))?;
+                self.root.rename(key, &to)
+            }
+            other => other,
+        };
+        match renamed {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(self.root.missing("trash", key)),
+            other => other.map_err(|e| fail(e.into()))?,
+        }
+        self.root.touch(key);
+        self.root.touch(&to);
+        Ok(())
+    }
+
+    fn read(&self, key: &Key, file: &File, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, offset).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => self.bad_length("read", key, "it became shorter while it was read".into()),
+            _ => self.root.failed("read", key.as_str(), e),
+        })?;
+        Ok(bytes)
+    }
+
+    fn bad_length(&self, action: &'static str, key: &Key, why: String) -> Error {
+        Error::new(ErrorKind::Length, action, self.root.place(key.as_str()), why)
+    }
+}
+
+impl Storage for LocalStorage {
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        let fail = |e| self.root.failed("write", key.as_str(), e);
+        let mut draft = Draft::new(&self.root).map_err(|e| fail(e.into()))?;
+        draft.write_all(bytes).map_err(fail)?;
+        draft.publish(key)
+    }
+
+    fn upload(&self) -> Result<Box<dyn Upload>> {
+        let draft = Draft::new(&self.root).map_err(|e| self.root.failed("write", "", e.into()))?;
+        let out = BufWriter::with_capacity(UPLOAD_BUFFER_BYTES, draft);
+        Ok(Box::new(LocalUpload { out, root: self.root.clone(), broken: false }))
+    }
+
+    fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>> {
+        let (file, size) = self.root.open_object("read", key)?;
+        match usize::try_from(size) {
+            Ok(len) if size <= limit => self.read(key, &file, 0, len),
+            _ => Err(self.bad_length("read", key, format!("it has {size} bytes, at most {limit} were expected"))),
+        }
+    }
+
+    fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let (file, size) = self.root.open_object("read", key)?;
+        // Looked at first, so that a wrong length from a damaged index costs no memory.
+        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
+            let why = format!("it has {size} bytes, {len} from {offset} were expected");
+            return Err(self.bad_length("read", key, why));
+        }
+        self.read(key, &file, offset, len)
+    }
+
+    fn size(&self, key: &Key) -> Result<u64> {
+        Ok(self.root.open_object("look at", key)?.1)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        list::list(&self.root, prefix)
+    }
+
+    fn delete(&self, key: &Key) -> Result<()> {
+        match self.root.unlink(key.as_str(), AtFlags::empty()) {
+            Ok(()) => self.root.touch(key),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(e) => return Err(self.root.failed("delete", key.as_str(), e.into())),
+        }
+        Ok(())
+    }
+
+    fn trash(&self, key: &Key) -> Result<()> {
+        self.trashed(key)
+    }
+
+    fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {
+        hold::hold(&self.root, key)
+    }
+
+    fn held(&self, key: &Key) -> Result<Option<bool>> {
+        hold::held(&self.root, key)
+    }
+
+    fn barrier(&self) -> Result<()> {
+        self.root.barrier()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { trash: true, holds: true, requests: 4, remote: false }
+    }
+
+    fn describe(&self) -> String {
+        self.root.place("")
+    }
+}
+
+struct LocalUpload {
+    out: BufWriter<Draft>,
+    root: Arc<Root>,
+    /// A write failed, so bytes are missing in the middle.
+    broken: bool,
+}
+
+impl Upload for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|e| {
+            self.broken = true;
+            self.root.failed("write", "", e)
+        })
+    }
+
+    fn finish(self: Box<Self>, key: &Key) -> Result<()> {
+        let fail = |e| self.root.failed("write", key.as_str(), e);
+        if self.broken {
+            return Err(fail(io::Error::other("an earlier part of it could not be written")));
+        }
+        self.out.into_inner().map_err(|e| fail(e.into_error()))?.publish(key)
+    }
+}

@@ -5,8 +5,10 @@
 //!   answer to an earlier try may have been lost); by other bytes it is an [`ErrorKind::Exists`].
 //! - An object is visible whole or not at all, to listing and reading alike.
 //! - After `put` or `finish` returns, the object is visible; after the next [`Storage::barrier`] that returns,
-//!   it survives a power cut. A store whose puts are durable at once has an empty barrier.
+//!   it survives a power cut. So do deletions and moves to the trash. Until then a power cut may undo any of
+//!   them, in any combination. A store whose changes are durable at once has an empty barrier.
 //! - A list started after a put returned shows that object.
+//! - No key is a folder of another; a store may refuse it.
 //! - Every error names the key and says whether trying again can help.
 
 use std::fmt;
@@ -26,18 +28,25 @@ impl Key {
     /// The key with this text, if it is well formed: no empty, `.`, `..` or hidden component, at most 200 bytes.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
-        let part_ok = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
-        };
-        (text.len() <= 200 && text.split('/').all(part_ok)).then_some(Self(text))
+        (text.len() <= 200 && text.split('/').all(|part| is_key_part(part.as_bytes()))).then_some(Self(text))
+    }
+
+    /// Where [`Storage::trash`] moves this object; `None` if that would be too long for a key.
+    pub fn in_trash(&self) -> Option<Self> {
+        Self::new(format!("trash/{}", self.0))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether this can stand between the slashes of a key.
+fn is_key_part(name: &[u8]) -> bool {
+    !name.is_empty()
+        && !name.starts_with(b".")
+        && name.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b))
 }
 
 impl fmt::Display for Key {
@@ -91,6 +100,18 @@ pub struct Error {
     pub why: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
+}
+
+impl Error {
+    /// A failure that trying again does not help.
+    pub fn new(kind: ErrorKind, action: &'static str, place: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self { kind, action, place: place.into(), why: why.to_string(), retryable: false }
+    }
+
+    /// The same failure, but trying again may help.
+    pub fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
 }
 
 impl fmt::Display for Error {
@@ -160,22 +181,69 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>>;
     /// The stored length.
     fn size(&self, key: &Key) -> Result<u64>;
-    /// All objects whose key begins with the folder `prefix` (such as `packs`), sorted by key. A missing folder is
+    /// All objects below the folder `prefix` (such as `packs`; empty for all), sorted by key. A missing folder is
     /// empty; any error in the middle fails the whole listing, because a short list looks like deleted data.
     /// Files whose names are no valid keys (temporary files) are left out.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
     /// Removes an object; one that is missing is not an error.
     fn delete(&self, key: &Key) -> Result<()>;
-    /// Moves an object to `trash/` + its key, where the store can; see [`Capabilities::trash`].
+    /// Moves an object to [`Key::in_trash`], where the store can; see [`Capabilities::trash`]. What an earlier run
+    /// left there under the same name is replaced.
     fn trash(&self, key: &Key) -> Result<()>;
-    /// Marks an existing object as in use until the returned value is dropped. `None` where the store cannot.
+    /// Marks an existing object as in use until the returned value is dropped; a second holder is refused. `None`
+    /// where the store cannot.
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>>;
     /// Whether a living process holds the object; `None` where the store cannot tell.
     fn held(&self, key: &Key) -> Result<Option<bool>>;
-    /// Returns when everything that was put before the call survives a power cut.
+    /// Returns when everything that was put, deleted or moved before the call survives a power cut.
     fn barrier(&self) -> Result<()>;
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
     /// The root, for messages; never holds a secret.
     fn describe(&self) -> String;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_have_one_spelling() {
+        let longest = "x".repeat(200);
+        for good in ["a", "packs/ab/ab12.pack", "config/0", "a-b_c.d", "-", "_", "a..", longest.as_str()] {
+            assert_eq!(Key::new(good).unwrap().as_str(), good);
+        }
+        let longer = "x".repeat(201);
+        let bad = ["", "/", "a/", "/a", "a//b", ".", "..", "a/..", ".a", "a/.b", "A", "a b", "a\\b", "é", "a\0", "a\n"];
+        for bad in bad.into_iter().chain([longer.as_str()]) {
+            assert_eq!(Key::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_moves_to_the_trash_if_it_fits() {
+        let trashed = |text: String| Key::new(text).unwrap().in_trash();
+        assert_eq!(trashed("packs/ab/1".into()), Key::new("trash/packs/ab/1"));
+        assert!(trashed("x".repeat(194)).is_some());
+        assert_eq!(trashed("x".repeat(195)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_matches_the_rule_is_a_key(text in "[a-z0-9_-][a-z0-9._-]{0,20}(/[a-z0-9_-][a-z0-9._-]{0,20}){0,6}") {
+            prop_assert!(Key::new(text.clone()).is_some(), "{}", text);
+        }
+
+        #[test]
+        fn a_key_stays_below_the_root(text in "[ -~é/.]{0,12}") {
+            if let Some(key) = Key::new(text) {
+                let parts: Vec<_> = std::path::Path::new(key.as_str()).components().collect();
+                prop_assert!(parts.iter().all(|part| matches!(part, std::path::Component::Normal(_))));
+                prop_assert_eq!(parts.len(), key.as_str().split('/').count());
+                prop_assert!(!key.as_str().contains("/."));
+            }
+        }
+    }
 }

@@ -1,1 +1,4 @@
 //! Wrappers: a store around a store.
+
+pub mod fault;
+pub mod record;

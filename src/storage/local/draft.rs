@@ -1,0 +1,182 @@
+//! An object on its way: a file without a name (or with a hidden one, where the file system needs one) that gets its
+//! key once all bytes are flushed. Dropped before that, it is gone.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::super::{Error, ErrorKind, Key, Result};
+use super::root::{FILE_MODE, Root, folder_of, lacks};
+
+/// How much of two objects is in memory while they are compared, of each.
+const COMPARE_BYTES: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Draft {
+    root: Arc<Root>,
+    file: File,
+    /// The hidden name below the root, if it has one.
+    name: Option<String>,
+}
+
+impl Draft {
+    pub fn new(root: &Arc<Root>) -> rustix::io::Result<Self> {
+        let (fd, name) = if root.no_unnamed.load(Ordering::Relaxed) {
+            named(root)?
+        } else {
+            match unnamed(root) {
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                    root.no_unnamed.store(true, Ordering::Relaxed);
+                    named(root)?
+                }
+                other => (other?, None),
+            }
+        };
+        let draft = Self { root: root.clone(), file: File::from(fd), name };
+        if lacks(&fs::fstat(&draft.file)?, FILE_MODE) {
+            fs::fchmod(&draft.file, FILE_MODE)?;
+        }
+        Ok(draft)
+    }
+
+    /// Flushes the bytes and gives them their name. After a failed flush nobody knows what is on the disk, and a
+    /// second flush would wrongly report success: so the draft is gone either way.
+    pub fn publish(mut self, key: &Key) -> Result<()> {
+        self.file.sync_all().map_err(|e| self.failed(key, e))?;
+        let mut folders_made = false;
+        loop {
+            match self.give_name(key.as_str()) {
+                Ok(()) => break,
+                Err(Errno::NOENT) if !folders_made => {
+                    self.root.make_folders(folder_of(key.as_str()))?;
+                    folders_made = true;
+                }
+                Err(Errno::EXIST) => match self.compare_with_stored(key) {
+                    Ok(()) => break,
+                    // Deleted in the meantime.
+                    Err(e) if e.kind == ErrorKind::Missing => {}
+                    Err(e) => return Err(e),
+                },
+                Err(e) => return Err(self.failed(key, e.into())),
+            }
+        }
+        // Also where somebody else stored it: their barrier may be still to come.
+        self.root.touch(key);
+        Ok(())
+    }
+
+    fn give_name(&mut self, key: &str) -> rustix::io::Result<()> {
+        let Some(name) = &self.name else {
+            let handle = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            return link(&self.root, &handle, key, AtFlags::SYMLINK_FOLLOW);
+        };
+        let (from, to) = (&self.root.fd, &self.root.fd);
+        match retry_on_intr(|| fs::renameat_with(from, name, to, key, RenameFlags::NOREPLACE)) {
+            Ok(()) => {
+                self.name = None;
+                Ok(())
+            }
+            // A file system that can only rename with replacing. The hidden name goes when the draft is dropped.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link(&self.root, name, key, AtFlags::empty()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Fails unless the key is taken by the very bytes of this draft.
+    fn compare_with_stored(&self, key: &Key) -> Result<()> {
+        let fail = |e| self.failed(key, e);
+        let (stored, stored_size) = self.root.open_object("write", key)?;
+        let size = self.file.metadata().map_err(fail)?.len();
+        if size == stored_size && same_bytes(&self.file, &stored, size).map_err(fail)? {
+            return Ok(());
+        }
+        let why = format!("the name is taken by other bytes ({stored_size} there, {size} new)");
+        Err(Error::new(ErrorKind::Exists, "write", self.root.place(key.as_str()), why))
+    }
+
+    fn failed(&self, key: &Key, error: io::Error) -> Error {
+        self.root.failed("write", key.as_str(), error)
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // Nothing can be done about it; hidden names are never listed.
+            let _ = self.root.unlink(name, AtFlags::empty());
+        }
+    }
+}
+
+fn unnamed(root: &Root) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    retry_on_intr(|| fs::openat(&root.fd, ".", flags, FILE_MODE))
+}
+
+fn named(root: &Root) -> rustix::io::Result<(OwnedFd, Option<String>)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    loop {
+        let name = format!(".tmp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        match retry_on_intr(|| fs::openat(&root.fd, name.as_str(), flags, FILE_MODE)) {
+            // Of another machine, or left by a crash.
+            Err(Errno::EXIST) => {}
+            other => return Ok((other?, Some(name))),
+        }
+    }
+}
+
+fn link(root: &Root, from: &str, key: &str, flags: AtFlags) -> rustix::io::Result<()> {
+    retry_on_intr(|| fs::linkat(&root.fd, from, &root.fd, key, flags))
+}
+
+fn same_bytes(one: &File, other: &File, size: u64) -> io::Result<bool> {
+    let (mut left, mut right) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
+    let mut offset = 0;
+    while offset < size {
+        let len = (size - offset).min(COMPARE_BYTES as u64) as usize;
+        one.read_exact_at(&mut left[..len], offset)?;
+        other.read_exact_at(&mut right[..len], offset)?;
+        if left[..len] != right[..len] {
+            return Ok(false);
+        }
+        offset += len as u64;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The way of file systems that can only rename with replacing.
+    #[test]
+    fn a_hidden_name_that_was_linked_goes_with_the_draft() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let root = Arc::new(Root::open(folder.path()).unwrap());
+        root.no_unnamed.store(true, Ordering::Relaxed);
+        for expected in [Ok(()), Err(Errno::EXIST)] {
+            let draft = Draft::new(&root).unwrap();
+            assert_eq!(link(&root, draft.name.as_deref().unwrap(), "a", AtFlags::empty()), expected);
+            drop(draft);
+            let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(left, ["a"]);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Listing: the walk over one folder, in which nothing may be lost unnoticed.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::super::{Error, ErrorKind, Key, Listed, Result, is_key_part};
+use super::root::Root;
+use crate::text;
+
+pub(super) fn list(root: &Root, prefix: &str) -> Result<Vec<Listed>> {
+    if !prefix.is_empty() && Key::new(prefix).is_none() {
+        let place = format!("{}/{}", root.place(""), text::escape(prefix.as_bytes()));
+        return Err(Error::new(ErrorKind::Other, "list", place, "this is no name of a folder"));
+    }
+    let opened = root.open_folder(prefix).map_err(|e| root.failed("list", prefix, e.into()))?;
+    let Some(folder) = opened else { return Ok(Vec::new()) };
+    // Walking from the handle: by its path, a root that was unmounted meanwhile would look empty.
+    let walk = Walk { root, prefix, start: PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())) };
+    let mut all = walk.objects()?;
+    all.sort_unstable();
+    Ok(all)
+}
+
+struct Walk<'a> {
+    root: &'a Root,
+    prefix: &'a str,
+    start: PathBuf,
+}
+
+impl Walk<'_> {
+    fn objects(&self) -> Result<Vec<Listed>> {
+        let entries = WalkDir::new(&self.start).min_depth(1).into_iter();
+        let entries = entries.filter_entry(|entry| is_key_part(entry.file_name().as_bytes()));
+        entries.filter_map(|entry| self.object(entry).transpose()).collect()
+    }
+
+    /// The object that an entry stands for; `None` if it is none, or has been deleted since it was seen.
+    fn object(&self, entry: walkdir::Result<DirEntry>) -> Result<Option<Listed>> {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) if e.depth() > 0 && is_missing(&e) => return Ok(None),
+            Err(e) => return Err(self.failed(e)),
+        };
+        if entry.path_is_symlink() {
+            let why = "a symbolic link: put there what it stands for";
+            return Err(Error::new(ErrorKind::Other, "list", self.root.place(&self.below(entry.path())), why));
+        }
+        let Some(key) = Key::new(self.below(entry.path())).filter(|_| entry.file_type().is_file()) else {
+            return Ok(None);
+        };
+        match entry.metadata() {
+            Ok(data) => Ok(Some(Listed { key, size: data.len() })),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(self.failed(e)),
+        }
+    }
+
+    /// The path from the root, of something that was found. Only names that fit into keys are walked.
+    fn below(&self, path: &Path) -> String {
+        let rest = path.strip_prefix(&self.start).unwrap_or(path).to_string_lossy();
+        [self.prefix, &rest].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+
+    fn failed(&self, error: walkdir::Error) -> Error {
+        let place = error.path().map(|path| self.below(path)).unwrap_or_default();
+        let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folders form a loop"));
+        self.root.failed("list", &place, error)
+    }
+}
+
+fn is_missing(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
+}
