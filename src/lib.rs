@@ -10,6 +10,7 @@ pub mod id;
 pub mod index;
 pub mod pack;
 pub mod record;
+pub mod repo;
 pub mod seal;
 pub mod source;
 pub mod storage;

@@ -1,0 +1,49 @@
+//! Joins the line and the storage: a repository, its keys, its catalogue, and the ways in and out of it.
+//!
+//! Publication follows the data arrow: packs, index, snapshot, session end; each only after everything that it names
+//! is durable. What is read is compared with its name before anything else is done with it.
+
+mod catalogue;
+mod layout;
+mod open;
+mod packs;
+mod reader;
+mod session;
+mod snapshots;
+mod writer;
+
+pub use catalogue::{Catalogue, Place};
+pub use layout::Folder;
+pub use open::{KeySource, Repository};
+pub use packs::{read_head, read_table};
+pub use reader::{ChunkReader, EntryReader};
+pub use session::Session;
+pub use snapshots::{Listing, SnapshotInfo};
+pub use writer::{ChunkWriter, FrameWriter, Written};
+
+use crate::error::{Error, Kind};
+use crate::seal::OpenError;
+use crate::wire::Malformed;
+
+const REPAIR: &str =
+    "run `larder check --data all` to see what is affected; a second copy of the repository can give the object back";
+const UPGRADE: &str = "use a newer larder";
+
+/// The error for stored bytes that break their format.
+pub(crate) fn malformed(place: &str, error: &Malformed) -> Error {
+    match error {
+        Malformed::Newer { .. } => Error::new(Kind::Newer, format!("cannot read {place}")).why(error).fix(UPGRADE),
+        Malformed::Bad { .. } => Error::new(Kind::Damage, format!("{place} is damaged")).why(error).fix(REPAIR),
+    }
+}
+
+/// The error for a sealed section that does not open.
+pub(crate) fn unopened(place: &str, error: &OpenError) -> Error {
+    match error {
+        OpenError::Malformed(e) => malformed(place, e),
+        OpenError::NoKey(why) => Error::new(Kind::WrongKey, format!("cannot open {place}"))
+            .why(why)
+            .fix("use a key that was added after the last rotation"),
+        OpenError::NotAuthentic(_) => Error::new(Kind::Damage, format!("{place} is damaged")).why(error).fix(REPAIR),
+    }
+}

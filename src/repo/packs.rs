@@ -1,0 +1,62 @@
+//! Reading single packs: head, table, frames.
+
+use super::{Folder, Repository, malformed, unopened};
+use crate::error::{Error, Kind, Result};
+use crate::id::{ChunkId, ObjectId};
+use crate::pack::{HEAD_BYTES, PACK_BYTES_MAX, PackKey, TRAILER_BYTES, Table, Trailer, decode_table};
+
+fn place(id: &ObjectId) -> String {
+    format!("pack {}", id.short())
+}
+
+/// Opens a pack's head: what opens its frames and its table.
+pub fn read_head(repository: &Repository, id: &ObjectId) -> Result<PackKey> {
+    let head = repository.storage().get_range(&Folder::Packs.key(id), 0, HEAD_BYTES)?;
+    open_head(repository, id, &head)
+}
+
+fn open_head(repository: &Repository, id: &ObjectId, head: &[u8]) -> Result<PackKey> {
+    let (header, key) = PackKey::open(repository.keys(), head).map_err(|e| unopened(&place(id), &e))?;
+    if header.repository != repository.id() {
+        return Err(Error::new(Kind::Damage, format!("{} belongs to another repository", place(id)))
+            .why(format!("{} found, {} expected", header.repository, repository.id()))
+            .fix("remove it from this repository's folder"));
+    }
+    Ok(key)
+}
+
+/// Reads a pack's table: its key, its size and what lies in it.
+pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table<ChunkId>)> {
+    let storage = repository.storage();
+    let at = Folder::Packs.key(id);
+    let size = storage.size(&at)?;
+    let too_short = (HEAD_BYTES + TRAILER_BYTES) as u64;
+    if !(too_short..=PACK_BYTES_MAX).contains(&size) {
+        return Err(Error::new(Kind::Damage, format!("{} is damaged", place(id)))
+            .why(format!("it is {size} bytes long, {too_short} to {PACK_BYTES_MAX} expected"))
+            .fix(super::REPAIR));
+    }
+    let key = read_head(repository, id)?;
+    let end = storage.get_range(&at, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
+    let trailer = Trailer::parse(&end, size).map_err(|e| malformed(&place(id), &e))?;
+    let sealed = storage.get_range(&at, trailer.table_offset.into(), trailer.table_len as usize)?;
+    let table = decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e))?;
+    Ok((key, size, table))
+}
+
+impl Repository {
+    /// Opens a pack whose bytes are all at hand: its key and its table.
+    pub fn open_pack_bytes(&self, id: &ObjectId, bytes: &[u8]) -> Result<(PackKey, Table<ChunkId>)> {
+        let bad = |error: &crate::wire::Malformed| malformed(&place(id), error);
+        let size = bytes.len();
+        let (Some(head), Some(end)) = (bytes.get(..HEAD_BYTES), size.checked_sub(TRAILER_BYTES)) else {
+            return Err(bad(&crate::wire::Malformed::bad("pack", format!("only {size} bytes"))));
+        };
+        let key = open_head(self, id, head)?;
+        let trailer = Trailer::parse(&bytes[end..], size as u64).map_err(|e| bad(&e))?;
+        let at = trailer.table_offset as usize;
+        let sealed = &bytes[at..at + trailer.table_len as usize];
+        let table = decode_table(&key, &trailer, sealed).map_err(|e| unopened(&place(id), &e))?;
+        Ok((key, table))
+    }
+}

@@ -1,0 +1,294 @@
+//! Chunks into a repository: once each, compressed together, sealed into packs, catalogued.
+//!
+//! Workers share one [`ChunkWriter`] and own a [`FrameWriter`] each. A pack is complete on disk before an index object
+//! names it; [`ChunkWriter::finish`] returns when all of that survives a power cut.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::{Catalogue, Folder, Session, unopened};
+use crate::clock;
+use crate::crypto::{Audience, ChunkKind};
+use crate::error::{Error, Kind, Result};
+use crate::id::{ChunkId, ChunkPrefix};
+use crate::index::{Index, PackEntry};
+use crate::pack::{Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
+use crate::seal::{Compressor, Decompressor, Header, ObjectKind, looks_incompressible};
+use crate::storage::Upload;
+use crate::tree::Store;
+
+/// Data packs open at a time. Frames go to them at random, so that a storage provider cannot line up sizes with files.
+const DATA_PACKS: usize = 2;
+/// A pack ends where the next frame would make it longer than this. Bytes.
+const PACK_BYTES_SMALL: u64 = 16 << 20;
+const PACK_BYTES_BIG: u64 = 32 << 20;
+/// Repositories with more packs than this use the big ones.
+const PACKS_MANY: usize = 128;
+/// An index object is written for so many packs, or after so long, whatever comes first.
+const INDEX_PACKS: usize = 8;
+const INDEX_INTERVAL: Duration = Duration::from_secs(60);
+/// Raw bytes of data chunks compressed together.
+const DATA_FRAME_BYTES: usize = 2 << 20;
+/// Raw bytes of tree nodes and lists compressed together: less, because they are read one at a time.
+const META_FRAME_BYTES: usize = 256 << 10;
+const SHARDS: usize = 64;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Chunks that were new.
+    pub chunks: u64,
+    /// Their plaintexts, bytes.
+    pub raw_bytes: u64,
+}
+
+struct OpenPack {
+    builder: PackBuilder,
+    upload: Box<dyn Upload>,
+    chunks: usize,
+}
+
+#[derive(Default)]
+struct Pending {
+    packs: Vec<PackEntry>,
+    since: Duration,
+}
+
+/// The shared side of writing.
+pub struct ChunkWriter<'r> {
+    session: &'r Session<'r>,
+    catalogue: &'r Catalogue,
+    fresh: Vec<Mutex<HashSet<ChunkPrefix>>>,
+    /// Data packs, then the pack for trees and lists.
+    open: Vec<Mutex<Option<OpenPack>>>,
+    pending: Mutex<Pending>,
+    written: Mutex<Written>,
+    pack_bytes: u64,
+    level: i32,
+}
+
+impl std::fmt::Debug for ChunkWriter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ChunkWriter({:?})", self.session)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| Error::new(Kind::Failed, "another thread of this run failed"))
+}
+
+impl<'r> ChunkWriter<'r> {
+    /// A writer that stores what this catalogue does not have. `level` is zstd's.
+    pub fn new(session: &'r Session<'r>, catalogue: &'r Catalogue, level: i32) -> Self {
+        let since = session.repository().world().elapsed();
+        // Packs that nobody has catalogued yet are taken over by this run's index.
+        let pending = Pending { packs: catalogue.orphans().to_vec(), since };
+        Self {
+            session,
+            catalogue,
+            fresh: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            open: (0..=DATA_PACKS).map(|_| Mutex::default()).collect(),
+            pending: Mutex::new(pending),
+            written: Mutex::default(),
+            pack_bytes: if catalogue.packs().len() > PACKS_MANY { PACK_BYTES_BIG } else { PACK_BYTES_SMALL },
+            level,
+        }
+    }
+
+    /// Whether the caller must store this chunk: it is neither in the repository, nor has anybody in this run been
+    /// told so before.
+    pub fn claim(&self, id: &ChunkId) -> Result<bool> {
+        if self.catalogue.contains(id) {
+            return Ok(false);
+        }
+        let prefix = id.prefix();
+        let shard = usize::from(prefix.as_bytes()[0]) % SHARDS;
+        Ok(lock(&self.fresh[shard])?.insert(prefix))
+    }
+
+    fn add_frame(&self, frame: Frame) -> Result<()> {
+        {
+            let mut written = lock(&self.written)?;
+            written.chunks += frame.chunks.len() as u64;
+            written.raw_bytes += frame.chunks.iter().map(|(_, len)| u64::from(*len)).sum::<u64>();
+        }
+        let slot = self.choose_pack(frame.kind)?;
+        let mut open = lock(&self.open[slot])?;
+        if let Some(full) = open.take_if(|pack| !self.has_room(pack, &frame)) {
+            self.end_pack(full)?;
+        }
+        let mut pack = match open.take() {
+            Some(pack) => pack,
+            None => self.begin_pack()?,
+        };
+        pack.chunks += frame.chunks.len();
+        pack.upload.write(&pack.builder.add(frame))?;
+        *open = Some(pack);
+        Ok(())
+    }
+
+    fn choose_pack(&self, kind: ChunkKind) -> Result<usize> {
+        if kind.is_meta() {
+            return Ok(DATA_PACKS);
+        }
+        let [byte] = clock::random(self.session.repository().world())?;
+        Ok(usize::from(byte) % DATA_PACKS)
+    }
+
+    /// Packs end just below their target, so that padding adds next to nothing.
+    fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
+        let table = 36 * (pack.chunks + frame.chunks.len()) + 4096 + TRAILER_BYTES;
+        pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= self.pack_bytes
+    }
+
+    fn begin_pack(&self) -> Result<OpenPack> {
+        let repository = self.session.repository();
+        let header = Header {
+            kind: ObjectKind::Pack,
+            epoch: repository.keys().epoch(),
+            repository: repository.id(),
+            session: self.session.id(),
+            salt: clock::random(repository.world())?,
+        };
+        let (builder, head) = PackBuilder::begin(repository.keys(), self.session.secrets(), header)
+            .map_err(|e| unopened("a new pack", &e))?;
+        let mut upload = repository.storage().upload()?;
+        upload.write(&head)?;
+        Ok(OpenPack { builder, upload, chunks: 0 })
+    }
+
+    fn end_pack(&self, mut pack: OpenPack) -> Result<()> {
+        let (tail, packed) = pack.builder.finish();
+        pack.upload.write(&tail)?;
+        pack.upload.finish(&Folder::Packs.key(&packed.id))?;
+        self.session.count(packed.size);
+        let entry = PackEntry { id: packed.id, size: packed.size, table: packed.table.to_prefixes() };
+        let mut pending = lock(&self.pending)?;
+        pending.packs.push(entry);
+        let now = self.session.repository().world().elapsed();
+        if pending.packs.len() >= INDEX_PACKS || now.saturating_sub(pending.since) >= INDEX_INTERVAL {
+            pending.since = now;
+            self.write_index(std::mem::take(&mut pending.packs))?;
+        }
+        Ok(())
+    }
+
+    fn write_index(&self, packs: Vec<PackEntry>) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        // The packs first, then what names them.
+        self.session.repository().storage().barrier()?;
+        let index = Index { packs, ..Index::default() };
+        self.session.put(Folder::Index, &[(Audience::Index, &index.encode())])?;
+        Ok(())
+    }
+
+    /// Ends all packs and catalogues them. All frame writers must have been flushed.
+    pub fn finish(&self) -> Result<Written> {
+        for slot in &self.open {
+            if let Some(pack) = lock(slot)?.take() {
+                self.end_pack(pack)?;
+            }
+        }
+        let packs = std::mem::take(&mut lock(&self.pending)?.packs);
+        self.write_index(packs)?;
+        self.session.repository().storage().barrier()?;
+        Ok(*lock(&self.written)?)
+    }
+
+    /// A frame writer for one worker.
+    pub fn frames(&self) -> Result<FrameWriter<'_, 'r>> {
+        let failed = |e: std::io::Error| Error::io("cannot start a compressor", &e);
+        Ok(FrameWriter {
+            writer: self,
+            data: FrameBuilder::new(ChunkKind::Data),
+            raw: FrameBuilder::new(ChunkKind::Data),
+            meta: [ChunkKind::Node, ChunkKind::List, ChunkKind::Attr].map(FrameBuilder::new),
+            compressor: Compressor::new(self.level).map_err(failed)?,
+            decompressor: Decompressor::new().map_err(failed)?,
+            scratch: Vec::new(),
+        })
+    }
+}
+
+/// One worker's side of writing: collects chunks into frames.
+#[derive(Debug)]
+pub struct FrameWriter<'w, 'r> {
+    writer: &'w ChunkWriter<'r>,
+    data: FrameBuilder,
+    /// Data chunks that do not compress.
+    raw: FrameBuilder,
+    meta: [FrameBuilder; 3],
+    compressor: Compressor,
+    decompressor: Decompressor,
+    scratch: Vec<u8>,
+}
+
+impl FrameWriter<'_, '_> {
+    /// Stores a data chunk unless it is there already; whether it was new.
+    pub fn store_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
+        let id = self.writer.session.repository().keys().identity.chunk_id(ChunkKind::Data, bytes);
+        if !self.writer.claim(&id)? {
+            return Ok((id, false));
+        }
+        let raw = looks_incompressible(bytes, &mut self.scratch);
+        let builder = if raw { &mut self.raw } else { &mut self.data };
+        if !builder.fits(bytes.len(), DATA_FRAME_BYTES) {
+            self.flush_one(if raw { 1 } else { 0 })?;
+        }
+        let builder = if raw { &mut self.raw } else { &mut self.data };
+        builder.push(id, bytes);
+        Ok((id, true))
+    }
+
+    /// Writes one builder's frame: 0 data, 1 incompressible data, 2 and up metadata.
+    fn flush_one(&mut self, which: usize) -> Result<()> {
+        let builder = match which {
+            0 => &mut self.data,
+            1 => &mut self.raw,
+            n => &mut self.meta[n - 2],
+        };
+        if builder.is_empty() {
+            return Ok(());
+        }
+        let compressor = (which != 1).then_some(&mut self.compressor);
+        let identity = &self.writer.session.repository().keys().identity;
+        let frame = builder.finish(compressor, &mut self.decompressor, identity).map_err(|e| {
+            Error::new(
+                Kind::Failed,
+                format!("chunk {} came out wrong when it was read back before storing", e.chunk.short()),
+            )
+            .why("memory or processor of this machine changed it on the way; nothing of it was stored")
+            .fix("test this machine's memory before you trust any backup from it")
+        })?;
+        self.writer.add_frame(frame)
+    }
+
+    /// Writes what has been collected.
+    pub fn flush(&mut self) -> Result<()> {
+        (0..2 + self.meta.len()).try_for_each(|which| self.flush_one(which))
+    }
+}
+
+impl Store for FrameWriter<'_, '_> {
+    type Error = Error;
+
+    fn store(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
+        let which = match kind {
+            ChunkKind::Data => return Ok(self.store_data(bytes)?.0),
+            ChunkKind::Node => 0,
+            ChunkKind::List => 1,
+            ChunkKind::Attr => 2,
+        };
+        let id = self.writer.session.repository().keys().identity.chunk_id(kind, bytes);
+        if self.writer.claim(&id)? {
+            if !self.meta[which].fits(bytes.len(), META_FRAME_BYTES) {
+                self.flush_one(which + 2)?;
+            }
+            self.meta[which].push(id, bytes);
+        }
+        Ok(id)
+    }
+}
