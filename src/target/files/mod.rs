@@ -1,1 +1,324 @@
-//! Files and folders.
+//! Files and folders, written exactly, below one folder and nowhere else.
+//!
+//! Invariants:
+//! - The tree to be written is not trusted. Every path is checked before anything is done with it, folders on the way
+//!   are never symbolic links, and links are made but never followed; see [`tree`](self).
+//! - Under its final name everything is complete: content, owner, mode, attributes, time. A new folder is built aside,
+//!   as `.NAME.larder-partial-…`, and renamed at the end; in a folder that exists each file is built under a hidden
+//!   name beside its own. A run that is killed leaves hidden names only, one that fails removes them.
+//! - Owners are set by number. Names may stand for somebody else on another machine, numbers restore what was.
+//! - What the system refuses to set (owners and protected attributes when not root, attributes that the file system
+//!   does not know) is counted and told in the [`Report`], and never silently dropped. Whoever gets a file that should
+//!   belong to somebody else does not get its set-id bits.
+//!
+//! Folders stay 0700 and writable until [`Folder::finish`] gives them their own metadata, deepest first.
+
+mod metadata;
+mod remove;
+mod report;
+mod stage;
+mod tree;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::entry::{Entry, Kind};
+use crate::error::{self, Error, Result};
+use crate::text;
+
+use metadata::{Handle, Metadata};
+use report::Tally;
+use stage::Stage;
+use tree::{Spot, Tree};
+
+pub use report::{Report, WARNINGS_MAX};
+pub use writer::FileWriter;
+
+/// What to do with a folder that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Write only where nothing is: the folder must be absent or empty.
+    Refuse,
+    /// Merge into it. Files are replaced one by one, atomically, and so is anything else that has the name of an
+    /// entry; only a folder with something in it never gives way to anything but a folder.
+    Overwrite,
+}
+
+/// A folder being written. Dropped without [`Folder::finish`], it removes what it has built aside.
+#[derive(Debug)]
+pub struct Folder {
+    stage: Stage,
+    tree: Tree,
+    shared: Arc<Shared>,
+    directories: Mutex<Vec<Directory>>,
+    /// Other file systems mounted below the folder, by device number.
+    mounted: Mutex<Vec<(u64, OwnedFd)>>,
+}
+
+/// What a folder and its open files share.
+#[derive(Debug)]
+struct Shared {
+    tally: Mutex<Tally>,
+    /// Files begun and neither finished nor given up.
+    writing: AtomicUsize,
+    /// Whether names may be taken already, so that everything is made under a hidden one.
+    in_place: bool,
+    token: String,
+    names_made: AtomicU64,
+}
+
+/// A folder whose metadata is still to be set.
+#[derive(Debug)]
+struct Directory {
+    path: Box<[u8]>,
+    metadata: Metadata,
+}
+
+impl Folder {
+    /// Prepares to write a tree at `to`. Folders above it are made if need be; `to` itself may be a symbolic link to a
+    /// folder.
+    pub fn create(to: &Path, existing: Existing) -> Result<Self> {
+        let token = stage::random_token()?;
+        let stage = Stage::prepare(to, existing, &token)?;
+        let tree = Tree::new(stage.root()?);
+        let shared = Shared {
+            tally: Mutex::default(),
+            writing: AtomicUsize::new(0),
+            in_place: stage.is_in_place(),
+            token,
+            names_made: AtomicU64::new(0),
+        };
+        Ok(Self { stage, tree, shared: Arc::new(shared), directories: Mutex::default(), mounted: Mutex::default() })
+    }
+
+    /// Makes a folder; everything in it comes after it. The path "" is the root.
+    pub fn directory(&self, path: &[u8], entry: &Entry) -> Result<()> {
+        let metadata = Metadata::of(path, entry)?;
+        if !path.is_empty() {
+            self.make_directory(path)?;
+        }
+        lock(&self.directories).push(Directory { path: path.into(), metadata });
+        self.shared.tally().report.directories += 1;
+        Ok(())
+    }
+
+    fn make_directory(&self, path: &[u8]) -> Result<()> {
+        let spot = self.tree.spot(path)?;
+        let make = || rustix::fs::mkdirat(&*spot.directory, spot.name, Mode::RWXU);
+        match make() {
+            Err(Errno::EXIST) if self.shared.in_place => {
+                if self.merge_directory(&spot)? {
+                    return Ok(());
+                }
+                make()
+            }
+            other => other,
+        }
+        .map_err(|e| cannot_create(path, e))
+    }
+
+    /// Makes the folder that is there usable; false when what was there is no folder and is now gone.
+    fn merge_directory(&self, spot: &Spot) -> Result<bool> {
+        let failed = |e| cannot_create(spot.path, e);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = match rustix::fs::openat(&*spot.directory, spot.name, flags, Mode::empty()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                rustix::fs::unlinkat(&*spot.directory, spot.name, AtFlags::empty()).map_err(failed)?;
+                return Ok(false);
+            }
+            other => other.map_err(failed)?,
+        };
+        metadata::let_owner_in(&handle).map_err(failed)?;
+        self.remember_mount(&handle).map_err(failed)?;
+        Ok(true)
+    }
+
+    fn remember_mount(&self, handle: &OwnedFd) -> rustix::io::Result<()> {
+        let device = rustix::fs::fstat(handle)?.st_dev;
+        let mut mounted = lock(&self.mounted);
+        if device != self.stage.device() && mounted.iter().all(|(known, _)| *known != device) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            mounted.push((device, rustix::fs::openat(handle, c".", flags, Mode::empty())?));
+        }
+        Ok(())
+    }
+
+    /// Begins a regular file. Its content comes through the writer, in any order; what is never written is a hole.
+    pub fn file(&self, path: &[u8], entry: &Entry) -> Result<FileWriter> {
+        let metadata = Metadata::of(path, entry)?;
+        let spot = self.tree.spot(path)?;
+        FileWriter::create(spot, entry.size, metadata, Arc::clone(&self.shared))
+    }
+
+    /// Makes a symbolic link.
+    pub fn symlink(&self, path: &[u8], entry: &Entry) -> Result<()> {
+        let metadata = Metadata::of(path, entry)?;
+        let spot = self.tree.spot(path)?;
+        self.make(&spot, entry.kind, Some(&metadata), |name| {
+            rustix::fs::symlinkat(&entry.target, &*spot.directory, name)
+        })?;
+        self.shared.tally().report.symlinks += 1;
+        Ok(())
+    }
+
+    /// Makes a named pipe or a device.
+    pub fn special(&self, path: &[u8], entry: &Entry) -> Result<()> {
+        let metadata = Metadata::of(path, entry)?;
+        let spot = self.tree.spot(path)?;
+        let (kind, device) = match entry.kind {
+            Kind::CharDevice => (FileType::CharacterDevice, rustix::fs::makedev(entry.device.0, entry.device.1)),
+            Kind::BlockDevice => (FileType::BlockDevice, rustix::fs::makedev(entry.device.0, entry.device.1)),
+            _ => (FileType::Fifo, 0),
+        };
+        self.make(&spot, entry.kind, Some(&metadata), |name| {
+            rustix::fs::mknodat(&*spot.directory, name, kind, Mode::RUSR | Mode::WUSR, device)
+        })?;
+        self.shared.tally().report.specials += 1;
+        Ok(())
+    }
+
+    /// Makes one more name for the file `first`, which is finished.
+    pub fn hard_link(&self, first: &[u8], path: &[u8]) -> Result<()> {
+        let from = self.tree.spot(first)?;
+        let spot = self.tree.spot(path)?;
+        let stat = rustix::fs::statat(&*from.directory, from.name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| cannot_create(path, e))?;
+        if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Symlink | FileType::Directory) {
+            let why = format!("{} is no file that could have two names", text::escape(first));
+            return Err(Error::new(error::Kind::Damage, cannot(path)).why(why));
+        }
+        self.make(&spot, Kind::File, None, |name| {
+            rustix::fs::linkat(&*from.directory, from.name, &*spot.directory, name, AtFlags::empty())
+        })?;
+        self.shared.tally().report.hard_links += 1;
+        Ok(())
+    }
+
+    /// Makes something that has no content and is there at once, complete, under its own name.
+    fn make(
+        &self,
+        spot: &Spot,
+        kind: Kind,
+        metadata: Option<&Metadata>,
+        make: impl Fn(&[u8]) -> rustix::io::Result<()>,
+    ) -> Result<()> {
+        let hidden = self.shared.in_place.then(|| self.shared.hidden_name());
+        let name = hidden.as_deref().unwrap_or(spot.name);
+        make(name).map_err(|e| cannot_create(spot.path, e))?;
+        let done = metadata
+            .map_or(Ok(()), |metadata| self.describe(spot, name, kind, metadata))
+            .and_then(|()| if hidden.is_some() { tree::replace(spot, name) } else { Ok(()) });
+        // Also when all went well: renaming one name of a file onto another name of it does nothing at all.
+        if hidden.is_some() || done.is_err() {
+            let _ = rustix::fs::unlinkat(&*spot.directory, name, AtFlags::empty());
+        }
+        done
+    }
+
+    fn describe(&self, spot: &Spot, name: &[u8], kind: Kind, metadata: &Metadata) -> Result<()> {
+        let failed = |e| cannot_create(spot.path, e);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&*spot.directory, name, flags, Mode::empty()).map_err(failed)?;
+        let stat = rustix::fs::fstat(&handle).map_err(failed)?;
+        // In a folder that others may change, the name need not be ours any more.
+        if FileType::from_raw_mode(stat.st_mode) != file_type(kind) || stat.st_nlink != 1 {
+            return Err(Error::new(error::Kind::Failed, cannot(spot.path)).why("it was replaced while it was made"));
+        }
+        self.shared.apply(&Handle::Looked(handle.as_fd()), spot.path, metadata, kind);
+        Ok(())
+    }
+
+    /// Completes the tree, puts it in its place and makes it last: when this returns, a power cut takes nothing back.
+    pub fn finish(mut self) -> Result<Report> {
+        let writing = self.shared.writing.load(Ordering::Acquire);
+        if writing > 0 {
+            return Err(Error::new(error::Kind::Failed, "the tree is not complete")
+                .why(format!("{writing} files are still being written")));
+        }
+        let mut directories = std::mem::take(&mut *lock(&self.directories));
+        directories.sort_unstable_by(|a, b| tree::compare(&b.path, &a.path));
+        // Moving a folder into another one takes the right to write to it, which its own mode may deny.
+        if let Some(mode) = self.stage.usual_mode().filter(|_| directories.last().is_none_or(|d| !d.path.is_empty())) {
+            rustix::fs::fchmod(self.tree.root(), mode).map_err(|e| cannot_create(b"", e))?;
+        }
+        let (moved, settled) = directories.into_iter().partition(|d| self.stage.moves(&d.path));
+        self.settle(settled, &self.tree);
+        self.sync()?;
+        if let Some(tree) = self.stage.publish()? {
+            self.settle(moved, &tree);
+            self.sync()?;
+        }
+        Ok(self.shared.tally().close())
+    }
+
+    fn settle(&self, directories: Vec<Directory>, tree: &Tree) {
+        for directory in directories {
+            let described = tree.open_directory(&directory.path).map(|handle| {
+                self.shared.apply(&Handle::Open(handle.as_fd()), &directory.path, &directory.metadata, Kind::Directory);
+            });
+            if let Err(e) = described {
+                self.shared.tally().warn(&directory.path, &format!("its metadata cannot be set: {}", e.reason()));
+            }
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        let mounted = lock(&self.mounted);
+        for handle in mounted.iter().map(|(_, handle)| handle).chain([self.tree.root()]) {
+            rustix::fs::syncfs(handle).map_err(|e| Error::io("cannot bring the tree to its disk", &e.into()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+
+    fn hidden_name(&self) -> Vec<u8> {
+        let number = self.names_made.fetch_add(1, Ordering::Relaxed);
+        format!("{}{}-{number}", stage::HIDDEN, self.token).into_bytes()
+    }
+
+    fn apply(&self, handle: &Handle, path: &[u8], metadata: &Metadata, kind: Kind) {
+        // Only where names may be taken can anything have attributes already, and at the root.
+        let lost = metadata::apply(handle, metadata, kind, self.in_place || path.is_empty());
+        if !lost.is_empty() {
+            self.tally().add(path, lost);
+        }
+    }
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::Fifo => FileType::Fifo,
+        Kind::CharDevice => FileType::CharacterDevice,
+        Kind::BlockDevice => FileType::BlockDevice,
+    }
+}
+
+fn cannot(path: &[u8]) -> String {
+    format!("cannot create {}", text::escape(path))
+}
+
+fn cannot_create(path: &[u8], errno: Errno) -> Error {
+    Error::io(cannot(path), &errno.into())
+}
+
+/// What the lock guards is whole between any two steps, so a thread that died holding it left nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
