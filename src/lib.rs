@@ -17,4 +17,5 @@ pub mod storage;
 pub mod target;
 pub mod text;
 pub mod tree;
+pub mod flow;
 pub mod wire;

@@ -10,6 +10,7 @@ mod packs;
 mod reader;
 mod session;
 mod snapshots;
+mod stat_cache;
 mod writer;
 
 pub use catalogue::{Catalogue, Place};
@@ -19,6 +20,7 @@ pub use packs::{read_head, read_table};
 pub use reader::{ChunkReader, EntryReader};
 pub use session::Session;
 pub use snapshots::{Listing, SnapshotInfo};
+pub use stat_cache::{Fingerprint, StatCache, StatCacheWriter};
 pub use writer::{ChunkWriter, FrameWriter, Written};
 
 use crate::error::{Error, Kind};

@@ -57,7 +57,7 @@ impl ChunkList {
     }
 
     /// Sum of the items' lengths; `None` beyond 2^64.
-    pub fn len(&self) -> Option<u64> {
+    pub fn content_len(&self) -> Option<u64> {
         self.items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.len))
     }
 }

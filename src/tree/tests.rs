@@ -210,7 +210,7 @@ proptest! {
                 .iter()
                 .flat_map(|item| {
                     let list = ChunkList::parse(&chunks.chunks[&item.id]).unwrap();
-                    assert_eq!((list.level, list.len()), (level, Some(item.len)));
+                    assert_eq!((list.level, list.content_len()), (level, Some(item.len)));
                     list.items
                 })
                 .collect();

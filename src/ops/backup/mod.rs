@@ -1,0 +1,335 @@
+//! Backup: sources in, one snapshot out.
+//!
+//! A feeder walks in path order and hands out batches of small files, which a worker opens, reads, hashes and frames
+//! by itself, and pieces of big files, already cut. Results come back in path order and go into the tree as they come,
+//! so no list of all files is ever held.
+
+mod feed;
+mod gather;
+mod read;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use crate::entry::Time;
+use crate::error::{Error, Kind, Result};
+use crate::event::Job;
+use crate::flow;
+use crate::id::ObjectId;
+use crate::record::{
+    Body, REASONS_MAX, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary,
+};
+use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Repository, Session, SnapshotInfo, StatCache, StatCacheWriter};
+use crate::source::files::{self, Skipped};
+use crate::text;
+
+/// One thing to back up.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The series' name.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What to back up, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// In the order in which they are read. Names are distinct.
+    pub sources: Vec<Source>,
+    /// What to leave out.
+    pub files: files::Options,
+    /// The machine; part of the snapshot, never of the series' identity.
+    pub client: String,
+    /// The account.
+    pub user: String,
+    /// Offset of the local clock from UTC, seconds, and the zone's name.
+    pub zone: (i32, String),
+    /// Continue a series that another client or another root began.
+    pub adopt: bool,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// A line for people.
+    pub note: String,
+    /// Take a file for unchanged when its size and modification time are, whatever its change time says.
+    pub trust_mtime: bool,
+    /// Whether the next run may rely on what this one saw; no for a dry run.
+    pub keep_cache: bool,
+}
+
+/// What was saved.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The snapshot.
+    pub snapshot: ObjectId,
+    /// Its summary.
+    pub summary: Summary,
+    /// Why it is partial; at most [`REASONS_MAX`].
+    pub reasons: Vec<Reason>,
+    /// How many reasons there were.
+    pub reasons_total: u64,
+    /// What was left out on purpose.
+    pub skipped: Skipped,
+}
+
+/// zstd's level for everything stored.
+const LEVEL: i32 = 3;
+
+/// What could not be read, by source.
+#[derive(Debug, Default)]
+struct Reasons {
+    kept: Vec<Reason>,
+    total: u64,
+}
+
+impl Reasons {
+    fn add(&mut self, source: &str, path: &[u8], why: &str, job: Job<'_>) {
+        self.total += 1;
+        let shown = if path.is_empty() { source.to_owned() } else { format!("{source}: {}", text::escape(path)) };
+        job.warn(&format!("{shown}: {why}"));
+        if self.kept.len() < REASONS_MAX {
+            let [source, path, why] = [source.as_bytes(), path, why.as_bytes()].map(<[u8]>::to_vec);
+            self.kept.push(Reason { source, path, why });
+        }
+    }
+}
+
+/// Everything that one run's sources share.
+struct Run<'a> {
+    repository: &'a Repository,
+    request: &'a Request,
+    catalogue: &'a Catalogue,
+    reader: ChunkReader<'a>,
+    writer: ChunkWriter<'a>,
+    job: Job<'a>,
+    started: Time,
+}
+
+/// What came of one source.
+struct Saved {
+    body: SourceBody,
+    cache: Option<StatCacheWriter>,
+}
+
+/// Backs up. An error means that no snapshot was made; a snapshot that lacks something says so in its state.
+pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
+    let begun = repository.world().elapsed();
+    let previous = check_series(repository, request)?;
+    let started = repository.world().now();
+    let session = Session::begin(repository, &session_record(request, started))?;
+    job.phase("reading the index", None, None);
+    let catalogue = Catalogue::load(repository, job)?;
+    let run = Run {
+        repository,
+        request,
+        catalogue: &catalogue,
+        reader: ChunkReader::new(repository, &catalogue),
+        writer: ChunkWriter::new(&session, &catalogue, LEVEL),
+        job,
+        started,
+    };
+    announce(&previous, job);
+    let (mut statistics, mut reasons, mut skipped) = (Statistics::default(), Reasons::default(), Skipped::default());
+    let mut saved = Vec::new();
+    for (source, previous) in request.sources.iter().zip(&previous) {
+        match run.source(source, previous.as_ref(), &mut statistics, &mut reasons, &mut skipped) {
+            Ok(one) => saved.push(one),
+            Err(e) if e.kind() == Kind::Source => reasons.add(&source.name, b"", &e.to_string(), job),
+            Err(e) => return Err(e),
+        }
+        if job.cancel.is_cancelled() {
+            break;
+        }
+    }
+    job.phase("finishing", None, None);
+    let written = run.writer.finish()?;
+    if job.cancel.is_cancelled() {
+        session.end(Vec::new())?;
+        return Err(Error::new(Kind::Interrupted, "interrupted, no snapshot was made")
+            .why("what was read so far is stored, and the next run uses it"));
+    }
+    if saved.is_empty() {
+        session.end(Vec::new())?;
+        return Err(nothing_saved(&reasons));
+    }
+    let elapsed = repository.world().elapsed().saturating_sub(begun);
+    statistics.bytes_new = written.raw_bytes;
+    statistics.bytes_added = session.bytes_written();
+    statistics.files_failed = reasons.total;
+    statistics.files_excluded = skipped.by_pattern;
+    statistics.duration_ms = elapsed.as_millis() as u64;
+    let summary = summarise(request, started, statistics, &saved, &reasons);
+    let body = Body {
+        sources: saved.iter().map(|one| one.body.clone()).collect(),
+        reasons: reasons.kept.clone(),
+        reasons_total: reasons.total,
+        ..Body::default()
+    };
+    let snapshot = session.put_snapshot(&summary, &body)?;
+    session.end(vec![snapshot])?;
+    for cache in saved.into_iter().filter_map(|one| one.cache) {
+        // Without it the next run reads more, and finds the same.
+        let _ = cache.finish(&snapshot);
+    }
+    Ok(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped })
+}
+
+fn session_record(request: &Request, time: Time) -> SessionRecord {
+    SessionRecord {
+        time,
+        client: request.client.clone().into_bytes(),
+        user: request.user.clone().into_bytes(),
+        process: std::process::id(),
+        program: program(),
+        ..SessionRecord::default()
+    }
+}
+
+fn program() -> Vec<u8> {
+    concat!("larder ", env!("CARGO_PKG_VERSION")).into()
+}
+
+fn nothing_saved(reasons: &Reasons) -> Error {
+    let why = reasons.kept.first().map(|r| String::from_utf8_lossy(&r.why).into_owned()).unwrap_or_default();
+    Error::new(Kind::Source, "nothing could be read, so nothing was saved")
+        .why(why)
+        .fix("check that the paths exist and that this user may read them")
+}
+
+fn summarise(request: &Request, time: Time, statistics: Statistics, saved: &[Saved], reasons: &Reasons) -> Summary {
+    let source = |one: &Saved| SourceSummary {
+        name: one.body.name.clone(),
+        kind: one.body.kind,
+        entries: one.body.root.entries,
+        bytes: one.body.root.bytes,
+    };
+    Summary {
+        time,
+        utc_offset: request.zone.0,
+        zone: request.zone.1.clone().into_bytes(),
+        client: request.client.clone().into_bytes(),
+        user: request.user.clone().into_bytes(),
+        program: program(),
+        state: if reasons.total == 0 { State::Whole } else { State::Partial },
+        sources: saved.iter().map(source).collect(),
+        statistics,
+        tags: request.tags.iter().map(|tag| tag.clone().into_bytes()).collect(),
+        note: request.note.clone().into_bytes(),
+        unknown: Vec::new(),
+    }
+}
+
+/// The last snapshots' sizes are the best guess of how much there is to do.
+fn announce(previous: &[Option<Previous>], job: Job<'_>) {
+    let sum = |of: &dyn Fn(&Previous) -> u64| previous.iter().map(|p| p.as_ref().map(of)).sum::<Option<u64>>();
+    job.phase("backing up", sum(&|p| p.source.root.entries), sum(&|p| p.source.root.bytes));
+}
+
+/// The newest snapshot of a series.
+struct Previous {
+    snapshot: ObjectId,
+    source: SourceBody,
+}
+
+/// Finds the series that the sources continue, and refuses to continue one that looks like somebody else's.
+fn check_series(repository: &Repository, request: &Request) -> Result<Vec<Option<Previous>>> {
+    let listing = repository.snapshots()?;
+    let one = |source: &Source| -> Result<Option<Previous>> {
+        let Some(info) = listing.newest_of(source.name.as_bytes()) else { return Ok(None) };
+        // One that cannot be read is no reason not to save today; `check` tells about it.
+        let Ok(snapshot) = repository.snapshot(&info.id) else { return Ok(None) };
+        let found = snapshot.body.sources.into_iter().find(|body| body.name == source.name.as_bytes());
+        let Some(body) = found else { return Ok(None) };
+        if !request.adopt {
+            check_owner(source, info, &body, request)?;
+        }
+        Ok(Some(Previous { snapshot: info.id, source: body }))
+    };
+    request.sources.iter().map(one).collect()
+}
+
+fn check_owner(source: &Source, info: &SnapshotInfo, body: &SourceBody, request: &Request) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let choose = "give it another name (NAME=PATH or --name), or continue the series with --adopt";
+    if info.summary.client != request.client.as_bytes() {
+        let owner = text::escape(&info.summary.client);
+        return Err(Error::new(Kind::Usage, format!("the series \"{}\" belongs to another machine", source.name))
+            .why(format!("its newest snapshot {} is from {owner}, this is {}", info.id.short(), request.client))
+            .fix(format!("{choose}; if this is the same machine under a new name: --client {owner}")));
+    }
+    let origin = PathBuf::from(std::ffi::OsStr::from_bytes(&body.origin));
+    if origin != absolute(&source.path)? && origin.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Usage, format!("the series \"{}\" is of another path", source.name))
+            .why(format!("its newest snapshot {} is of {}, which still exists", info.id.short(), text::path(&origin)))
+            .fix(choose));
+    }
+    Ok(())
+}
+
+fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+    // Not canonical: what the user named is what is compared and shown, links and all; only `.` goes.
+    std::path::absolute(path)
+        .map(|path| path.components().collect())
+        .map_err(|e| Error::io(format!("cannot tell where {} is", text::path(path)), &e))
+}
+
+impl Run<'_> {
+    fn source(
+        &self,
+        source: &Source,
+        previous: Option<&Previous>,
+        statistics: &mut Statistics,
+        reasons: &mut Reasons,
+        skipped: &mut Skipped,
+    ) -> Result<Saved> {
+        use std::os::unix::ffi::OsStrExt;
+        let origin = absolute(&source.path)?;
+        let cache_key = [source.name.as_bytes(), b"\0", origin.as_os_str().as_bytes()].concat();
+        let walk = files::walk(&source.path, &self.request.files).map_err(|e| match e.kind() {
+            Kind::Usage => e,
+            _ => e.with_kind(Kind::Source),
+        })?;
+        let left_out = Mutex::new(Skipped::default());
+        let feed = feed::Feeder::new(self, walk, self.known(previous, &cache_key), &left_out);
+        let cache = self.request.keep_cache.then(|| StatCacheWriter::create(self.repository, &cache_key)).flatten();
+        let mut gather = gather::Gather::new(self, source, cache, statistics, reasons)?;
+        let count = flow::workers();
+        flow::ordered(count, 2 * count + 2, |out| feed.run(out), || read::Reader::new(self), |done| gather.take(done))?;
+        if let Ok(left_out) = left_out.into_inner() {
+            add_skipped(skipped, &left_out);
+        }
+        let (root, kind, cache) = gather.finish()?;
+        let body = SourceBody {
+            name: source.name.clone().into_bytes(),
+            kind: if kind == crate::entry::Kind::Directory { SourceKind::Folder } else { SourceKind::File },
+            origin: origin.into_os_string().as_bytes().to_vec(),
+            root,
+            previous: previous.map(|previous| previous.snapshot),
+            unknown: Vec::new(),
+        };
+        Ok(Saved { body, cache })
+    }
+
+    /// What is known from before. The cache counts only while the snapshot that it was made with is still there now
+    /// that our session is listed, and while no prune is about to take anything away.
+    fn known(&self, previous: Option<&Previous>, cache_key: &[u8]) -> feed::Known<'_> {
+        use crate::repo::Folder;
+        let is_listed = |id: &ObjectId| self.repository.storage().size(&Folder::Snapshots.key(id)).is_ok();
+        let cache = StatCache::open(self.repository, cache_key)
+            .filter(|cache| !self.catalogue.has_tombs() && is_listed(&cache.snapshot()));
+        match (cache, previous) {
+            (Some(cache), _) => feed::Known::Cache(Box::new(cache)),
+            (None, Some(previous)) => {
+                feed::Known::Tree(Box::new(crate::tree::TreeWalk::new(&self.reader, &previous.source.root)))
+            }
+            (None, None) => feed::Known::Nothing,
+        }
+    }
+}
+
+fn add_skipped(sum: &mut Skipped, more: &Skipped) {
+    sum.by_pattern += more.by_pattern;
+    sum.cache_directories += more.cache_directories;
+    sum.sockets += more.sockets;
+    sum.other_file_systems += more.other_file_systems;
+}
