@@ -1,5 +1,7 @@
 //! Larder keeps snapshots: content-addressed, encrypted, deduplicated, in one repository.
 
+pub mod child;
+pub mod cli;
 pub mod clock;
 pub mod entry;
 pub mod error;
