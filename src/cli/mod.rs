@@ -1,6 +1,11 @@
 //! The command line: reads what was typed, hands it to a command, and tells how it ended.
 
+pub mod address;
+pub mod amount;
 pub mod exit;
+pub mod name;
 pub mod paint;
 pub mod render;
+pub mod source_arg;
 pub mod table;
+pub mod time;
