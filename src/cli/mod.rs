@@ -3,7 +3,9 @@
 pub mod address;
 pub mod amount;
 pub mod exit;
+pub mod json;
 pub mod name;
+pub mod output;
 pub mod paint;
 pub mod render;
 pub mod source_arg;
