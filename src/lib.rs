@@ -1,13 +1,17 @@
 //! Larder keeps snapshots: content-addressed, encrypted, deduplicated, in one repository.
 
+pub mod child;
 pub mod chunk;
+pub mod cli;
 pub mod clock;
 pub mod crypto;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod flow;
 pub mod id;
 pub mod index;
+pub mod ops;
 pub mod pack;
 pub mod record;
 pub mod repo;
@@ -17,5 +21,4 @@ pub mod storage;
 pub mod target;
 pub mod text;
 pub mod tree;
-pub mod flow;
 pub mod wire;

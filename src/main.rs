@@ -1,3 +1,5 @@
 //! The `larder` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    larder::cli::run()
+}

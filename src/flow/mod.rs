@@ -84,7 +84,9 @@ pub fn ordered<T: Send, R: Send, W: Work<T, R>>(
     let (tasks_in, tasks_out) = bounded::<(u64, T)>(window);
     let (results_in, results_out) = unbounded::<Option<(u64, R)>>();
     let (tickets_in, tickets_out) = bounded::<()>(window);
-    (0..window).for_each(|_| drop(tickets_in.try_send(())));
+    for _ in 0..window {
+        let _ = tickets_in.try_send(());
+    }
     let work_loop = |tasks: Receiver<(u64, T)>, results: &Sender<Option<(u64, R)>>| -> Result<()> {
         let mut worker = worker()?;
         for (number, task) in tasks {
@@ -149,7 +151,11 @@ fn take_in_order<R>(
 
 /// Runs `job` in the background until the process ends.
 pub fn background(name: &str, job: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new().name(name.into()).spawn(job).map(drop).map_err(|e| Error::io("cannot start a thread", &e))
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(job)
+        .map(drop)
+        .map_err(|e| Error::io("cannot start a thread", &e))
 }
 
 #[cfg(test)]
@@ -174,10 +180,16 @@ mod tests {
     fn run(count: u64, fail_taking_at: u64) -> (Vec<u64>, Result<()>) {
         let mut taken = Vec::new();
         let feed = |feed: &mut Feed<'_, u64>| (0..count).try_for_each(|n| feed.send(n));
-        let result = ordered(4, 8, feed, || Ok(Square), |n| {
-            taken.push(n);
-            if n == fail_taking_at { Err(Error::new(Kind::NoSpace, "full")) } else { Ok(()) }
-        });
+        let result = ordered(
+            4,
+            8,
+            feed,
+            || Ok(Square),
+            |n| {
+                taken.push(n);
+                if n == fail_taking_at { Err(Error::new(Kind::NoSpace, "full")) } else { Ok(()) }
+            },
+        );
         (taken, result)
     }
 

@@ -1,9 +1,5 @@
 //! The verbs: what one can do with a repository. They see sources, targets and storage as traits and types of theirs,
 //! and never print.
 
-pub mod address;
 pub mod backup;
-pub mod check;
-pub mod find;
 pub mod restore;
-pub mod stats;

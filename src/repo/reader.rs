@@ -161,7 +161,8 @@ impl<'r> ChunkReader<'r> {
         let place = format!("chunk list {}", item.id.short());
         let list = ChunkList::parse(&bytes).map_err(|e| malformed(&place, &e))?;
         if list.level != level || list.content_len() != Some(item.len) {
-            let why = format!("level {} with {:?} bytes, {level} with {} expected", list.level, list.content_len(), item.len);
+            let why =
+                format!("level {} with {:?} bytes, {level} with {} expected", list.level, list.content_len(), item.len);
             return Err(Error::new(Kind::Damage, format!("{place} is damaged")).why(why).fix(super::REPAIR));
         }
         Ok(list)

@@ -101,9 +101,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
         self.batch.push(item);
         self.batch_bytes += bytes;
         self.batch_reads += usize::from(reads);
-        let full = self.batch_bytes >= BATCH_BYTES
-            || self.batch_reads >= BATCH_READS
-            || self.batch.len() >= BATCH_ITEMS;
+        let full =
+            self.batch_bytes >= BATCH_BYTES || self.batch_reads >= BATCH_READS || self.batch.len() >= BATCH_ITEMS;
         if full { self.send_batch(out) } else { Ok(()) }
     }
 
@@ -116,7 +115,6 @@ impl<'a, 'r> Feeder<'a, 'r> {
             return self.push(Item::new(found, Plan::Same, known, link), 0, false, out);
         }
         let plan = self.plan(&found, known.as_ref(), link.map(|(group, _)| group));
-        let known = known.map(|(found, _)| (found, None));
         let big = stat.kind == Kind::File && stat.size > SMALL_BYTES_MAX && matches!(plan, Plan::Read);
         let (bytes, reads) = match plan {
             Plan::Read => (if stat.kind == Kind::File { stat.size } else { 0 }, true),
@@ -160,7 +158,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             *was == is
         };
         let Ok(mut stored) = StoredEntry::parse(&known.record) else { return Plan::Read };
-        if !same || !self.is_kind(found, &stored) || !self.is_usable(&stored.entry.content) {
+        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored.entry.content) {
             return Plan::Read;
         }
         if stored.entry.hard_link == link {
@@ -168,10 +166,6 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
         stored.entry.hard_link = link;
         Plan::Known(stored.encode())
-    }
-
-    fn is_kind(&self, found: &Found, stored: &StoredEntry) -> bool {
-        found.stat.kind == stored.entry.kind
     }
 
     /// Not if damage was found that this content may depend on.
@@ -184,47 +178,99 @@ impl<'a, 'r> Feeder<'a, 'r> {
     /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more.
     fn big(&mut self, item: Item, out: &mut Feed<'_, Task>) -> Result<()> {
         self.send_batch(out)?;
-        let mut failure = None;
-        for _ in 0..2 {
-            match self.read_big(&item.found(), out)? {
-                Ok((file, extents)) => match file.changed() {
-                    Ok(None) => return out.send(Task::BigEnd(Box::new(item), Ok((file, extents, None)))),
-                    Ok(Some(what)) => {
-                        let again = Failure {
-                            path: item.path().to_vec(),
-                            kind: FailureKind::Changed,
-                            why: format!("changed while it was read ({what})"),
-                        };
-                        failure = Some((again, Some((file, extents))));
-                    }
-                    Err(e) => failure = Some((e, None)),
-                },
-                Err(e) => {
-                    failure = Some((e, None));
-                    break;
-                }
-            }
-            if failure.as_ref().is_some_and(|(_, read)| read.is_none()) {
-                break;
-            }
-            if self.run.job.cancel.is_cancelled() {
-                break;
-            }
+        let mut read = self.read_big(&item, out)?;
+        if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
             out.send(Task::BigAgain)?;
+            read = self.read_big(&item, out)?;
         }
-        self.end_big(item, failure, out)
+        out.send(Task::BigEnd(Box::new(item), read))
     }
 
-    fn end_big(&mut self, item: Item, failure: Option<(Failure, Option<(OpenFile, Extents)>)>, out: &mut Feed<'_, Task>) -> Result<()> {
-        let _ = self;
-        match failure {
-            Some((failure, Some((file, extents)))) => {
-                out.send(Task::BigEnd(Box::new(item), Ok((file, extents, Some(failure)))))
+    /// The outer error stops the run, the inner one is about this file.
+    fn read_big(&self, item: &Item, out: &mut Feed<'_, Task>) -> Result<std::result::Result<BigFile, Failure>> {
+        let opened = item.open().and_then(|file| file.extents().map(|extents| (file, extents)));
+        let (file, extents) = match opened {
+            Ok(opened) => opened,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let whole = [Extent { offset: 0, len: file.stat().size }];
+        let mut cutting = Cutting { run: self.run, bytes: Vec::new(), out };
+        let mut short = false;
+        for extent in extents.as_deref().unwrap_or(&whole) {
+            match cutting.extent(&file, extent)? {
+                Ok(complete) => short |= !complete,
+                Err(failure) => return Ok(Err(failure)),
             }
-            Some((failure, None)) => out.send(Task::BigEnd(Box::new(item), Err(failure))),
-            None => Ok(()),
         }
+        cutting.hand_out(true)?;
+        let changed = match file.changed() {
+            Ok(None) if !short => None,
+            Ok(what) => Some(changed(item.path(), what.unwrap_or("size"))),
+            Err(failure) => return Ok(Err(failure)),
+        };
+        Ok(Ok(BigFile { file, extents, changed, complete: !short }))
     }
 }
 
-type Extents = Option<Vec<Extent>>;
+/// A big file that has been read to its end.
+pub(super) struct BigFile {
+    pub file: OpenFile,
+    pub extents: Option<Vec<Extent>>,
+    /// It is not one state of the file.
+    pub changed: Option<Failure>,
+    /// As many bytes came as its extents promise.
+    pub complete: bool,
+}
+
+pub(super) fn changed(path: &[u8], what: &str) -> Failure {
+    Failure { path: path.to_vec(), kind: FailureKind::Changed, why: format!("changed while it was read ({what})") }
+}
+
+/// The part of a big file that has been read, but not handed out.
+struct Cutting<'c, 'r, 'f> {
+    run: &'c Run<'r>,
+    bytes: Vec<u8>,
+    out: &'c mut Feed<'f, Task>,
+}
+
+impl Cutting<'_, '_, '_> {
+    /// Reads one extent; whether all of it was there.
+    fn extent(&mut self, file: &OpenFile, extent: &Extent) -> Result<std::result::Result<bool, Failure>> {
+        let mut at = extent.offset;
+        let end = extent.offset + extent.len;
+        while at < end && !self.run.job.cancel.is_cancelled() {
+            let want = (end - at).min((PIECE_BYTES + self.run.repository.cutter().window() - self.bytes.len()) as u64)
+                as usize;
+            let start = self.bytes.len();
+            self.bytes.resize(start + want, 0);
+            let got = match file.read_at(at, &mut self.bytes[start..]) {
+                Ok(got) => got,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            self.bytes.truncate(start + got);
+            at += got as u64;
+            self.hand_out(false)?;
+            if got < want {
+                return Ok(Ok(false));
+            }
+        }
+        Ok(Ok(true))
+    }
+
+    /// Cuts what can be cut already; at the end of the file, all of it.
+    fn hand_out(&mut self, at_end: bool) -> Result<()> {
+        let cutter = self.run.repository.cutter();
+        let (mut ends, mut at) = (Vec::new(), 0);
+        while at < self.bytes.len() && (at_end || self.bytes.len() - at >= cutter.window()) {
+            at += cutter.cut(&self.bytes[at..]);
+            ends.push(at);
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let rest = self.bytes[at..].to_vec();
+        let mut bytes = std::mem::replace(&mut self.bytes, rest);
+        bytes.truncate(at);
+        self.out.send(Task::Piece(bytes, ends))
+    }
+}

@@ -8,7 +8,7 @@ use rustix::io::Result;
 use crate::entry::{Kind, Time};
 
 /// Everything about an entry that one call tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
     pub kind: Kind,

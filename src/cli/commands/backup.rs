@@ -1,0 +1,185 @@
+//! `larder backup`
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::source_arg::SourceArg;
+use super::super::{args, engine, json, render, time};
+use crate::error::{Error, Kind, Result};
+use crate::event::Job;
+use crate::ops::backup::{self, Report, Request, Source};
+use crate::source::files;
+use crate::storage::wrap::dry::DryRun;
+use crate::text;
+
+/// Take a snapshot of files and folders
+///
+/// All sources of one run form one snapshot. The snapshots of one source name form a series; what has not changed since
+/// the last one is neither read nor stored again.
+///
+/// A file that cannot be read, or that changes while it is read, makes the snapshot partial: the rest is saved, the file
+/// is named, and the exit code is 3.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  larder backup /home
+  larder backup etc=/etc www=/srv/www --exclude '*.log' --tag nightly
+  larder backup -n /home        say what would be saved, and save nothing")]
+pub struct Args {
+    /// What to save: [NAME=]PATH
+    ///
+    /// Without NAME the last part of the path is the name. A name has 1 to 64 letters, digits, dots, dashes and
+    /// underscores. A path with = in it is written ./PATH.
+    #[arg(required = true, value_name = "SOURCE", value_parser = args::source())]
+    pub sources: Vec<SourceArg>,
+    /// Name of the source, if there is only one
+    #[arg(long, value_name = "NAME", value_parser = args::name)]
+    pub name: Option<String>,
+    /// Name of this machine in the snapshot, instead of its host name
+    #[arg(long, value_name = "NAME", value_parser = args::name)]
+    pub client: Option<String>,
+    /// Continue a series that another client, or another root, has begun
+    #[arg(long)]
+    pub adopt: bool,
+    /// Leave out what matches this pattern of gitignore syntax; may be repeated
+    ///
+    /// A file called .larderignore does the same for the folder it is in. Folders marked by a CACHEDIR.TAG are left out
+    /// too. All of these are counted in the summary.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Leave out what matches a pattern in this file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub exclude_from: Vec<PathBuf>,
+    /// Do not enter other file systems
+    #[arg(long)]
+    pub one_file_system: bool,
+    /// Mark the snapshot with this tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Add a note to the snapshot
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Take a file of the same size and modification time as unchanged
+    ///
+    /// Without it a file is read again when anything else about it differs as well.
+    #[arg(long)]
+    pub trust_mtime: bool,
+    /// Say what would be saved, and save nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// The output of a command becomes a source in a later version; `--` is taken for it already.
+    #[arg(last = true, hide = true)]
+    pub command: Vec<OsString>,
+}
+
+impl Args {
+    /// The names and paths of this run, each name once.
+    pub fn named_sources(&self) -> Result<Vec<(String, PathBuf)>> {
+        if !self.command.is_empty() {
+            return Err(Error::new(Kind::Usage, "a command after -- cannot be backed up by this version yet")
+                .fix("a path that begins with a dash is written ./-PATH"));
+        }
+        super::super::source_arg::named(&self.sources, self.name.as_deref())
+    }
+}
+
+/// Takes it.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+    let request = request(args, context)?;
+    let storage = engine::storage(&engine::location(context)?)?;
+    let storage = if args.dry_run { Arc::new(DryRun::new(storage)) } else { storage };
+    let repository = engine::open_on(storage, context)?;
+    let reporter = context.reporter();
+    let result = backup::backup(&repository, &request, Job { progress: &reporter, cancel: context.cancel() });
+    reporter.finish();
+    let report = result?;
+    let exit = if report.reasons_total == 0 { Exit::Done } else { Exit::Partial };
+    tell(&report, args, exit, context)?;
+    Ok(exit)
+}
+
+fn request(args: &Args, context: &Context<'_>) -> Result<Request> {
+    let sources = args.named_sources()?.into_iter().map(|(name, path)| Source { name, path }).collect();
+    let zone = context.zone();
+    let now = jiff::Timestamp::from_second(context.world.now().seconds).unwrap_or_default();
+    Ok(Request {
+        sources,
+        files: files::Options {
+            excludes: args.exclude.clone(),
+            exclude_from: args.exclude_from.clone(),
+            one_file_system: args.one_file_system,
+        },
+        client: args.client.clone().unwrap_or_else(engine::host_name),
+        user: engine::user_name(),
+        zone: (zone.to_offset(now).seconds(), zone.iana_name().unwrap_or_default().to_owned()),
+        adopt: args.adopt,
+        tags: args.tags.clone(),
+        note: args.note.clone().unwrap_or_default(),
+        trust_mtime: args.trust_mtime,
+        keep_cache: !args.dry_run,
+    })
+}
+
+fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Result<()> {
+    let s = &report.summary.statistics;
+    if context.global.json {
+        return context.output.json(&json::Summary {
+            command: "backup",
+            snapshot: (!args.dry_run).then(|| report.snapshot.to_hex()),
+            duration_s: s.duration_ms as f64 / 1000.0,
+            bytes_read: s.bytes_read,
+            bytes_added: s.bytes_added,
+            files: json::Files {
+                new: s.files_new,
+                changed: s.files_changed,
+                unchanged: s.files_unchanged,
+                failed: s.files_failed,
+            },
+            exit_code: exit.code(),
+        });
+    }
+    if context.global.quiet {
+        return Ok(());
+    }
+    for source in &report.summary.sources {
+        let name = text::escape(&source.name);
+        let entries = render::grouped(source.entries);
+        context.output.line(&format!("{name}  {} in {entries} entries", text::size(source.bytes)))?;
+    }
+    let counts = [(s.files_new, "new"), (s.files_changed, "changed"), (s.files_unchanged, "unchanged")];
+    let counts = counts.map(|(count, word)| format!("{} {word}", render::grouped(count))).join(", ");
+    context.output.line(&format!(
+        "{counts}; read {}, stored {} more",
+        text::size(s.bytes_read),
+        text::size(s.bytes_added)
+    ))?;
+    for line in left_out(report) {
+        context.output.line(&line)?;
+    }
+    let took = time::duration(std::time::Duration::from_millis(s.duration_ms));
+    let state = match (args.dry_run, report.reasons_total) {
+        (true, _) => format!("dry run: nothing was saved ({took})"),
+        (false, 0) => format!("saved snapshot {} in {took}", report.snapshot.short()),
+        (false, n) => {
+            format!("saved partial snapshot {} in {took}: {n} could not be read as they are", report.snapshot.short())
+        }
+    };
+    context.output.line(&state)
+}
+
+/// What was left out on purpose, counted.
+fn left_out(report: &Report) -> Vec<String> {
+    let skipped = &report.skipped;
+    let counts = [
+        (skipped.by_pattern, "excluded by pattern"),
+        (skipped.cache_directories, "cache folders"),
+        (skipped.sockets, "sockets"),
+        (skipped.other_file_systems, "other file systems"),
+    ];
+    let parts: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", render::grouped(*n))).collect();
+    if parts.is_empty() { Vec::new() } else { vec![format!("left out: {}", parts.join(", "))] }
+}

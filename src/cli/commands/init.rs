@@ -1,0 +1,97 @@
+//! `larder init`
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::json;
+use super::super::password::Secret;
+use super::super::{engine, keyfile};
+use crate::clock::{self, System};
+use crate::error::{Error, Kind, Result};
+use crate::repo::{Folder, Repository};
+use crate::storage::local::LocalStorage;
+use crate::storage::{ErrorKind, Storage};
+use crate::text;
+
+/// Make a repository
+///
+/// The folder that --repo names may be absent or empty. A password is asked for twice when there is a terminal and
+/// nothing else gives one. With --key-file the repository is opened by that file, which is made if it is absent.
+///
+/// Whoever loses both the password and every key file loses the snapshots.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  larder --repo /mnt/backup/main init
+  larder --repo /mnt/backup/main --key-file ~/larder.key init")]
+pub struct Args {}
+
+/// Makes it.
+pub fn run(_: &Args, context: &Context<'_>) -> Result<Exit> {
+    let location = engine::location(context)?;
+    let storage = make_room(&location)?;
+    let secret = context.new_secret()?;
+    if let Secret::KeyFile(path) = &secret
+        && !path.exists()
+    {
+        keyfile::create_key_file(path, &clock::random(context.world)?)?;
+    }
+    let label = format!("{}@{}", engine::user_name(), engine::host_name());
+    let repository =
+        engine::with_key(&secret, |key| Repository::create(storage.clone(), Arc::new(System::default()), key, &label))?;
+    tell(&repository, &location, &secret, context)?;
+    Ok(Exit::Done)
+}
+
+/// An empty folder, or one that an interrupted `init` left behind.
+fn make_room(location: &Path) -> Result<Arc<dyn Storage>> {
+    match LocalStorage::create(location) {
+        Ok(storage) => Ok(Arc::new(storage)),
+        Err(e) if e.kind == ErrorKind::Exists => {
+            let storage = LocalStorage::open(location)?;
+            let listed = storage.list("")?;
+            if listed.iter().any(|l| l.key.as_str().starts_with("config/")) {
+                return Err(Error::new(
+                    Kind::Failed,
+                    format!("there is a repository at {} already", text::path(location)),
+                )
+                .fix("use it, or choose another place"));
+            }
+            let is_leftover = !listed.is_empty() && listed.iter().all(|l| Folder::Keys.id(&l.key).is_some());
+            if !is_leftover {
+                return Err(Error::new(Kind::Failed, format!("cannot make a repository at {}", text::path(location)))
+                    .why("the folder is not empty")
+                    .fix("choose an empty folder, or one that does not exist yet"));
+            }
+            for left in listed {
+                storage.delete(&left.key)?;
+            }
+            Ok(Arc::new(storage))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn tell(repository: &Repository, location: &Path, secret: &Secret, context: &Context<'_>) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let by_file = matches!(secret, Secret::KeyFile(_));
+    if context.global.json {
+        return context.output.json(&json::Init {
+            repository: repository.id().to_hex(),
+            location: location.as_os_str().as_bytes().into(),
+            format: 1,
+            key: if by_file { "key-file" } else { "password" },
+        });
+    }
+    context.output.line(&format!("made repository {} at {}", repository.id().short(), text::path(location)))?;
+    let warning = match secret {
+        Secret::KeyFile(path) => format!(
+            "Keep a copy of {} somewhere else: without it, and without any other key, the snapshots are lost.",
+            text::path(path)
+        ),
+        Secret::Password(_) => "Keep the password somewhere else: without it the snapshots are lost.".into(),
+    };
+    context.output.line(&warning)
+}

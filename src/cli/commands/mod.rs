@@ -1,0 +1,71 @@
+//! A file per command: its arguments, whose comments are its help, then what it does.
+
+pub mod backup;
+pub mod cat;
+pub mod check;
+pub mod completions;
+pub mod diff;
+pub mod find;
+pub mod init;
+pub mod key;
+pub mod ls;
+pub mod man;
+pub mod restore;
+pub mod show;
+pub mod snapshots;
+pub mod stats;
+pub mod version;
+
+use super::context::Context;
+use super::exit::Exit;
+use crate::error::Result;
+
+/// What can be asked for.
+#[allow(missing_docs, reason = "a comment here would hide the help that stands with the arguments")]
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    Init(init::Args),
+    Backup(backup::Args),
+    Snapshots(snapshots::Args),
+    Show(show::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Find(find::Args),
+    Diff(diff::Args),
+    Restore(restore::Args),
+    Check(check::Args),
+    Stats(stats::Args),
+    Key(key::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    Version(version::Args),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        match self {
+            Self::Init(args) => init::run(args, context),
+            Self::Backup(args) => backup::run(args, context),
+            Self::Snapshots(args) => snapshots::run(args, context),
+            Self::Show(args) => show::run(args, context),
+            Self::Ls(args) => ls::run(args, context),
+            Self::Cat(args) => cat::run(args, context),
+            Self::Find(args) => find::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
+            Self::Restore(args) => restore::run(args, context),
+            Self::Check(args) => check::run(args, context),
+            Self::Stats(args) => stats::run(args, context),
+            Self::Key(args) => key::run(args, context),
+            Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
+            Self::Version(args) => version::run(args, context),
+        }
+    }
+}
+
+/// Stands where the engine will be called.
+fn not_built_yet(command: &str) -> Result<Exit> {
+    use crate::error::{Error, Kind};
+    Err(Error::new(Kind::Failed, format!("larder {command} is not built yet")))
+}

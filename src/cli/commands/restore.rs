@@ -1,0 +1,235 @@
+//! `larder restore`
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::super::address::Address;
+use super::super::context::Context;
+use super::super::exit::Exit;
+use super::super::find::{self, Meant};
+use super::super::{address, args, engine, json, render, time};
+use crate::error::{Error, Kind, Result};
+use crate::event::Job;
+use crate::ops::restore::{self, Part, Pick, Plan, Report};
+use crate::repo::{Catalogue, Repository};
+use crate::target::files::Existing;
+use crate::text;
+
+/// Get files back
+///
+/// Without --to the plan is shown and nothing is changed.
+///
+/// The tree of one source stands at --to itself; several sources get a folder each. PATHs that are given keep their path
+/// below the source's root; a single file is put into --to under its own name.
+///
+/// Where stored data is damaged, everything else is restored, each lost file is named, and the exit code is 4.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  larder restore latest:home --to /tmp/home
+  larder restore latest:home anna/letters --to /tmp/letters
+  larder restore home@2026-11-20        show the plan")]
+pub struct Args {
+    /// What to restore: WHEN[:SOURCE[/PATH]], as in larder ls --help
+    #[arg(value_name = "ADDRESS", value_parser = args::address())]
+    pub address: Address,
+    /// Restore only these paths, written from the source's root
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<OsString>,
+    /// The folder to restore into; absent or empty, unless --overwrite is given
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Replace files that are there, one by one
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Show the plan, and change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// Gets them.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+    let repository = engine::open(context)?;
+    let meant = find::meant(&repository, &args.address, context)?;
+    let parts = parts(args, &meant)?;
+    let reporter = context.reporter();
+    let job = Job { progress: &reporter, cancel: context.cancel() };
+    let result = match args.to.as_deref().filter(|_| !args.dry_run) {
+        None => plan(args, context, &repository, &meant, &parts, job).map(|()| None),
+        Some(to) => restore_to(args, &repository, &meant, &parts, to, job).map(Some),
+    };
+    reporter.finish();
+    match result? {
+        None => Ok(Exit::Done),
+        Some((report, seconds)) => tell(args, context, &meant, &report, seconds),
+    }
+}
+
+fn parts(args: &Args, meant: &Meant) -> Result<Vec<Part>> {
+    use std::os::unix::ffi::OsStrExt;
+    let sources = &meant.snapshot.body.sources;
+    if !args.paths.is_empty() {
+        let (source, below) = meant.one()?;
+        let one = |path: &OsString| -> Result<Vec<u8>> {
+            let path = address::clean_path(path.as_bytes())?;
+            Ok(if below.is_empty() { path } else { [below.as_slice(), &path].join(&b'/') })
+        };
+        let paths = args.paths.iter().map(one).collect::<Result<Vec<_>>>()?;
+        return Ok(vec![Part { source, into: Vec::new(), pick: Pick::Paths(outermost(paths)) }]);
+    }
+    let several = meant.part.is_none() && sources.len() > 1;
+    Ok(meant
+        .parts()
+        .into_iter()
+        .map(|(source, path)| Part {
+            source,
+            into: if several { sources[source].name.clone() } else { Vec::new() },
+            pick: Pick::At(path),
+        })
+        .collect())
+}
+
+/// In the order of the tree, without those that lie in another one.
+fn outermost(mut paths: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    paths.sort_by(|a, b| crate::tree::compare_paths(a, b));
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    for path in paths {
+        if !out.last().is_some_and(|last| crate::tree::is_below(&path, last)) {
+            out.push(path);
+        }
+    }
+    out
+}
+
+fn restore_to(
+    args: &Args,
+    repository: &Repository,
+    meant: &Meant,
+    parts: &[Part],
+    to: &std::path::Path,
+    job: Job<'_>,
+) -> Result<(Report, std::time::Duration)> {
+    let begun = repository.world().elapsed();
+    let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+    let catalogue = Catalogue::load(repository, job)?;
+    let (mut entries, mut bytes) = (0, 0);
+    for part in parts {
+        let root = &meant.snapshot.body.sources[part.source].root;
+        entries += root.entries;
+        bytes += root.bytes;
+    }
+    let whole = parts.iter().all(|part| part.pick == Pick::At(Vec::new()));
+    job.phase("restoring", whole.then_some(entries), whole.then_some(bytes));
+    let report = restore::restore(repository, &catalogue, &meant.snapshot, parts, to, existing, job)?;
+    Ok((report, repository.world().elapsed().saturating_sub(begun)))
+}
+
+/// Says what would be done.
+fn plan(
+    args: &Args,
+    context: &Context<'_>,
+    repository: &Repository,
+    meant: &Meant,
+    parts: &[Part],
+    job: Job<'_>,
+) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let catalogue = Catalogue::load(repository, job)?;
+    let snapshot = &meant.snapshot;
+    let mut planned = Vec::new();
+    let mut sum = Plan::default();
+    for part in parts {
+        let source = &snapshot.body.sources[part.source];
+        let plan = restore::plan(repository, &catalogue, source, &part.pick)?;
+        sum.entries += plan.entries;
+        sum.bytes += plan.bytes;
+        planned.push((source, part, plan));
+    }
+    if context.global.json {
+        let sources = planned
+            .iter()
+            .map(|(source, part, plan)| json::PlanSource {
+                name: text::escape(&source.name),
+                root: source.origin.as_slice().into(),
+                paths: paths(part).iter().map(|path| path.as_slice().into()).collect(),
+                entries: plan.entries,
+                bytes: plan.bytes,
+            })
+            .collect();
+        return context.output.json(&json::Plan {
+            snapshot: snapshot.id.to_hex(),
+            time: time::rfc3339(snapshot.summary.time),
+            to: args.to.as_deref().map(|to| to.as_os_str().as_bytes().into()),
+            sources,
+            entries: sum.entries,
+            bytes: sum.bytes,
+        });
+    }
+    let age = time::age(snapshot.summary.time, context.world.now());
+    let at = time::local(snapshot.summary.time, &context.zone());
+    context.output.line(&format!("plan: snapshot {} of {at} ({age})", snapshot.id.short()))?;
+    for (source, part, plan) in &planned {
+        let what: Vec<String> = paths(part).iter().map(|path| text::escape(path)).collect();
+        let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(" ")) };
+        let name = text::escape(&source.name);
+        let (size, entries) = (text::size(plan.bytes), render::grouped(plan.entries));
+        let to = args.to.as_deref().map(|to| format!(" -> {}", text::path(to))).unwrap_or_default();
+        context.output.line(&format!("  {name}{what}  {size} in {entries} entries{to}"))?;
+    }
+    context.output.line(match args.to {
+        Some(_) => "nothing was changed; run it without -n",
+        None => "nothing was changed; say where with --to DIR",
+    })
+}
+
+fn paths(part: &Part) -> &[Vec<u8>] {
+    match &part.pick {
+        Pick::At(path) if path.is_empty() => &[],
+        Pick::At(path) => std::slice::from_ref(path),
+        Pick::Paths(paths) => paths,
+    }
+}
+
+fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took: std::time::Duration) -> Result<Exit> {
+    let exit = if report.lost.is_empty() { Exit::Done } else { Exit::Damage };
+    let written = &report.written;
+    if context.global.json {
+        for lost in &report.lost {
+            let (path, why) = (lost.path.as_slice().into(), lost.why.as_str());
+            context.output.json(&json::Lost { source: &lost.source, path, why })?;
+        }
+        let files = json::Files { new: written.files, failed: report.lost.len() as u64, ..json::Files::default() };
+        context.output.json(&json::Summary {
+            command: "restore",
+            snapshot: Some(meant.snapshot.id.to_hex()),
+            duration_s: took.as_secs_f64(),
+            bytes_read: report.bytes,
+            bytes_added: 0,
+            files,
+            exit_code: exit.code(),
+        })?;
+        return Ok(exit);
+    }
+    for warning in &written.warnings {
+        super::super::tell(&format!("{}\n", render::warning(warning, super::super::paint::Paint::stderr())));
+    }
+    let to = args.to.as_deref().map(text::path).unwrap_or_default();
+    let entries = written.files + written.directories + written.symlinks + written.specials + written.hard_links;
+    let line = format!(
+        "restored {} in {} entries to {to} in {}",
+        text::size(report.bytes),
+        render::grouped(entries),
+        time::duration(took)
+    );
+    if !context.global.quiet {
+        context.output.line(&line)?;
+    }
+    if report.lost.is_empty() {
+        return Ok(exit);
+    }
+    let error = Error::new(Kind::Damage, format!("{} entries could not be restored", report.lost.len()))
+        .why(format!("the first is {}: {}", text::escape(&report.lost[0].path), report.lost[0].why))
+        .fix("the rest is complete; `larder check --data all` tells what else is damaged");
+    super::super::tell(&render::error(&error, super::super::paint::Paint::stderr()));
+    Ok(exit)
+}

@@ -1,0 +1,81 @@
+//! From options to an opened repository.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::context::Context;
+use super::keyfile;
+use super::password::Secret;
+use crate::clock::System;
+use crate::error::{Error, Kind, Result};
+use crate::repo::{KeySource, Repository};
+use crate::storage::local::LocalStorage;
+use crate::storage::{ErrorKind, Storage};
+use crate::text;
+
+/// The folder that `--repo` names.
+pub fn location(context: &Context<'_>) -> Result<PathBuf> {
+    Ok(PathBuf::from(context.repository()?))
+}
+
+/// Opens the storage at a place where a repository should be.
+pub fn storage(path: &Path) -> Result<Arc<dyn Storage>> {
+    match LocalStorage::open(path) {
+        Ok(storage) => Ok(Arc::new(storage)),
+        Err(e) if e.kind == ErrorKind::Missing => {
+            Err(Error::new(Kind::NoRepository, format!("no repository at {}", text::path(path)))
+                .why("there is no such folder")
+                .fix("check --repo, or make one: larder init"))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Opens the repository that the options name.
+pub fn open(context: &Context<'_>) -> Result<Repository> {
+    open_on(storage(&location(context)?)?, context)
+}
+
+/// Opens the repository on this storage.
+pub fn open_on(storage: Arc<dyn Storage>, context: &Context<'_>) -> Result<Repository> {
+    let secret = context.secret()?;
+    let repository = with_key(&secret, |key| Repository::open(storage.clone(), Arc::new(System::default()), key))?;
+    Ok(match cache_root() {
+        Some(root) => repository.with_cache(&root),
+        None => repository,
+    })
+}
+
+/// Calls with the secret in the form that the engine takes.
+pub fn with_key<T>(secret: &Secret, call: impl FnOnce(KeySource<'_>) -> Result<T>) -> Result<T> {
+    match secret {
+        Secret::Password(password) => call(KeySource::Password(password)),
+        Secret::KeyFile(path) => {
+            let key = keyfile::read_key_file(path)?;
+            call(KeySource::KeyFile(&key))
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME/larder`, else `~/.cache/larder`; none where neither is known: then there are no caches.
+fn cache_root() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("larder"))
+}
+
+/// This machine's name.
+pub fn host_name() -> String {
+    text::escape(rustix::system::uname().nodename().to_bytes())
+}
+
+/// The account's name, or its number.
+pub fn user_name() -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let uid = rustix::process::geteuid().as_raw();
+    match uzers::get_user_by_uid(uid) {
+        Some(user) => text::escape(OsStr::as_bytes(user.name())),
+        None => uid.to_string(),
+    }
+}

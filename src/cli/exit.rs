@@ -1,0 +1,121 @@
+//! The exit codes: scripts and monitors rely on these numbers, and there are no others.
+
+use std::process::ExitCode;
+
+use crate::error::Kind;
+
+/// How a run ended, as the shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All done.
+    Done = 0,
+    /// Failed, for a reason that has no code of its own.
+    Failed = 1,
+    /// The command line or the configuration makes no sense.
+    Usage = 2,
+    /// Done, but the source side is not whole.
+    Partial = 3,
+    /// Damage was found in the repository.
+    Damage = 4,
+    /// A backup is late.
+    Late = 5,
+    /// There is no repository.
+    NoRepository = 10,
+    /// Somebody else is at work.
+    Busy = 11,
+    /// The password or key does not fit, or there is none.
+    WrongKey = 12,
+    /// No space is left, or a quota is used up.
+    NoSpace = 13,
+    /// A source failed, and nothing was saved.
+    Source = 14,
+    /// The repository is older than what was seen before.
+    Rollback = 15,
+    /// Ended by SIGINT.
+    Interrupted = 130,
+    /// Ended by SIGTERM.
+    Terminated = 143,
+}
+
+/// Every code with its meaning, as the help shows it.
+pub const MEANINGS: [(Exit, &str); 14] = [
+    (Exit::Done, "all done"),
+    (Exit::Failed, "failed; also an unknown id or an empty match"),
+    (Exit::Usage, "wrong usage or configuration"),
+    (Exit::Partial, "done, but part of the source is missing: unreadable, or changed while it was read"),
+    (Exit::Damage, "damage found in the repository"),
+    (Exit::Late, "a backup is late"),
+    (Exit::NoRepository, "no repository there"),
+    (Exit::Busy, "somebody else is using it"),
+    (Exit::WrongKey, "wrong password or key, or none found"),
+    (Exit::NoSpace, "no space left, or a quota is used up"),
+    (Exit::Source, "a source failed, and nothing was saved"),
+    (Exit::Rollback, "the repository seems to have been set back to an older state"),
+    (Exit::Interrupted, "stopped by Ctrl-C"),
+    (Exit::Terminated, "stopped by a request to terminate"),
+];
+
+impl Exit {
+    /// The code that stands for a failure of this kind.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Failed | Kind::Missing | Kind::Newer => Self::Failed,
+            Kind::Usage => Self::Usage,
+            Kind::Damage => Self::Damage,
+            Kind::NoRepository => Self::NoRepository,
+            Kind::Busy => Self::Busy,
+            Kind::WrongKey => Self::WrongKey,
+            Kind::NoSpace => Self::NoSpace,
+            Kind::Source => Self::Source,
+            Kind::Interrupted => Self::Interrupted,
+        }
+    }
+
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// The section of the help that lists the codes.
+pub fn help() -> String {
+    let lines = MEANINGS.map(|(exit, meaning)| format!("  {:<5}{meaning}\n", exit.code()));
+    format!("Exit codes:\n{}", lines.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_the_documented_codes() {
+        let codes = [
+            (Kind::Failed, 1),
+            (Kind::Missing, 1),
+            (Kind::Newer, 1),
+            (Kind::Usage, 2),
+            (Kind::Damage, 4),
+            (Kind::NoRepository, 10),
+            (Kind::Busy, 11),
+            (Kind::WrongKey, 12),
+            (Kind::NoSpace, 13),
+            (Kind::Source, 14),
+            (Kind::Interrupted, 130),
+        ];
+        for (kind, code) in codes {
+            assert_eq!(Exit::of(kind).code(), code, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn no_other_codes_exist() {
+        assert_eq!(MEANINGS.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 130, 143]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Files that hold a secret: read whole, within bounds, and only if nobody else can read them.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Kind, Result};
+use crate::text;
+
+/// Longest secret with its line end, in bytes.
+pub const SECRET_BYTES_MAX: usize = 4096;
+
+/// Reads the file; `what` names it in errors, as in "the key file /k". Pipes and open descriptors may be read by
+/// whoever holds them, so only a file with a name of its own is asked who else can read it.
+pub fn read(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let cannot = |error| Error::io(format!("cannot read {what}"), &error).with_kind(Kind::WrongKey);
+    let file = File::open(path).map_err(cannot)?;
+    let meta = file.metadata().map_err(cannot)?;
+    if meta.is_file() && !is_descriptor(path) && meta.mode() & 0o044 != 0 {
+        return Err(Error::new(Kind::WrongKey, format!("{what} can be read by others"))
+            .why(format!("its mode is {:04o}", meta.mode() & 0o7777))
+            .fix(format!("chmod 600 {}", quoted(path))));
+    }
+    read_all(file, what)
+}
+
+/// Reads a file whose access somebody else has taken care of.
+pub fn read_trusted(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let cannot = |error| Error::io(format!("cannot read {what}"), &error).with_kind(Kind::WrongKey);
+    read_all(File::open(path).map_err(cannot)?, what)
+}
+
+/// Reads to the end of a stream.
+pub fn read_all(stream: impl Read, what: &str) -> Result<Zeroizing<Vec<u8>>> {
+    // The room is there from the start: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
+    let mut stream = stream.take(SECRET_BYTES_MAX as u64 + 1);
+    while bytes.len() <= SECRET_BYTES_MAX {
+        let mut part = Zeroizing::new([0; 512]);
+        let room = part.len().min(SECRET_BYTES_MAX + 1 - bytes.len());
+        match stream.read(&mut part[..room]) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io(format!("cannot read {what}"), &error).with_kind(Kind::WrongKey)),
+        }
+    }
+    Err(Error::new(Kind::WrongKey, format!("{what} is too long"))
+        .why(format!("a secret has {SECRET_BYTES_MAX} bytes at most")))
+}
+
+/// Without one line feed, or carriage return and line feed, at the end.
+pub fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    line.unwrap_or(bytes)
+}
+
+fn is_descriptor(path: &Path) -> bool {
+    let known: [&[u8]; 3] = [b"/dev/fd/", b"/dev/stdin", b"/proc/self/fd/"];
+    known.iter().any(|prefix| path.as_os_str().as_bytes().starts_with(prefix))
+}
+
+/// The path as a word that a shell takes literally.
+fn quoted(path: &Path) -> String {
+    match path.to_str() {
+        Some(plain) => text::escape(shell_words::quote(plain).as_bytes()),
+        None => text::path(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pass word");
+        fs::write(&path, "secret\r\n").unwrap();
+        for (mode, is_fine) in [(0o600, true), (0o400, true), (0o700, true), (0o640, false), (0o604, false)] {
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let read = read(&path, "the password file x");
+            assert_eq!(read.is_ok(), is_fine, "{mode:o}");
+            if let Err(error) = read {
+                assert_eq!(error.kind(), Kind::WrongKey);
+                assert_eq!(error.reason(), format!("its mode is {mode:04o}"));
+                assert_eq!(error.advice(), format!("chmod 600 '{}'", path.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn one_line_end_goes() {
+        let stripped = [b"a\n".as_slice(), b"a\r\n", b"a\n\n", b"a", b"a\r", b"\n", b" a "].map(without_line_end);
+        assert_eq!(stripped, [b"a".as_slice(), b"a", b"a\n", b"a", b"a\r", b"", b" a "]);
+    }
+
+    #[test]
+    fn secrets_are_bounded() {
+        let exact = vec![b'x'; SECRET_BYTES_MAX];
+        assert_eq!(read_all(exact.as_slice(), "it").unwrap().len(), SECRET_BYTES_MAX);
+        assert_eq!(read_all(std::io::repeat(b'x'), "it").unwrap_err().what(), "it is too long");
+    }
+
+    #[test]
+    fn a_missing_file_is_a_wrong_key() {
+        let error = read(Path::new("/nowhere/at/all"), "the password file x").unwrap_err();
+        assert_eq!((error.kind(), error.what()), (Kind::WrongKey, "cannot read the password file x"));
+    }
+}

@@ -1,0 +1,151 @@
+//! Takes what was read, in the order of the tree, and builds the tree.
+
+use std::collections::HashMap;
+
+use super::read::{Done, Got, Outcome};
+use super::{Reasons, Run, Source};
+use crate::entry::{ChunkRef, Kind};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::record::Statistics;
+use crate::repo::{FrameWriter, StatCacheWriter};
+use crate::tree::{ListBuilder, Root, StoredEntry, TreeBuilder};
+
+/// The record that all names of a file share.
+struct First {
+    record: Option<Vec<u8>>,
+    left: u64,
+}
+
+pub(super) struct Gather<'a, 'r> {
+    run: &'a Run<'r>,
+    source: &'a Source,
+    frames: FrameWriter<'a, 'r>,
+    tree: TreeBuilder,
+    big: ListBuilder,
+    big_bytes: u64,
+    links: HashMap<(u64, u64), First>,
+    cache: Option<StatCacheWriter>,
+    statistics: &'a mut Statistics,
+    reasons: &'a mut Reasons,
+    root_kind: Option<Kind>,
+}
+
+impl<'a, 'r> Gather<'a, 'r> {
+    pub fn new(
+        run: &'a Run<'r>,
+        source: &'a Source,
+        cache: Option<StatCacheWriter>,
+        statistics: &'a mut Statistics,
+        reasons: &'a mut Reasons,
+    ) -> Result<Self> {
+        let tree = TreeBuilder::new(&run.repository.keys().identity.boundary);
+        let (frames, big, links) = (run.writer.frames()?, ListBuilder::default(), HashMap::new());
+        Ok(Self { run, source, frames, tree, big, big_bytes: 0, links, cache, statistics, reasons, root_kind: None })
+    }
+
+    pub fn take(&mut self, outcome: Outcome) -> Result<()> {
+        match outcome {
+            Outcome::Batch(all) => {
+                let (mut files, mut bytes) = (0, 0);
+                for done in all {
+                    files += 1;
+                    bytes += done.stat.map_or(0, |stat| if stat.kind == Kind::File { stat.size } else { 0 });
+                    self.entry(done)?;
+                }
+                self.run.job.advance(files, bytes);
+            }
+            Outcome::Piece(chunks) => {
+                let bytes: u64 = chunks.iter().map(|chunk: &ChunkRef| chunk.len).sum();
+                for chunk in chunks {
+                    self.big.push(chunk, &mut self.frames)?;
+                }
+                self.big_bytes += bytes;
+                self.statistics.bytes_read += bytes;
+                self.run.job.advance(0, bytes);
+            }
+            Outcome::BigAgain => self.forget_big(),
+            Outcome::BigEnd(done) => {
+                self.entry(*done)?;
+                self.forget_big();
+                self.run.job.advance(1, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_big(&mut self) {
+        self.big = ListBuilder::default();
+        self.big_bytes = 0;
+    }
+
+    fn entry(&mut self, done: Done) -> Result<()> {
+        let Done { path, stat, got, before, failure, bytes_read, fingerprint } = done;
+        self.statistics.bytes_read += bytes_read;
+        let mut known_failure = failure.is_some();
+        if let Some(failure) = failure {
+            self.reasons.add(&self.source.name, &failure.path, &failure.why, self.run.job);
+        }
+        let record = match got {
+            Got::Record(record) => Some(record),
+            Got::Big(stored) => Some(self.complete(*stored)?),
+            Got::Same => self.first_name(stat.map(|s| (s.dev, s.ino))),
+            Got::Nothing => None,
+        };
+        let links = stat.filter(|stat| stat.kind == Kind::File && stat.links > 1);
+        if let Some(stat) = links {
+            let first =
+                self.links.entry((stat.dev, stat.ino)).or_insert(First { record: record.clone(), left: stat.links });
+            first.left = first.left.saturating_sub(1);
+            if first.left == 0 {
+                self.links.remove(&(stat.dev, stat.ino));
+            }
+        }
+        let Some((record, stat)) = record.zip(stat) else {
+            if !known_failure {
+                known_failure = true;
+                let why = "its content could not be read under its first name";
+                self.reasons.add(&self.source.name, &path, why, self.run.job);
+            }
+            debug_assert!(known_failure);
+            return Ok(());
+        };
+        match before {
+            None => self.statistics.files_new += 1,
+            Some(before) if before == record => self.statistics.files_unchanged += 1,
+            Some(_) => self.statistics.files_changed += 1,
+        }
+        self.root_kind.get_or_insert(stat.kind);
+        let size = if stat.kind == Kind::File { stat.size } else { 0 };
+        self.tree.push(&path, &record, size, &mut self.frames)?;
+        if let (Some(cache), Some(fingerprint)) = (&mut self.cache, fingerprint)
+            && cache.push(&path, &fingerprint, &record).is_none()
+        {
+            // A cache that cannot be written is no reason to fail.
+            self.cache = None;
+        }
+        Ok(())
+    }
+
+    /// Adds the content of a big file to its entry.
+    fn complete(&mut self, mut stored: StoredEntry) -> Result<Vec<u8>> {
+        stored.entry.content = std::mem::take(&mut self.big).finish(&mut self.frames)?;
+        if stored.extents.is_none() {
+            stored.entry.size = self.big_bytes;
+        }
+        Ok(stored.encode())
+    }
+
+    fn first_name(&self, inode: Option<(u64, u64)>) -> Option<Vec<u8>> {
+        self.links.get(&inode?)?.record.clone()
+    }
+
+    /// Ends the tree: its root, what stands at the root, and the cache for the next run.
+    pub fn finish(mut self) -> Result<(Root, Kind, Option<StatCacheWriter>)> {
+        let root = self.tree.finish(&mut self.frames)?;
+        self.frames.flush()?;
+        match (root, self.root_kind) {
+            (Some(root), Some(kind)) => Ok((root, kind, self.cache)),
+            _ => Err(Error::new(ErrorKind::Source, "nothing of it could be read")),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What a worker does: opens, reads, hashes and stores, and describes what it read.
+
+use super::Run;
+use super::feed::{BigFile, changed, fingerprint};
+use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
+use crate::error::Result;
+use crate::flow::Work;
+use crate::repo::{Fingerprint, FrameWriter};
+use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
+use crate::tree::{self, INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
+
+/// How to come by an entry's record.
+pub(super) enum Plan {
+    /// It is as before.
+    Known(Vec<u8>),
+    /// It must be read.
+    Read,
+    /// It is another name of a file that came before.
+    Same,
+}
+
+/// One entry on its way through a worker.
+pub(super) struct Item {
+    what: std::result::Result<Found, Failure>,
+    plan: Plan,
+    before: Option<Vec<u8>>,
+    link: Option<[u8; 16]>,
+}
+
+impl Item {
+    pub fn new(
+        found: Found,
+        plan: Plan,
+        before: Option<(tree::Found, Option<Fingerprint>)>,
+        link: Option<([u8; 16], bool)>,
+    ) -> Self {
+        let before = before.map(|(found, _)| found.record);
+        Self { what: Ok(found), plan, before, link: link.map(|(group, _)| group) }
+    }
+
+    pub fn failed(failure: Failure) -> Self {
+        Self { what: Err(failure), plan: Plan::Same, before: None, link: None }
+    }
+
+    pub fn path(&self) -> &[u8] {
+        match &self.what {
+            Ok(found) => &found.path,
+            Err(failure) => &failure.path,
+        }
+    }
+
+    pub fn open(&self) -> std::result::Result<OpenFile, Failure> {
+        match &self.what {
+            Ok(found) => found.open(),
+            Err(failure) => Err(failure.clone()),
+        }
+    }
+}
+
+/// A unit of work, in the order of the tree.
+pub(super) enum Task {
+    Batch(Vec<Item>),
+    /// Bytes of a big file, and where its chunks end in them.
+    Piece(Vec<u8>, Vec<usize>),
+    /// The big file is read once more from its start.
+    BigAgain,
+    /// The big file is at its end, or could not be read.
+    BigEnd(Box<Item>, std::result::Result<BigFile, Failure>),
+}
+
+/// What came of a task.
+pub(super) enum Outcome {
+    Batch(Vec<Done>),
+    Piece(Vec<ChunkRef>),
+    BigAgain,
+    BigEnd(Box<Done>),
+}
+
+/// An entry's record, or what it still needs.
+pub(super) enum Got {
+    Record(Vec<u8>),
+    /// All but the content, which went ahead in pieces.
+    Big(Box<StoredEntry>),
+    /// The record of the file's first name.
+    Same,
+    Nothing,
+}
+
+/// What came of an entry.
+pub(super) struct Done {
+    pub path: Vec<u8>,
+    pub stat: Option<Stat>,
+    pub got: Got,
+    pub before: Option<Vec<u8>>,
+    pub failure: Option<Failure>,
+    pub bytes_read: u64,
+    /// Whether the next run may take it for unchanged when its fingerprint is.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// A worker's state.
+pub(super) struct Reader<'a, 'r> {
+    run: &'a Run<'r>,
+    frames: FrameWriter<'a, 'r>,
+    names: Names,
+    buffer: Vec<u8>,
+}
+
+/// What was read of an entry.
+struct Seen {
+    stat: Stat,
+    xattrs: Vec<Xattr>,
+    target: Vec<u8>,
+    extents: Option<Vec<Extent>>,
+    content: Content,
+    changed: Option<Failure>,
+    bytes_read: u64,
+}
+
+impl<'a, 'r> Reader<'a, 'r> {
+    pub fn new(run: &'a Run<'r>) -> Result<Self> {
+        Ok(Self { run, frames: run.writer.frames()?, names: Names::new(), buffer: Vec::new() })
+    }
+
+    fn item(&mut self, item: Item) -> Result<Done> {
+        let Item { what, plan, before, link } = item;
+        let found = match what {
+            Ok(found) => found,
+            Err(failure) => return Ok(Done::failed(failure, before)),
+        };
+        let got = match plan {
+            Plan::Known(record) => Got::Record(record),
+            Plan::Same => Got::Same,
+            Plan::Read => return self.read(found, before, link),
+        };
+        let fingerprint = Some(fingerprint(&found.stat));
+        Ok(Done { path: found.path, stat: Some(found.stat), got, before, failure: None, bytes_read: 0, fingerprint })
+    }
+
+    fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Done> {
+        let seen = match found.stat.kind {
+            Kind::File => self.read_file(&found)?,
+            _ => read_other(&found),
+        };
+        match seen {
+            Ok(seen) => {
+                let stored = self.describe(&seen, link)?;
+                Ok(self.done(found.path, seen, Got::Record(stored.encode()), before))
+            }
+            Err(failure) => Ok(Done::failed(failure, before)),
+        }
+    }
+
+    fn done(&self, path: Vec<u8>, seen: Seen, got: Got, before: Option<Vec<u8>>) -> Done {
+        // A change so shortly before we looked could be followed by one that no time stamp shows.
+        let settled = seen.stat.ctime.seconds + 2 < self.run.started.seconds;
+        let fingerprint = (settled && seen.changed.is_none()).then(|| fingerprint(&seen.stat));
+        let bytes_read = seen.bytes_read;
+        Done { path, stat: Some(seen.stat), got, before, failure: seen.changed, bytes_read, fingerprint }
+    }
+
+    /// Reads a small file. What changed meanwhile is read once more.
+    fn read_file(&mut self, found: &Found) -> Result<std::result::Result<Seen, Failure>> {
+        let first = self.read_once(found);
+        let seen = match first {
+            Ok(seen) if seen.changed.is_some() => self.read_once(found),
+            other => other,
+        };
+        Ok(match seen {
+            Ok(mut seen) => {
+                seen.content = self.store_buffer()?;
+                Ok(seen)
+            }
+            Err(failure) => Err(failure),
+        })
+    }
+
+    fn read_once(&mut self, found: &Found) -> std::result::Result<Seen, Failure> {
+        let file = found.open()?;
+        let mut stat = *file.stat();
+        let mut extents = file.extents()?;
+        let xattrs = file.xattrs()?;
+        self.buffer.clear();
+        let complete = match &extents {
+            Some(extents) => extents.iter().try_fold(true, |all, extent| {
+                Ok(self.append(&file, extent.offset, extent.len as usize)? == extent.len as usize && all)
+            })?,
+            // One byte more than there should be tells whether the file grew.
+            None => self.append(&file, 0, stat.size as usize + 1)? == stat.size as usize,
+        };
+        let what = if complete { file.changed()? } else { file.changed()?.or(Some("size")) };
+        if what.is_some() {
+            // What is stored is what was read, as one run of bytes.
+            if !complete {
+                extents = None;
+            }
+            stat.size = if extents.is_none() { self.buffer.len() as u64 } else { stat.size };
+        }
+        let changed = what.map(|what| changed(&found.path, what));
+        let bytes_read = self.buffer.len() as u64;
+        Ok(Seen { stat, xattrs, target: Vec::new(), extents, content: Content::default(), changed, bytes_read })
+    }
+
+    fn append(&mut self, file: &OpenFile, offset: u64, len: usize) -> std::result::Result<usize, Failure> {
+        let start = self.buffer.len();
+        self.buffer.resize(start + len, 0);
+        let got = file.read_at(offset, &mut self.buffer[start..])?;
+        self.buffer.truncate(start + got);
+        Ok(got)
+    }
+
+    fn store_buffer(&mut self) -> Result<Content> {
+        let cutter = self.run.repository.cutter();
+        let mut list = ListBuilder::default();
+        let mut rest = self.buffer.as_slice();
+        while !rest.is_empty() {
+            let (chunk, tail) = rest.split_at(cutter.cut(rest));
+            let (id, _) = self.frames.store_data(chunk)?;
+            list.push(ChunkRef { id, len: chunk.len() as u64 }, &mut self.frames)?;
+            rest = tail;
+        }
+        list.finish(&mut self.frames)
+    }
+
+    fn piece(&mut self, bytes: &[u8], ends: &[usize]) -> Result<Vec<ChunkRef>> {
+        let mut start = 0;
+        let mut out = Vec::with_capacity(ends.len());
+        for end in ends {
+            let chunk = &bytes[start..*end];
+            out.push(ChunkRef { id: self.frames.store_data(chunk)?.0, len: chunk.len() as u64 });
+            start = *end;
+        }
+        Ok(out)
+    }
+
+    fn big_end(&mut self, item: Item, read: std::result::Result<BigFile, Failure>) -> Result<Done> {
+        let before = item.before.clone();
+        let with_xattrs = read.and_then(|big| big.file.xattrs().map(|xattrs| (big, xattrs)));
+        let (big, xattrs) = match with_xattrs {
+            Ok(both) => both,
+            Err(failure) => return Ok(Done::failed(failure, before)),
+        };
+        let seen = Seen {
+            stat: *big.file.stat(),
+            xattrs,
+            target: Vec::new(),
+            // An incomplete file is stored as the bytes that came.
+            extents: if big.complete { big.extents } else { None },
+            content: Content::default(),
+            changed: big.changed,
+            bytes_read: 0,
+        };
+        let stored = self.describe(&seen, item.link)?;
+        Ok(self.done(item.path().to_vec(), seen, Got::Big(Box::new(stored)), before))
+    }
+
+    /// The entry for what was seen; large attributes and extents go into chunks of their own.
+    fn describe(&mut self, seen: &Seen, link: Option<[u8; 16]>) -> Result<StoredEntry> {
+        let stat = &seen.stat;
+        let mut entry = Entry::new(stat.kind);
+        entry.mode = stat.mode;
+        (entry.uid, entry.gid) = (stat.uid, stat.gid);
+        entry.user = self.names.user(stat.uid).to_vec();
+        entry.group = self.names.group(stat.gid).to_vec();
+        entry.mtime = stat.mtime;
+        entry.size = if stat.kind == Kind::File { stat.size } else { 0 };
+        entry.target = seen.target.clone();
+        entry.hard_link = link;
+        entry.device = stat.device;
+        entry.content = seen.content.clone();
+        let xattrs = (!seen.xattrs.is_empty()).then(|| encode_xattrs(&seen.xattrs));
+        let extents = seen.extents.as_deref().map(encode_extents);
+        Ok(StoredEntry { entry, xattrs: self.large(xattrs)?, extents: self.large(extents)?, unknown: Vec::new() })
+    }
+
+    fn large(&mut self, bytes: Option<Vec<u8>>) -> Result<Option<Large>> {
+        Ok(match bytes {
+            Some(bytes) if bytes.len() > INLINE_BYTES_MAX => {
+                let id = self.frames.store(crate::crypto::ChunkKind::Attr, &bytes)?;
+                Some(Large::Chunk(ChunkRef { id, len: bytes.len() as u64 }))
+            }
+            Some(bytes) => Some(Large::Inline(bytes)),
+            None => None,
+        })
+    }
+}
+
+fn read_other(found: &Found) -> std::result::Result<Seen, Failure> {
+    let target = if found.stat.kind == Kind::Symlink { found.link_target()? } else { Vec::new() };
+    Ok(Seen {
+        stat: found.stat,
+        xattrs: found.xattrs()?,
+        target,
+        extents: None,
+        content: Content::default(),
+        changed: None,
+        bytes_read: 0,
+    })
+}
+
+impl Done {
+    fn failed(failure: Failure, before: Option<Vec<u8>>) -> Self {
+        let path = failure.path.clone();
+        let (stat, failure) = (None, Some(failure));
+        Self { path, stat, got: Got::Nothing, before, failure, bytes_read: 0, fingerprint: None }
+    }
+}
+
+impl Work<Task, Outcome> for Reader<'_, '_> {
+    fn work(&mut self, task: Task) -> Result<Outcome> {
+        Ok(match task {
+            Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
+            Task::Piece(bytes, ends) => Outcome::Piece(self.piece(&bytes, &ends)?),
+            Task::BigAgain => Outcome::BigAgain,
+            Task::BigEnd(item, read) => Outcome::BigEnd(Box::new(self.big_end(*item, read)?)),
+        })
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.frames.flush()
+    }
+}

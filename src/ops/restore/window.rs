@@ -1,0 +1,234 @@
+//! Files of one stretch of the tree, written frame by frame.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::crypto::ChunkKind;
+use crate::entry::{ChunkRef, Entry};
+use crate::error::{Error, Kind, Result};
+use crate::event::Job;
+use crate::repo::{ChunkReader, Place};
+use crate::target::files::{FileWriter, Folder};
+
+/// A window holds so many bytes of files, or so many files, before it is written.
+const WINDOW_BYTES: u64 = 128 << 20;
+const WINDOW_FILES: usize = 8192;
+/// Files of more than one chunk stay open until their last: no more of them in a window than this.
+const OPEN_FILES: usize = 256;
+
+/// A file that is being written.
+struct Target {
+    path: Vec<u8>,
+    place: Vec<u8>,
+    entry: Entry,
+    writer: Mutex<Option<FileWriter>>,
+    /// Pieces still to be written, plus one while pieces are still being added.
+    left: AtomicU64,
+    failed: Mutex<Option<Error>>,
+}
+
+/// A chunk and where it goes.
+struct Piece {
+    target: Arc<Target>,
+    offset: u64,
+    chunk: ChunkRef,
+    place: Place,
+}
+
+pub(super) struct Window<'a> {
+    reader: &'a ChunkReader<'a>,
+    folder: &'a Folder,
+    frames: BTreeMap<(u32, u32), Vec<Piece>>,
+    targets: Vec<Arc<Target>>,
+    bytes: u64,
+    total: u64,
+    many: usize,
+    lost: HashMap<Vec<u8>, Vec<u8>>,
+    /// The file whose pieces are still being added.
+    open: Option<Vec<u8>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> Window<'a> {
+    pub fn new(reader: &'a ChunkReader<'a>, folder: &'a Folder) -> Self {
+        let (frames, targets, lost) = (BTreeMap::new(), Vec::new(), HashMap::new());
+        Self { reader, folder, frames, targets, bytes: 0, total: 0, many: 0, lost, open: None }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.bytes >= WINDOW_BYTES || self.targets.len() >= WINDOW_FILES || self.many >= OPEN_FILES
+    }
+
+    /// Bytes of all files restored so far.
+    pub fn bytes(&self) -> u64 {
+        self.total
+    }
+
+    pub fn is_open(&self, place: &[u8]) -> bool {
+        self.open.as_deref() == Some(place)
+    }
+
+    /// Where a lost file would have gone.
+    pub fn place_of(&self, path: &[u8]) -> Option<&Vec<u8>> {
+        self.lost.get(path)
+    }
+
+    /// Adds a file. A very large one is written in several windows.
+    pub fn file(&mut self, path: &[u8], place: &[u8], entry: Entry, job: Job<'_>) -> Result<()> {
+        let content = entry.content.clone();
+        let target = Arc::new(Target {
+            path: path.to_vec(),
+            place: place.to_vec(),
+            entry,
+            writer: Mutex::default(),
+            left: AtomicU64::new(1),
+            failed: Mutex::default(),
+        });
+        self.targets.push(target.clone());
+        self.many += usize::from(content.chunks.len() > 1);
+        self.open = Some(place.to_vec());
+        let mut offset = 0;
+        let reader = self.reader;
+        let result = reader.for_each_chunk(&content, &mut |chunk| {
+            let place = reader.catalogue().find(&chunk.id).filter(|place| u64::from(place.raw_len) == chunk.len);
+            let Some(place) = place else {
+                return Err(Error::new(Kind::Damage, format!("chunk {} is missing", chunk.id.short())));
+            };
+            target.left.fetch_add(1, Ordering::Relaxed);
+            let piece = Piece { target: target.clone(), offset, chunk: *chunk, place };
+            self.frames.entry((place.pack, place.frame)).or_default().push(piece);
+            offset += chunk.len;
+            self.bytes += chunk.len;
+            if self.bytes >= WINDOW_BYTES {
+                self.write(job)?;
+            }
+            Ok(())
+        });
+        if let Err(e) = result {
+            if !matches!(e.kind(), Kind::Damage | Kind::Missing) {
+                return Err(e);
+            }
+            lock(&target.failed).get_or_insert(e);
+        }
+        self.open = None;
+        self.piece_done(&target)
+    }
+
+    /// Writes everything; what was lost comes back.
+    pub fn flush(&mut self, job: Job<'_>) -> Result<Vec<(Vec<u8>, Error)>> {
+        self.write(job)?;
+        let mut lost = Vec::new();
+        for target in std::mem::take(&mut self.targets) {
+            if let Some(error) = lock(&target.failed).take() {
+                self.lost.insert(target.path.clone(), target.place.clone());
+                lost.push((target.path.clone(), error));
+            } else {
+                self.total += target.entry.size;
+            }
+        }
+        self.many = 0;
+        Ok(lost)
+    }
+
+    fn write(&mut self, job: Job<'_>) -> Result<()> {
+        self.bytes = 0;
+        let frames = std::mem::take(&mut self.frames);
+        let this: &Self = self;
+        frames.into_par_iter().map(|(_, pieces)| pieces).try_for_each(|pieces| this.frame(&pieces, job))
+    }
+
+    /// Reads a frame once, and writes all pieces that lie in it.
+    fn frame(&self, pieces: &[Piece], job: Job<'_>) -> Result<()> {
+        job.cancel.check()?;
+        let Some(first) = pieces.first() else { return Ok(()) };
+        let frame = self.reader.frame(&first.place);
+        let mut bytes = 0;
+        for piece in pieces {
+            let good = frame.as_ref().ok().and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
+            match good {
+                Some(plain) => self.put(piece, plain)?,
+                // Perhaps there is another copy.
+                None => match self.reader.chunk(ChunkKind::Data, &piece.chunk.id) {
+                    Ok(plain) => self.put(piece, &plain)?,
+                    Err(e) => drop(lock(&piece.target.failed).get_or_insert(e)),
+                },
+            }
+            bytes += piece.chunk.len;
+            self.piece_done(&piece.target)?;
+        }
+        job.advance(0, bytes);
+        Ok(())
+    }
+
+    fn put(&self, piece: &Piece, plain: &[u8]) -> Result<()> {
+        let target = &piece.target;
+        let mut writer = lock(&target.writer);
+        if writer.is_none() {
+            *writer = Some(self.folder.file(&target.place, &target.entry)?);
+        }
+        let Some(writer) = writer.as_ref() else { return Ok(()) };
+        let mut rest = plain;
+        for (offset, len) in runs(&target.entry, piece.offset, plain.len() as u64) {
+            let (now, later) = rest.split_at(len as usize);
+            writer.write_at(offset, now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Completes a file after its last piece.
+    fn piece_done(&self, target: &Target) -> Result<()> {
+        if target.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return Ok(());
+        }
+        let writer = lock(&target.writer).take();
+        if lock(&target.failed).is_some() {
+            // Dropping the writer takes the unfinished file away.
+            return Ok(());
+        }
+        match writer {
+            Some(writer) => writer.finish(),
+            None => self.folder.file(&target.place, &target.entry)?.finish(),
+        }
+    }
+}
+
+/// Where `len` bytes at `at` of a file's content go in the file, around its holes: offset and length of each run.
+fn runs(entry: &Entry, at: u64, len: u64) -> Vec<(u64, u64)> {
+    let Some(extents) = &entry.extents else { return vec![(at, len)] };
+    let (mut start, end) = (at, at + len);
+    let (mut out, mut base) = (Vec::new(), 0);
+    for extent in extents {
+        let extent_end = base + extent.len;
+        if start < extent_end && end > base {
+            let run = end.min(extent_end) - start;
+            out.push((extent.offset + (start - base), run));
+            start += run;
+        }
+        base = extent_end;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Extent, Kind};
+
+    #[test]
+    fn content_goes_around_the_holes() {
+        let mut entry = Entry::new(Kind::File);
+        assert_eq!(runs(&entry, 5, 7), [(5, 7)]);
+        entry.extents =
+            Some(vec![Extent { offset: 100, len: 10 }, Extent { offset: 200, len: 5 }, Extent { offset: 300, len: 9 }]);
+        assert_eq!(runs(&entry, 0, 24), [(100, 10), (200, 5), (300, 9)]);
+        assert_eq!(runs(&entry, 8, 4), [(108, 2), (200, 2)]);
+        assert_eq!(runs(&entry, 15, 9), [(300, 9)]);
+    }
+}
