@@ -2,4 +2,5 @@
 //! and never print.
 
 pub mod backup;
+pub mod check;
 pub mod restore;
