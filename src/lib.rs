@@ -8,4 +8,6 @@ pub mod id;
 pub mod source;
 pub mod storage;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod text;
