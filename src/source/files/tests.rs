@@ -499,3 +499,41 @@ fn a_directory_that_is_gone_on_the_way_back_is_told() {
     assert_eq!(files, 199);
     assert_eq!(failures, [(b"d/d/d".to_vec(), FailureKind::Vanished)]);
 }
+
+/// Somebody who may write to the tree swaps directories and links, and files and links, all the time.
+#[test]
+fn a_race_of_links_shows_nothing_from_outside() {
+    let base = tree(&["outside/e/f", "outside/f", "root/d/e/f", "root/d/f", "root/g/f"]);
+    let root = base.path().join("root");
+    for name in ["f", "e/f"] {
+        fs::write(base.path().join("outside").join(name), "secret").unwrap();
+    }
+    symlink("../outside", root.join("swap")).unwrap();
+    symlink("../../outside/f", root.join("g/swap")).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let ordering = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            let mut swaps = 0u64;
+            let flags = rustix::fs::RenameFlags::EXCHANGE;
+            while !done.load(ordering) {
+                rustix::fs::renameat_with(CWD, root.join("d"), CWD, root.join("swap"), flags).unwrap();
+                rustix::fs::renameat_with(CWD, root.join("g/f"), CWD, root.join("g/swap"), flags).unwrap();
+                swaps += 1;
+            }
+            swaps
+        });
+        let mut read = 0;
+        for step in (0..3000).flat_map(|_| walk(&root, &Options::default()).unwrap()) {
+            let Step::Found(found) = step else { continue };
+            if let Ok(file) = found.open() {
+                let mut content = [0; 6];
+                file.read_at(0, &mut content).unwrap();
+                assert_ne!(&content, b"secret");
+                read += 1;
+            }
+        }
+        done.store(true, ordering);
+        assert!(swapper.join().unwrap() > 1000 && read > 1000);
+    });
+}

@@ -193,14 +193,16 @@ fn what_appears_meanwhile_is_not_replaced_and_the_tree_is_kept() {
 #[test]
 fn in_an_existing_folder_each_entry_replaces_what_has_its_name() {
     let (_base, to) = place();
-    let there: [(&str, &dyn Fn(&Path)); 5] = [
+    type Before<'a> = (&'a str, &'a dyn Fn(&Path));
+    type After<'a> = (&'a str, &'a dyn Fn(&Folder, &[u8]) -> Result<()>, fn(&fs::FileType) -> bool);
+    let there: [Before; 5] = [
         ("nothing", &|_| {}),
         ("file", &|path| fs::write(path, "earlier and longer").unwrap()),
         ("link", &|path| symlink("../outside", path).unwrap()),
         ("fifo", &|path| rustix::fs::mkfifoat(CWD, path, Mode::RWXU).unwrap()),
         ("folder", &|path| fs::create_dir(path).unwrap()),
     ];
-    let made: [(&str, &dyn Fn(&Folder, &[u8]) -> Result<()>, fn(&fs::FileType) -> bool); 5] = [
+    let made: [After; 5] = [
         ("file", &|folder, path| write(folder, path, b"new"), fs::FileType::is_file),
         ("link", &|folder, path| folder.symlink(path, &link_entry("t")), fs::FileType::is_symlink),
         ("fifo", &|folder, path| folder.special(path, &entry(Kind::Fifo, 0o600)), fs::FileType::is_fifo),
@@ -341,8 +343,8 @@ fn links_of_the_tree_are_never_followed() {
 fn a_race_of_links_leads_nowhere() {
     let (base, to) = place();
     let outside = base.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::create_dir_all(to.join("d")).unwrap();
+    fs::create_dir_all(outside.join("e")).unwrap();
+    fs::create_dir_all(to.join("d/e")).unwrap();
     symlink(&outside, to.join("swap")).unwrap();
     for with_openat2 in [true, false] {
         let folder = Folder::create(&to, Existing::Overwrite).unwrap();
@@ -362,8 +364,8 @@ fn a_race_of_links_leads_nowhere() {
             for _ in 0..3000 {
                 // The handle found last would hide the race.
                 folder.tree.forget();
-                written += u64::from(write(&folder, "d/f", b"x").is_ok());
-                let _ = folder.directory(b"d/e", &directory_entry());
+                written += u64::from(write(&folder, "d/f", b"x").is_ok() && write(&folder, "d/e/f", b"x").is_ok());
+                let _ = folder.directory(b"d/e/g", &directory_entry());
                 let _ = folder.symlink(b"d/l", &link_entry("t"));
             }
             done.store(true, Ordering::Relaxed);
@@ -371,7 +373,8 @@ fn a_race_of_links_leads_nowhere() {
         });
         let _ = folder.finish().unwrap();
         assert!(swaps > 1000 && written > 0, "{swaps} swaps, {written} files written");
-        assert_eq!(names(&outside), [""; 0]);
+        assert_eq!(names(&outside), ["e"]);
+        assert_eq!(names(&outside.join("e")), [""; 0]);
     }
 }
 
