@@ -186,6 +186,7 @@ fn settle(root: &Path) {
     {
         set_mtime(&root.join(name), 1_000_000_000 + index as i64, 999_999_999 - index as i64);
     }
+    set_mode(root, 0o555);
     set_mtime(&root.join("empty/file"), -5, 1);
     set_mtime(&root.join("empty"), 4_000_000_000, 0);
 }
@@ -221,10 +222,15 @@ fn check(from: &Path, base: &Path) {
         let report = copy(from, to, Existing::Overwrite);
         assert_eq!(report.warnings, [""; 0]);
         assert_same_tree(from, to);
-        set_mode(&to.join("locked"), 0o755);
+        unlock(to);
     }
-    set_mode(&from.join("locked"), 0o755);
+    unlock(from);
     assert_eq!(fs::read_dir(base).unwrap().count(), 3);
+}
+
+fn unlock(root: &Path) {
+    set_mode(root, 0o755);
+    set_mode(&root.join("locked"), 0o755);
 }
 
 #[test]

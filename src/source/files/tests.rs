@@ -287,6 +287,8 @@ fn what_is_unreadable_is_told_and_the_walk_goes_on() {
     let unreadable = ["closed", "listed/x", "passable"].map(|path| (path.to_owned(), FailureKind::Unreadable));
     assert_eq!(failed, unreadable);
     assert_eq!(find(root.path(), "a").open().unwrap_err().kind, FailureKind::Unreadable);
+    let error = walk(&root.path().join("closed"), &Options::default()).unwrap_err();
+    assert_eq!(error.kind(), error::Kind::Source);
     for name in ["closed", "listed", "passable"] {
         set(name, 0o755);
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - The tree to be written is not trusted. Every path is checked before anything is done with it, folders on the way
-//!   are never symbolic links, and links are made but never followed; see [`tree`](self).
+//!   are never symbolic links, and links are made but never followed.
 //! - Under its final name everything is complete: content, owner, mode, attributes, time. A new folder is built aside,
 //!   as `.NAME.larder-partial-…`, and renamed at the end; in a folder that exists each file is built under a hidden
 //!   name beside its own. A run that is killed leaves hidden names only, one that fails removes them.
@@ -103,7 +103,9 @@ impl Folder {
     /// Makes a folder; everything in it comes after it. The path "" is the root.
     pub fn directory(&self, path: &[u8], entry: &Entry) -> Result<()> {
         let metadata = Metadata::of(path, entry)?;
-        if !path.is_empty() {
+        if path.is_empty() {
+            metadata::let_owner_in(self.tree.root()).map_err(|e| cannot_create(path, e))?;
+        } else {
             self.make_directory(path)?;
         }
         lock(&self.directories).push(Directory { path: path.into(), metadata });

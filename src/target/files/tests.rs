@@ -566,3 +566,23 @@ fn a_full_disk_is_told_as_such_and_leaves_nothing() {
     drop(folder);
     assert_eq!(names(base.path()), [""; 0]);
 }
+
+#[test]
+fn what_is_mounted_below_an_existing_folder_is_brought_to_its_disk_too() {
+    let test = "what_is_mounted_below_an_existing_folder_is_brought_to_its_disk_too";
+    if !testing::with_own_mounts(module_path!(), test) {
+        return;
+    }
+    let (_base, to) = place();
+    let mounted = to.join("mounted");
+    fs::create_dir_all(&mounted).unwrap();
+    let _mount = testing::Mount::tmpfs(&mounted, "size=1m");
+    let folder = Folder::create(&to, Existing::Overwrite).unwrap();
+    for path in ["plain", "mounted", "mounted/d"] {
+        folder.directory(path.as_bytes(), &directory_entry()).unwrap();
+    }
+    write(&folder, "mounted/d/f", b"1").unwrap();
+    assert_eq!(lock(&folder.mounted).len(), 1);
+    folder.finish().unwrap();
+    assert_eq!(fs::read(mounted.join("d/f")).unwrap(), b"1");
+}
