@@ -93,7 +93,7 @@ fn one_change_in_a_large_tree_costs_a_few_nodes() {
     build(&mut chunks, &map).unwrap();
     let before = chunks.chunks.len();
     map.insert(b"d150/e3/file15003".to_vec(), vec![1; 99]);
-    map.remove(&b"d200/e1/file20000"[..].to_vec());
+    map.remove(&b"d200/e1/file20000"[..]);
     build(&mut chunks, &map).unwrap();
     assert!(before > 100 && chunks.chunks.len() - before <= 8, "{before} {}", chunks.chunks.len());
 }

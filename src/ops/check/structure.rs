@@ -45,7 +45,7 @@ impl<'a> Structure<'a> {
                     // A prune may take it away between listing and reading.
                     Err(e) if e.kind() == Kind::Missing => {}
                     Err(e) => {
-                        drop(self.findings.add(format!("{} {}", folder.kind().name(), id.short()), e.to_string()))
+                        self.findings.add(format!("{} {}", folder.kind().name(), id.short()), e.to_string());
                     }
                     Ok(()) => {}
                 }
@@ -105,7 +105,7 @@ impl<'a> Structure<'a> {
                                 && self.catalogue.pack(place.pack).id == *id
                         })
                     });
-                    let tombed = !known.contains_key(id);
+                    let tombed = self.catalogue.is_tombed(id);
                     (!same_len || !(is_known || tombed))
                         .then(|| (*id, "the index says otherwise than its own table".into()))
                 }
