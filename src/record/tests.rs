@@ -85,6 +85,19 @@ fn a_slot_opens_with_its_secret_only() {
     }
 }
 
+/// One key file may lock slots of many repositories. Sealed with one key, their bundles would give each other away.
+#[test]
+fn no_two_slots_of_one_key_file_share_a_key() {
+    let keys = keys();
+    let key = SlotLock::KeyFile.key(&[7; 32]).unwrap();
+    let [a, b] = [5, 6].map(|salt| {
+        let header = Header { salt: [salt; 32], ..header(ObjectKind::KeySlot) };
+        Slot::lock(header, SlotLock::KeyFile, &key, &keys, &SlotLabel::default()).encode()
+    });
+    let same = a.iter().zip(&b).skip(crate::seal::HEADER_BYTES).filter(|(a, b)| a == b).count();
+    assert!(same < 30, "{same} bytes of two slots are the same");
+}
+
 fn summary() -> Summary {
     Summary {
         time: TIME,
