@@ -5,7 +5,8 @@
 //!
 //! A *record* is a run of fields until its end. A field is `tag` (varint), length (varint), value. The tag is the
 //! field's number × 2, plus 1 if the field is *critical*: a reader that does not know a critical field must refuse
-//! the record; it keeps unknown others as they are, and writes them back. Fields of one number may repeat.
+//! the record; it keeps unknown others as they are, and writes them back. Fields of one number repeat only where the
+//! record's description says so.
 
 use std::fmt;
 
@@ -202,6 +203,14 @@ impl<'a> Field<'a> {
         Reader::new(self.value, what)
     }
 
+    /// Reads the value, to its end.
+    pub fn read<T>(&self, what: &'static str, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+        let mut reader = self.reader(what);
+        let value = read(&mut reader)?;
+        reader.end()?;
+        Ok(value)
+    }
+
     /// The field as one to carry along, or an error if it is critical.
     pub fn unknown(&self, what: &'static str) -> Result<(u64, Vec<u8>)> {
         if self.tag & 1 == 1 {
@@ -215,21 +224,33 @@ impl<'a> Field<'a> {
 #[derive(Debug)]
 pub struct Fields<'a> {
     reader: Reader<'a>,
-    last: u64,
+    last: Option<u64>,
+    once: &'static [u64],
 }
 
 impl<'a> Fields<'a> {
     /// The fields in these bytes.
     pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
-        Self { reader: Reader::new(bytes, what), last: 0 }
+        Self { reader: Reader::new(bytes, what), last: None, once: &[] }
+    }
+
+    /// Refuses a second field of any of these numbers: one reader would take the first, another the last.
+    pub fn once(self, numbers: &'static [u64]) -> Self {
+        Self { once: numbers, ..self }
     }
 
     fn read(&mut self) -> Result<Field<'a>> {
         let tag = self.reader.varint()?;
-        if tag >> 1 < self.last {
-            return Err(self.reader.bad(format!("field {} after field {}", tag >> 1, self.last)));
+        let number = tag >> 1;
+        if let Some(last) = self.last {
+            if number < last {
+                return Err(self.reader.bad(format!("field {number} after field {last}")));
+            }
+            if number == last && self.once.contains(&number) {
+                return Err(self.reader.bad(format!("field {number} twice")));
+            }
         }
-        self.last = tag >> 1;
+        self.last = Some(number);
         Ok(Field { tag, value: self.reader.prefixed()? })
     }
 }
@@ -332,6 +353,14 @@ mod tests {
     fn fields_out_of_order_are_refused() {
         let bytes = [critical(2) as u8, 0, critical(1) as u8, 0];
         assert!(Fields::new(&bytes, "t").any(|f| f.is_err()));
+    }
+
+    #[test]
+    fn a_field_that_stands_once_is_refused_twice() {
+        let bytes = Record::default().varint(critical(2), 1).varint(optional(2), 2).finish();
+        assert!(Fields::new(&bytes, "t").all(|f| f.is_ok()));
+        assert!(Fields::new(&bytes, "t").once(&[1]).all(|f| f.is_ok()));
+        assert!(Fields::new(&bytes, "t").once(&[1, 2]).any(|f| f.is_err()));
     }
 
     proptest! {

@@ -51,7 +51,7 @@ impl Params {
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         const WHAT: &str = "chunker parameters";
         let mut found = None;
-        for field in Fields::new(bytes, WHAT) {
+        for field in Fields::new(bytes, WHAT).once(&[1]) {
             let field = field?;
             if field.tag != critical(1) {
                 field.unknown(WHAT)?;

@@ -64,9 +64,9 @@ impl Config {
         let body = strip_check(bytes, WHAT)?;
         let (body, _mac) = body.split_last_chunk::<32>().ok_or_else(|| Malformed::bad(WHAT, "it has no MAC"))?;
         let record = body.get(HEADER_BYTES..).ok_or_else(|| Malformed::bad(WHAT, "it is too short"))?;
-        let (mut chunker, mut created) = (None, Time::default());
+        let (mut chunker, mut created) = (None, None);
         let (mut to_write, mut ignorable, mut unknown) = (Vec::new(), Vec::new(), Unknown::new());
-        for field in Fields::new(record, WHAT) {
+        for field in Fields::new(record, WHAT).once(&[4, 5]) {
             let field = field?;
             match (field.tag >> 1, field.tag & 1) {
                 (1, 1) => {
@@ -76,11 +76,13 @@ impl Config {
                 (2, 0) => to_write.push(field.value.to_vec()),
                 (3, 0) => ignorable.push(field.value.to_vec()),
                 (4, 1) => chunker = Some(Params::parse(field.value)?),
-                (5, 1) => created = take_time(field.reader(WHAT))?,
+                (5, 1) => created = Some(take_time(field.reader(WHAT))?),
                 _ => unknown.push(field.unknown(WHAT)?),
             }
         }
-        let chunker = chunker.ok_or_else(|| Malformed::bad(WHAT, "it has no chunker parameters"))?;
+        let (Some(chunker), Some(created)) = (chunker, created) else {
+            return Err(Malformed::bad(WHAT, "it has no chunker parameters, or no time"));
+        };
         Ok(Self { header, features_to_write: to_write, features_optional: ignorable, chunker, created, unknown })
     }
 

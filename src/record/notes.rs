@@ -1,6 +1,6 @@
 //! Append-only facts: what was verified, what is damaged, what a prune has condemned.
 
-use super::session::{put_time, take_time};
+use super::session::{put_time, take_object, take_time};
 use crate::entry::Time;
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::wire::{self, Fields, Record, Unknown, critical, optional, put_varint};
@@ -42,13 +42,12 @@ impl Note {
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         const WHAT: &str = "note";
         let mut new = Self::default();
-        for field in Fields::new(bytes, WHAT) {
+        for field in Fields::new(bytes, WHAT).once(&[1]) {
             let field = field?;
-            let mut r = field.reader(WHAT);
             match (field.tag >> 1, field.tag & 1) {
-                (1, 0) => new.time = take_time(r)?,
-                (2, 0) => new.verified.push(ObjectId::new(r.array()?)),
-                (3, 0) => new.confirmed.push(ObjectId::new(r.array()?)),
+                (1, 0) => new.time = take_time(field.reader(WHAT))?,
+                (2, 0) => new.verified.push(take_object(&field, WHAT)?),
+                (3, 0) => new.confirmed.push(take_object(&field, WHAT)?),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }
@@ -140,7 +139,7 @@ impl Tomb {
         for field in Fields::new(bytes, WHAT) {
             let field = field?;
             if field.tag == critical(1) {
-                new.packs.push(ObjectId::new(field.reader(WHAT).array()?));
+                new.packs.push(take_object(&field, WHAT)?);
             } else {
                 new.unknown.push(field.unknown(WHAT)?);
             }

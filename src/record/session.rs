@@ -2,7 +2,9 @@
 
 use crate::entry::Time;
 use crate::id::ObjectId;
-use crate::wire::{self, Fields, Reader, Record, Unknown, critical, optional, put_signed, put_varint};
+use crate::wire::{
+    self, Field, Fields, Malformed, Reader, Record, Unknown, critical, optional, put_signed, put_varint,
+};
 
 /// Stored form of a time.
 pub(super) fn put_time(time: Time) -> Vec<u8> {
@@ -17,6 +19,11 @@ pub(super) fn take_time(mut r: Reader<'_>) -> wire::Result<Time> {
     let time = Time { seconds: r.signed()?, nanos: r.varint_to(999_999_999)? as u32 };
     r.end()?;
     Ok(time)
+}
+
+/// The name of an object, to the field's end.
+pub(super) fn take_object(field: &Field<'_>, what: &'static str) -> wire::Result<ObjectId> {
+    field.read(what, |r| r.array().map(ObjectId::new))
 }
 
 /// What a run says of itself when it begins, for people who wonder. One section for the summary audience.
@@ -49,19 +56,19 @@ impl SessionRecord {
     /// Reads the stored form.
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         const WHAT: &str = "session";
-        let mut new = Self::default();
-        for field in Fields::new(bytes, WHAT) {
+        let (mut new, mut time) = (Self::default(), None);
+        for field in Fields::new(bytes, WHAT).once(&[1, 2, 3, 4, 5]) {
             let field = field?;
-            let mut r = field.reader(WHAT);
             match (field.tag >> 1, field.tag & 1) {
-                (1, 1) => new.time = take_time(r)?,
+                (1, 1) => time = Some(take_time(field.reader(WHAT))?),
                 (2, 0) => new.client = field.value.to_vec(),
                 (3, 0) => new.user = field.value.to_vec(),
-                (4, 0) => new.process = r.varint_to(u32::MAX.into())? as u32,
+                (4, 0) => new.process = field.read(WHAT, |r| r.varint_to(u32::MAX.into()))? as u32,
                 (5, 0) => new.program = field.value.to_vec(),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }
+        new.time = time.ok_or_else(|| Malformed::bad(WHAT, "it has no time"))?;
         Ok(new)
     }
 }
@@ -91,12 +98,8 @@ impl SessionEnd {
         let mut new = Self::default();
         for field in Fields::new(bytes, WHAT) {
             let field = field?;
-            let mut r = field.reader(WHAT);
             match (field.tag >> 1, field.tag & 1) {
-                (1, 1) => {
-                    new.snapshots.push(ObjectId::new(r.array()?));
-                    r.end()?;
-                }
+                (1, 1) => new.snapshots.push(take_object(&field, WHAT)?),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }

@@ -6,11 +6,14 @@
 //! | field | critical | value |
 //! |---|---|---|
 //! | 1 | yes | lock: u8 1, Argon2id cost(12), salt(32); or u8 2: a key file |
-//! | 2 | yes | commitment(32) of the slot key |
-//! | 3 | yes | the bundle, sealed with the slot key; header and lock are authenticated with it |
+//! | 2 | yes | commitment(32) of the bundle key |
+//! | 3 | yes | the bundle, sealed with the bundle key; header and lock are authenticated with it |
 //! | 4 | no | label, sealed for the summary audience |
 //!
-//! Bundle: field 1 capability u8; 2 root secret(32); 3 epoch u32 and its secret(32), repeated. All critical.
+//! Bundle: field 1 capability varint; 2 root secret(32); 3 epoch u32 and its secret(32), repeated. All critical.
+//!
+//! The bundle key is derived from what the password or key file gives, and the header with its salt: one key file may
+//! lock many slots, of many repositories, and no two of them are sealed with the same key.
 
 use std::collections::BTreeMap;
 
@@ -99,6 +102,11 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// The key that seals this slot's bundle, and no other's.
+    fn bundle_key(header: &Header, key: &Secret) -> Secret {
+        key.derive("larder v1 key bundle", &header.encode())
+    }
+
     /// Wraps the whole key ring under a slot key.
     pub fn lock(header: Header, lock: SlotLock, key: &Secret, keys: &Keyring, label: &SlotLabel) -> Self {
         let (root, epochs) = keys.expose();
@@ -110,12 +118,13 @@ impl Slot {
         }
         let plain = Zeroizing::new(record.finish());
         let context = [&header.encode()[..], &lock.encode()].concat();
-        let bundle = crypto::seal(key, 0, &context, &plain);
+        let bundle_key = Self::bundle_key(&header, key);
+        let bundle = crypto::seal(&bundle_key, 0, &context, &plain);
         let label = match Self::label_key(&header, keys) {
             Some(key) => crypto::seal(&key, 0, b"", &encode_label(label)),
             None => Vec::new(),
         };
-        Self { header, lock, commitment: key.commitment(), bundle, label, unknown: Unknown::new() }
+        Self { header, lock, commitment: bundle_key.commitment(), bundle, label, unknown: Unknown::new() }
     }
 
     fn label_key(header: &Header, keys: &Keyring) -> Option<Secret> {
@@ -138,37 +147,35 @@ impl Slot {
     /// Reads the stored form.
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         let header = Header::parse(bytes, ObjectKind::KeySlot)?;
-        let (mut lock, mut commitment, mut bundle) = (None, None, Vec::new());
+        let (mut lock, mut commitment, mut bundle) = (None, None, None);
         let (mut label, mut unknown) = (Vec::new(), Unknown::new());
-        for field in Fields::new(&bytes[HEADER_BYTES..], WHAT) {
+        for field in Fields::new(&bytes[HEADER_BYTES..], WHAT).once(&[1, 2, 3, 4]) {
             let field = field?;
-            let mut r = field.reader(WHAT);
             match (field.tag >> 1, field.tag & 1) {
-                (1, 1) => lock = Some(SlotLock::parse(r)?),
-                (2, 1) => {
-                    commitment = Some(r.array()?);
-                    r.end()?;
-                }
-                (3, 1) => bundle = field.value.to_vec(),
+                (1, 1) => lock = Some(SlotLock::parse(field.reader(WHAT))?),
+                (2, 1) => commitment = Some(field.read(WHAT, |r| r.array())?),
+                (3, 1) => bundle = Some(field.value.to_vec()),
                 (4, 0) => label = field.value.to_vec(),
                 _ => unknown.push(field.unknown(WHAT)?),
             }
         }
-        match (lock, commitment) {
-            (Some(lock), Some(commitment)) => Ok(Self { header, lock, commitment, bundle, label, unknown }),
-            _ => Err(Malformed::bad(WHAT, "lock or commitment is missing")),
+        match (lock, commitment, bundle) {
+            (Some(lock), Some(commitment), Some(bundle)) => {
+                Ok(Self { header, lock, commitment, bundle, label, unknown })
+            }
+            _ => Err(Malformed::bad(WHAT, "lock, commitment or keys are missing")),
         }
     }
 
     /// Whether this slot key is the one.
     pub fn is_opened_by(&self, key: &Secret) -> bool {
-        key.commits_to(&self.commitment)
+        Self::bundle_key(&self.header, key).commits_to(&self.commitment)
     }
 
     /// The keys; an error if the slot was tampered with.
     pub fn unlock(&self, key: &Secret) -> wire::Result<Keyring> {
         let context = [&self.header.encode()[..], &self.lock.encode()].concat();
-        let plain = crypto::open(key, 0, &context, &self.bundle)
+        let plain = crypto::open(&Self::bundle_key(&self.header, key), 0, &context, &self.bundle)
             .ok_or_else(|| Malformed::bad(WHAT, "the password fits, but the wrapped keys are not authentic"))?;
         parse_bundle(&Zeroizing::new(plain))
     }
@@ -177,12 +184,12 @@ impl Slot {
     pub fn label(&self, keys: &Keyring) -> Option<SlotLabel> {
         let plain = crypto::open(&Self::label_key(&self.header, keys)?, 0, b"", &self.label)?;
         let mut new = SlotLabel::default();
-        for field in Fields::new(&plain, "key label") {
+        for field in Fields::new(&plain, "key label").once(&[1, 2]) {
             let field = field.ok()?;
-            match field.tag >> 1 {
-                1 => new.label = field.value.to_vec(),
-                2 => new.created = take_time(field.reader("key label")).ok()?,
-                _ => {}
+            match (field.tag >> 1, field.tag & 1) {
+                (1, 0) => new.label = field.value.to_vec(),
+                (2, 0) => new.created = take_time(field.reader("key label")).ok()?,
+                _ => drop(field.unknown("key label").ok()?),
             }
         }
         Some(new)
@@ -195,24 +202,27 @@ fn encode_label(label: &SlotLabel) -> Vec<u8> {
 
 fn parse_bundle(plain: &[u8]) -> wire::Result<Keyring> {
     const WHAT: &str = "key bundle";
-    let (mut root, mut epochs) = (None, BTreeMap::new());
-    for field in Fields::new(plain, WHAT) {
+    let (mut capability, mut root, mut epochs) = (None, None, BTreeMap::new());
+    for field in Fields::new(plain, WHAT).once(&[1, 2]) {
         let field = field?;
-        let mut r = field.reader(WHAT);
         match (field.tag >> 1, field.tag & 1) {
-            (1, 1) => {
-                let capability = r.varint()?;
-                if capability != Capability::Admin as u64 {
-                    return Err(Malformed::Newer { what: format!("a key with capability {capability}") });
+            (1, 1) => capability = Some(field.read(WHAT, Reader::varint)?),
+            (2, 1) => root = Some(Secret::new(field.read(WHAT, Reader::array)?)),
+            (3, 1) => {
+                let (epoch, secret) = field.read(WHAT, |r| Ok((r.u32()?, Secret::new(r.array()?))))?;
+                if epochs.last_key_value().is_some_and(|(last, _)| *last >= epoch) {
+                    return Err(Malformed::bad(WHAT, "its epochs do not ascend"));
                 }
+                epochs.insert(epoch, secret);
             }
-            (2, 1) => root = Some(Secret::new(r.array()?)),
-            (3, 1) => drop(epochs.insert(r.u32()?, Secret::new(r.array()?))),
             _ => drop(field.unknown(WHAT)?),
         }
     }
-    match root {
-        Some(root) if !epochs.is_empty() => Ok(Keyring::new(root, epochs)),
-        _ => Err(Malformed::bad(WHAT, "root or epochs are missing")),
+    match (capability, root) {
+        (Some(number), _) if number != Capability::Admin as u64 => {
+            Err(Malformed::Newer { what: format!("a key with capability {number}") })
+        }
+        (Some(_), Some(root)) if !epochs.is_empty() => Ok(Keyring::new(root, epochs)),
+        _ => Err(Malformed::bad(WHAT, "capability, root or epochs are missing")),
     }
 }

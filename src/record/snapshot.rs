@@ -1,6 +1,6 @@
 //! Snapshots: the only roots. A summary for lists, apart from a body that leads to the data.
 
-use super::session::{put_time, take_time};
+use super::session::{put_time, take_object, take_time};
 use crate::entry::Time;
 use crate::id::{ChunkId, ObjectId};
 use crate::tree::Root;
@@ -12,6 +12,9 @@ const SUMMARY: &str = "snapshot summary";
 const BODY: &str = "snapshot body";
 /// Most reasons that a snapshot names; the rest is only counted.
 pub const REASONS_MAX: usize = 1000;
+
+/// Farthest that a clock can be from UTC, seconds.
+const UTC_OFFSET_MAX: u32 = 100_000;
 
 /// What a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl Statistics {
 
     fn parse(mut r: Reader<'_>) -> wire::Result<Self> {
         let mut next = || r.varint();
-        Ok(Self {
+        let new = Self {
             bytes_read: next()?,
             bytes_new: next()?,
             bytes_added: next()?,
@@ -118,7 +121,9 @@ impl Statistics {
             files_failed: next()?,
             files_excluded: next()?,
             duration_ms: next()?,
-        })
+        };
+        r.end()?;
+        Ok(new)
     }
 }
 
@@ -192,24 +197,32 @@ impl Summary {
 
     /// Reads the stored form.
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
-        let mut new = Self::default();
-        for field in Fields::new(bytes, SUMMARY) {
+        let (mut new, mut time, mut state) = (Self::default(), None, None);
+        for field in Fields::new(bytes, SUMMARY).once(&[1, 2, 3, 4, 5, 6, 8, 10]) {
             let field = field?;
             let mut r = field.reader(SUMMARY);
             match (field.tag >> 1, field.tag & 1) {
-                (1, 1) => new.time = take_time(r)?,
+                (1, 1) => time = Some(take_time(r)?),
                 (2, 0) => {
-                    new.utc_offset = r.signed()?.clamp(-100_000, 100_000) as i32;
+                    let offset = r.signed()?;
+                    new.utc_offset = i32::try_from(offset)
+                        .ok()
+                        .filter(|offset| offset.unsigned_abs() <= UTC_OFFSET_MAX)
+                        .ok_or_else(|| r.bad(format!("a clock {offset} s from UTC")))?;
                     new.zone = r.bytes(r.remaining())?.to_vec();
                 }
                 (3, 0) => new.client = field.value.to_vec(),
                 (4, 0) => new.user = field.value.to_vec(),
                 (5, 0) => new.program = field.value.to_vec(),
-                (6, 1) => new.state = if r.varint_to(1)? == 1 { State::Partial } else { State::Whole },
+                (6, 1) => {
+                    state =
+                        Some(if field.read(SUMMARY, |r| r.varint_to(1))? == 1 { State::Partial } else { State::Whole })
+                }
                 (7, 1) => {
                     let name = r.prefixed()?.to_vec();
                     let kind = SourceKind::parse(r.u8()?)?;
                     new.sources.push(SourceSummary { name, kind, entries: r.varint()?, bytes: r.varint()? });
+                    r.end()?;
                 }
                 (8, 0) => new.statistics = Statistics::parse(r)?,
                 (9, 0) => new.tags.push(field.value.to_vec()),
@@ -217,6 +230,10 @@ impl Summary {
                 _ => new.unknown.push(field.unknown(SUMMARY)?),
             }
         }
+        let (Some(time), Some(state)) = (time, state) else {
+            return Err(Malformed::bad(SUMMARY, "it has no time, or no state"));
+        };
+        (new.time, new.state) = (time, state);
         Ok(new)
     }
 }
@@ -267,18 +284,19 @@ impl SourceBody {
     fn parse(bytes: &[u8]) -> wire::Result<Self> {
         let (mut name, mut kind, mut root) = (None, None, None);
         let (mut origin, mut previous, mut unknown) = (Vec::new(), None, Unknown::new());
-        for field in Fields::new(bytes, BODY) {
+        for field in Fields::new(bytes, BODY).once(&[1, 2, 3, 4, 5]) {
             let field = field?;
             let mut r = field.reader(BODY);
             match (field.tag >> 1, field.tag & 1) {
                 (1, 1) => name = Some(field.value.to_vec()),
-                (2, 1) => kind = Some(SourceKind::parse(r.varint_to(255)? as u8)?),
+                (2, 1) => kind = Some(SourceKind::parse(field.read(BODY, |r| r.varint_to(255))? as u8)?),
                 (3, 0) => origin = field.value.to_vec(),
                 (4, 1) => {
                     let id = ChunkId::new(r.array()?);
                     root = Some(Root { id, level: r.u8()?, entries: r.varint()?, bytes: r.varint()? });
+                    r.end()?;
                 }
-                (5, 0) => previous = Some(ObjectId::new(r.array()?)),
+                (5, 0) => previous = Some(take_object(&field, BODY)?),
                 _ => unknown.push(field.unknown(BODY)?),
             }
         }
@@ -328,7 +346,7 @@ impl Body {
     /// Reads the stored form.
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         let mut new = Self::default();
-        for field in Fields::new(bytes, BODY) {
+        for field in Fields::new(bytes, BODY).once(&[3]) {
             let field = field?;
             let mut r = field.reader(BODY);
             match (field.tag >> 1, field.tag & 1) {
@@ -336,8 +354,9 @@ impl Body {
                 (2, 0) => {
                     let mut part = || r.prefixed().map(<[u8]>::to_vec);
                     new.reasons.push(Reason { source: part()?, path: part()?, why: part()? });
+                    r.end()?;
                 }
-                (3, 0) => new.reasons_total = r.varint()?,
+                (3, 0) => new.reasons_total = field.read(BODY, |r| r.varint())?,
                 _ => new.unknown.push(field.unknown(BODY)?),
             }
         }

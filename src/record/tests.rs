@@ -9,6 +9,7 @@ use crate::entry::Time;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
 use crate::seal::{Header, ObjectKind};
 use crate::tree::Root;
+use crate::wire::{Fields, Record, critical};
 
 const TIME: Time = Time { seconds: 1_790_000_000, nanos: 5 };
 
@@ -84,9 +85,21 @@ fn a_slot_opens_with_its_secret_only() {
     }
 }
 
+/// One key file may lock slots of many repositories. Sealed with one key, their bundles would give each other away.
 #[test]
-fn records_come_back_whole() {
-    let summary = Summary {
+fn no_two_slots_of_one_key_file_share_a_key() {
+    let keys = keys();
+    let key = SlotLock::KeyFile.key(&[7; 32]).unwrap();
+    let [a, b] = [5, 6].map(|salt| {
+        let header = Header { salt: [salt; 32], ..header(ObjectKind::KeySlot) };
+        Slot::lock(header, SlotLock::KeyFile, &key, &keys, &SlotLabel::default()).encode()
+    });
+    let same = a.iter().zip(&b).skip(crate::seal::HEADER_BYTES).filter(|(a, b)| a == b).count();
+    assert!(same < 30, "{same} bytes of two slots are the same");
+}
+
+fn summary() -> Summary {
+    Summary {
         time: TIME,
         utc_offset: -3600,
         zone: b"Europe/Berlin".to_vec(),
@@ -99,8 +112,10 @@ fn records_come_back_whole() {
         tags: vec![b"a".to_vec(), b"b".to_vec()],
         note: b"before v2".to_vec(),
         unknown: vec![(60, b"later".to_vec())],
-    };
-    assert_eq!(Summary::parse(&summary.encode()), Ok(summary));
+    }
+}
+
+fn body() -> Body {
     let source = SourceBody {
         name: b"data".to_vec(),
         kind: SourceKind::File,
@@ -110,8 +125,13 @@ fn records_come_back_whole() {
         unknown: vec![],
     };
     let reason = Reason { source: b"data".to_vec(), path: b"a/b".to_vec(), why: b"denied".to_vec() };
-    let body = Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, unknown: vec![] };
-    assert_eq!(Body::parse(&body.encode()), Ok(body));
+    Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, unknown: vec![] }
+}
+
+#[test]
+fn records_come_back_whole() {
+    assert_eq!(Summary::parse(&summary().encode()), Ok(summary()));
+    assert_eq!(Body::parse(&body().encode()), Ok(body()));
     let session = SessionRecord { time: TIME, client: b"h".to_vec(), process: 9, ..SessionRecord::default() };
     assert_eq!(SessionRecord::parse(&session.encode()), Ok(session));
     let end = SessionEnd { snapshots: vec![ObjectId::new([1; 32])], unknown: vec![] };
@@ -126,6 +146,62 @@ fn records_come_back_whole() {
         let damage = Damage { frames: vec![bad], unknown: vec![] };
         assert_eq!(Damage::parse(&damage.encode()), Ok(damage));
     }
+}
+
+/// The record with this edit of the values of all fields of one number.
+fn edited(bytes: &[u8], number: u64, edit: impl Fn(&mut Record, u64, &[u8])) -> Vec<u8> {
+    let mut record = Record::default();
+    for field in Fields::new(bytes, "t") {
+        let field = field.unwrap();
+        match field.tag >> 1 == number {
+            true => edit(&mut record, field.tag, field.value),
+            false => _ = record.bytes(field.tag, field.value),
+        }
+    }
+    record.finish()
+}
+
+#[test]
+fn no_field_takes_bytes_behind_its_end() {
+    let ids = vec![ObjectId::new([1; 32])];
+    let note = Note { time: TIME, verified: ids.clone(), confirmed: ids.clone(), unknown: vec![] };
+    let session = SessionRecord { time: TIME, process: 9, ..SessionRecord::default() };
+    let source = Fields::new(&body().encode(), "t").next().unwrap().unwrap().value.to_vec();
+    let in_body = |source: &[u8]| Body::parse(&Record::default().bytes(critical(1), source).finish()).is_ok();
+    type Parse<'a> = &'a dyn Fn(&[u8]) -> bool;
+    let cases: [(Vec<u8>, &[u64], Parse<'_>); 8] = [
+        (summary().encode(), &[1, 6, 7, 8], &|b| Summary::parse(b).is_ok()),
+        (body().encode(), &[2, 3], &|b| Body::parse(b).is_ok()),
+        (source, &[2, 4, 5], &in_body),
+        (session.encode(), &[1, 4], &|b| SessionRecord::parse(b).is_ok()),
+        (SessionEnd { snapshots: ids.clone(), unknown: vec![] }.encode(), &[1], &|b| SessionEnd::parse(b).is_ok()),
+        (note.encode(), &[1, 2, 3], &|b| Note::parse(b).is_ok()),
+        (Tomb { packs: ids, unknown: vec![] }.encode(), &[1], &|b| Tomb::parse(b).is_ok()),
+        (Params::FILES.encode(), &[1], &|b| Params::parse(b).is_ok()),
+    ];
+    for (bytes, numbers, parse) in cases {
+        assert!(parse(&bytes));
+        for number in numbers {
+            let longer = edited(&bytes, *number, |record, tag, value| _ = record.bytes(tag, &[value, &[0]].concat()));
+            assert_ne!(longer, bytes);
+            assert!(!parse(&longer), "field {number} of {bytes:x?}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_once_is_refused_twice_or_absent() {
+    let summary = summary().encode();
+    for number in [1, 6] {
+        assert!(Summary::parse(&edited(&summary, number, |_, _, _| ())).is_err(), "without field {number}");
+    }
+    for number in [1, 2, 3, 4, 5, 6, 8, 10] {
+        let twice = edited(&summary, number, |record, tag, value| _ = record.bytes(tag, value).bytes(tag, value));
+        assert!(Summary::parse(&twice).is_err(), "field {number} twice");
+    }
+    assert!(SessionRecord::parse(b"").is_err());
+    let far = edited(&summary, 2, |record, tag, _| _ = record.bytes(tag, &[0xff, 0xff, 0xff, 0xff, 0x0f]));
+    assert!(Summary::parse(&far).is_err(), "no clock is so far from UTC");
 }
 
 proptest! {

@@ -81,6 +81,10 @@ impl Decompressor {
                 stored.len()
             }
             Codec::Zstd => {
+                // The decompressor would take more frames, and skip frames that hold nothing, behind the first.
+                if zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len()) {
+                    return Err(Malformed::bad("compressed data", "it is not exactly one zstd frame"));
+                }
                 out.resize(start + len, 0);
                 self.0
                     .decompress_to_buffer(stored, &mut out[start..])
@@ -127,6 +131,12 @@ mod tests {
             for wrong in [raw.len() + 1, raw.len().wrapping_sub(1).min(1 << 20)] {
                 assert!(d.append(codec, &stored[1..], wrong, &mut Vec::new()).is_err());
             }
+        }
+        let mut one = Vec::new();
+        c.append(&[7; 1000], &mut one);
+        let skippable = [&0x184d_2a50u32.to_le_bytes()[..], &[0; 4]].concat();
+        for more in [&[0][..], &skippable] {
+            assert!(d.append(Codec::Zstd, &[&one, more].concat(), 1000, &mut Vec::new()).is_err());
         }
         assert!(looks_incompressible(&noise, &mut Vec::new()));
         assert!(!looks_incompressible(&[7; 100_000], &mut Vec::new()));

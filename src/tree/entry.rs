@@ -96,7 +96,7 @@ impl StoredEntry {
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         let mut new = Self { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: Unknown::new() };
         let (mut base, mut size) = (false, None);
-        for field in Fields::new(bytes, WHAT) {
+        for field in Fields::new(bytes, WHAT).once(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]) {
             let field = field?;
             let mut r = field.reader(WHAT);
             let e = &mut new.entry;
@@ -107,12 +107,13 @@ impl StoredEntry {
                 }
                 (2, 0) => e.user = r.bytes(r.remaining())?.to_vec(),
                 (3, 0) => e.group = r.bytes(r.remaining())?.to_vec(),
-                (4, 1) => size = Some(r.varint()?),
+                (4, 1) => size = Some(r.varint_to(i64::MAX as u64)?),
                 (5, 1) => e.content = parse_content(&mut r)?,
                 (6, 1) => new.extents = Some(Large::Inline(r.bytes(r.remaining())?.to_vec())),
-                (7, 1) => new.extents = Some(Large::Chunk(take_attr_ref(&mut r)?)),
+                (7, 1) if new.extents.is_none() => new.extents = Some(Large::Chunk(take_attr_ref(&mut r)?)),
                 (8, 1) => new.xattrs = Some(Large::Inline(r.bytes(r.remaining())?.to_vec())),
-                (9, 1) => new.xattrs = Some(Large::Chunk(take_attr_ref(&mut r)?)),
+                (9, 1) if new.xattrs.is_none() => new.xattrs = Some(Large::Chunk(take_attr_ref(&mut r)?)),
+                (7 | 9, 1) => return Err(r.bad("both inline and in a chunk")),
                 (10, 1) => e.target = r.bytes(r.remaining().min(PATH_BYTES_MAX))?.to_vec(),
                 (11, 1) => e.hard_link = Some(r.array()?),
                 (12, 1) => e.device = (r.varint_to(u32::MAX.into())? as u32, r.varint_to(u32::MAX.into())? as u32),

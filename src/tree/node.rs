@@ -6,8 +6,8 @@
 //! value := leaf (level 0): the entry's record, behind its length
 //!          above:          child id(32) ‖ entries varint ‖ bytes varint
 //! ```
-//! A key is the first `shared` bytes of the key before it in the node, then the suffix; the first item shares
-//! nothing. Above the leaves an item's key is the first key of the child.
+//! A key is the first `shared` bytes of the key before it in the node, then the suffix; `shared` is as long as it can
+//! be, and the first item shares nothing. Above the leaves an item's key is the first key of the child.
 
 use super::path::{check_path, compare_paths};
 use crate::entry::PATH_BYTES_MAX;
@@ -61,6 +61,9 @@ fn take_key(r: &mut Reader<'_>, last: Option<&[u8]>) -> wire::Result<Vec<u8>> {
     let before = last.unwrap_or_default();
     let shared = r.varint_to(before.len() as u64)? as usize;
     let suffix = r.prefixed()?;
+    if before.get(shared).is_some_and(|byte| suffix.first() == Some(byte)) {
+        return Err(r.bad("a path shares more with the one before than it says"));
+    }
     if shared + suffix.len() > PATH_BYTES_MAX {
         return Err(r.bad("a path longer than 32 KiB"));
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::crypto::{Identity, Secret};
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind};
-use crate::wire::Malformed;
+use crate::wire::{Malformed, critical};
 
 /// Chunks in memory; counts what is read.
 struct Chunks {
@@ -221,6 +221,16 @@ proptest! {
 }
 
 #[test]
+fn paths_are_front_coded_in_one_way() {
+    let node =
+        |shared: u8, suffix: &[u8]| [&[0, 2, 0, 2, b'a', b'b', 0, shared, suffix.len() as u8], suffix, &[0]].concat();
+    assert!(Node::parse(&node(1, b"c")).is_ok());
+    assert!(Node::parse(&node(2, b"c")).is_ok());
+    assert!(Node::parse(&node(0, b"ac")).is_err());
+    assert!(Node::parse(&node(1, b"bc")).is_err());
+}
+
+#[test]
 fn entries_come_back_whole() {
     let mut entry = Entry::new(Kind::File);
     entry.mode = 0o4755;
@@ -262,6 +272,10 @@ fn contradictions_are_refused() {
     assert!(plain(&|s| s.entry.device = (1, 2)).is_err());
     assert!(plain(&|s| s.entry.mode = 0o10000).is_err());
     assert!(plain(&|s| s.unknown = vec![(41, vec![])]).is_err());
+    assert!(plain(&|s| (s.entry.size, s.extents) = (1 << 63, Some(Large::Inline(vec![])))).is_err());
+    let twice = [vec![critical(8) as u8, 0, critical(9) as u8, 33], vec![0; 33]].concat();
+    let base = StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: vec![] }.encode();
+    assert!(StoredEntry::parse(&[base, twice].concat()).is_err());
     let huge = ChunkRef { id: ChunkId::ZERO, len: u64::MAX };
     assert!(plain(&|s| s.entry.content.chunks = vec![huge, huge]).is_err());
 }
