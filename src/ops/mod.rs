@@ -2,4 +2,10 @@
 //! and never print.
 
 pub mod backup;
+pub mod cat;
+pub mod list;
 pub mod restore;
+pub mod tar;
+
+#[cfg(test)]
+mod testing;
