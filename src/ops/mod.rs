@@ -3,4 +3,10 @@
 
 pub mod backup;
 pub mod check;
+pub mod cat;
+pub mod list;
 pub mod restore;
+pub mod tar;
+
+#[cfg(test)]
+mod testing;
