@@ -3,8 +3,11 @@
 
 pub mod backup;
 pub mod cat;
+pub mod diff;
+pub mod find;
 pub mod list;
 pub mod restore;
+pub mod stats;
 pub mod tar;
 
 #[cfg(test)]
