@@ -4,8 +4,11 @@
 pub mod backup;
 pub mod check;
 pub mod cat;
+pub mod diff;
+pub mod find;
 pub mod list;
 pub mod restore;
+pub mod stats;
 pub mod tar;
 
 #[cfg(test)]
