@@ -19,6 +19,8 @@ pub mod seal;
 pub mod source;
 pub mod storage;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod tree;
 pub mod wire;

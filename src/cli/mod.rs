@@ -8,6 +8,7 @@ pub mod context;
 pub mod engine;
 pub mod exit;
 pub mod find;
+pub mod gaps;
 pub mod json;
 pub mod keyfile;
 pub mod name;

@@ -2,4 +2,11 @@
 //! and never print.
 
 pub mod backup;
+pub mod check;
+pub mod cat;
+pub mod list;
 pub mod restore;
+pub mod tar;
+
+#[cfg(test)]
+mod testing;

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
+use super::segment::{SEGMENTS_MAX, Segment};
 use super::{Folder, Repository, malformed, read_table};
 use crate::crypto::{Audience, ChunkKind};
 use crate::error::Result;
@@ -60,58 +61,119 @@ pub struct Catalogue {
     unreadable: Vec<String>,
     tombed: HashSet<ObjectId>,
     damage: Vec<BadFrame>,
-    index_objects: Vec<ObjectId>,
+    segments: Vec<Cached>,
 }
 
+/// A segment of the index cache, and where its packs' numbers begin here.
+#[derive(Debug)]
+struct Cached {
+    segment: Segment,
+    base: u32,
+}
+
+/// What some index objects say, in order.
+type Said = Vec<(ObjectId, Index)>;
+
 impl Catalogue {
-    /// Reads what is there now. Tombs are listed before the index objects: see [`super::Session`].
+    /// Reads all that there is into memory: for those who look at most of it.
     pub fn load(repository: &Repository, job: Job<'_>) -> Result<Self> {
+        Self::read(repository, job, false)
+    }
+
+    /// The same, from the index cache as far as it goes, for those who look things up. Its answers are the same.
+    pub fn open(repository: &Repository, job: Job<'_>) -> Result<Self> {
+        Self::read(repository, job, repository.cache().is_some())
+    }
+
+    /// Tombs are listed before the index objects: see [`super::Session`].
+    fn read(repository: &Repository, job: Job<'_>, with_cache: bool) -> Result<Self> {
         let mut new = Self { tombed: read_tombs(repository)?, damage: read_damage(repository)?, ..Self::default() };
-        let index = new.read_index(repository, job)?;
+        let objects = repository.list(Folder::Index)?;
+        let segments = if with_cache { usable_segments(repository, &objects) } else { Vec::new() };
+        let (segments, said) = new.read_index(repository, &objects, segments, job)?;
         let remote = repository.storage().capabilities().remote;
-        let listed: Option<HashSet<ObjectId>> = match remote && !index.is_empty() {
+        let listed: Option<HashSet<ObjectId>> = match remote && !objects.is_empty() {
             true => None,
             false => Some(repository.list(Folder::Packs)?.into_iter().collect()),
         };
         let mut known = HashSet::new();
-        for pack in index {
-            if !known.insert(pack.id) {
-                continue;
-            }
-            if listed.as_ref().is_some_and(|listed| !listed.contains(&pack.id)) {
-                new.missing.push(pack.id);
-                continue;
-            }
-            new.add(&pack);
+        let gone = |id: &ObjectId| listed.as_ref().is_some_and(|listed| !listed.contains(id));
+        for segment in segments {
+            new.add_segment(segment, &mut known, &gone);
         }
-        let orphans: Vec<ObjectId> = listed.into_iter().flatten().filter(|id| !known.contains(id)).collect();
+        let covers: Vec<ObjectId> = said.iter().map(|(id, _)| *id).collect();
+        let packs: Vec<PackEntry> = said.into_iter().flat_map(|(_, index)| index.packs).collect();
+        match with_cache.then(|| Segment::build(repository, &covers, &packs)).flatten().filter(|_| !covers.is_empty()) {
+            Some(segment) => new.add_segment(segment, &mut known, &gone),
+            None => new.add_packs(packs, &mut known, &gone),
+        }
+        let orphans: Vec<ObjectId> = listed.iter().flatten().filter(|id| !known.contains(*id)).copied().collect();
         new.adopt(repository, orphans, job)?;
         Ok(new)
     }
 
-    fn read_index(&mut self, repository: &Repository, job: Job<'_>) -> Result<Vec<PackEntry>> {
-        self.index_objects = repository.list(Folder::Index)?;
+    fn add_segment(&mut self, segment: Segment, known: &mut HashSet<ObjectId>, gone: &dyn Fn(&ObjectId) -> bool) {
+        let base = self.packs.len() as u32;
+        for pack in &segment.packs {
+            if known.insert(pack.id) && gone(&pack.id) {
+                self.missing.push(pack.id);
+            }
+            self.packs.push(*pack);
+        }
+        self.segments.push(Cached { segment, base });
+    }
+
+    fn add_packs(&mut self, packs: Vec<PackEntry>, known: &mut HashSet<ObjectId>, gone: &dyn Fn(&ObjectId) -> bool) {
+        for pack in packs {
+            if !known.insert(pack.id) {
+                continue;
+            }
+            if gone(&pack.id) {
+                self.missing.push(pack.id);
+            } else {
+                self.add(&pack);
+            }
+        }
+    }
+
+    /// Reads the index objects that no segment covers. When one of them supersedes others, no segment is relied on.
+    fn read_index(
+        &mut self,
+        repository: &Repository,
+        objects: &[ObjectId],
+        segments: Vec<Segment>,
+        job: Job<'_>,
+    ) -> Result<(Vec<Segment>, Said)> {
+        let covered: HashSet<ObjectId> = segments.iter().flat_map(|segment| segment.covers.iter().copied()).collect();
+        let uncovered: Vec<ObjectId> = objects.iter().filter(|id| !covered.contains(id)).copied().collect();
+        let mut said = self.read_objects(repository, &uncovered, job)?;
+        let superseded: HashSet<ObjectId> =
+            said.iter().flat_map(|(_, index)| index.supersedes.iter().copied()).collect();
+        if superseded.iter().any(|id| covered.contains(id)) {
+            self.unreadable.clear();
+            return self.read_index(repository, objects, Vec::new(), job);
+        }
+        said.retain(|(id, _)| !superseded.contains(id));
+        Ok((segments, said))
+    }
+
+    fn read_objects(&mut self, repository: &Repository, objects: &[ObjectId], job: Job<'_>) -> Result<Said> {
         let read = |id: &ObjectId| -> Result<Index> {
             job.cancel.check()?;
             let [bytes] = repository.read(Folder::Index, id, [Audience::Index])?;
             Index::parse(&bytes).map_err(|e| malformed(&format!("index {}", id.short()), &e))
         };
-        let mut superseded = HashSet::new();
-        let mut found = Vec::new();
-        let results: Vec<_> = self.index_objects.par_iter().map(|id| (*id, read(id))).collect();
+        let results: Vec<_> = objects.par_iter().map(|id| (*id, read(id))).collect();
         job.cancel.check()?;
+        let mut said = Vec::new();
         for (id, result) in results {
             match result {
-                Ok(index) => {
-                    superseded.extend(index.supersedes.iter().copied());
-                    found.push((id, index.packs));
-                }
+                Ok(index) => said.push((id, index)),
                 // The packs' own tables say the same; only time is lost.
                 Err(e) => self.unreadable.push(format!("index {}: {e}", id.short())),
             }
         }
-        found.retain(|(id, _)| !superseded.contains(id));
-        Ok(found.into_iter().flat_map(|(_, packs)| packs).collect())
+        Ok(said)
     }
 
     /// Reads the tables of packs that no index names.
@@ -140,43 +202,57 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Adds a pack's chunks, but not those that do not count.
-    pub fn add(&mut self, pack: &PackEntry) {
-        if self.tombed.contains(&pack.id) {
-            return;
-        }
-        let bad: Vec<Option<u32>> = self.damage.iter().filter(|bad| bad.pack == pack.id).map(|bad| bad.frame).collect();
+    /// Adds a pack's chunks.
+    fn add(&mut self, pack: &PackEntry) {
         let number = self.packs.len() as u32;
         self.packs.push(PackInfo { id: pack.id, size: pack.size });
         self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
-        for (frame, nth, kind, chunk) in pack.table.chunks() {
-            if bad.iter().any(|bad| bad.is_none_or(|bad| bad == frame)) {
+        for (prefix, place) in places_of(pack, number) {
+            if !self.counts(&place) {
                 continue;
             }
-            let info = &pack.table.frames[frame as usize];
-            let (offset, stored_len) = (info.offset as u32, info.stored_len);
-            let place = Place { pack: number, frame, offset, stored_len, nth, raw_len: chunk.raw_len, kind };
-            match self.first.entry(chunk.id) {
+            match self.first.entry(prefix) {
                 std::collections::hash_map::Entry::Vacant(slot) => drop(slot.insert(place)),
-                std::collections::hash_map::Entry::Occupied(_) => self.more.entry(chunk.id).or_default().push(place),
+                std::collections::hash_map::Entry::Occupied(_) => self.more.entry(prefix).or_default().push(place),
             }
         }
+    }
+
+    /// Whether the copy at this place may be relied on.
+    fn counts(&self, place: &Place) -> bool {
+        if self.tombed.is_empty() && self.damage.is_empty() && self.missing.is_empty() {
+            return true;
+        }
+        let pack = self.pack(place.pack).id;
+        let is_bad = |bad: &BadFrame| bad.pack == pack && bad.frame.is_none_or(|frame| frame == place.frame);
+        !self.tombed.contains(&pack) && !self.missing.contains(&pack) && !self.damage.iter().any(is_bad)
     }
 
     /// A copy of this chunk.
     pub fn find(&self, id: &ChunkId) -> Option<Place> {
-        self.first.get(&id.prefix()).copied()
+        self.first.get(&id.prefix()).copied().or_else(|| self.cached(id).next())
     }
 
     /// All copies of this chunk.
     pub fn copies(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
-        let more = self.more.get(&id.prefix()).into_iter().flatten().copied();
-        self.find(id).into_iter().chain(more)
+        let prefix = id.prefix();
+        let first = self.first.get(&prefix).copied();
+        let more = self.more.get(&prefix).into_iter().flatten().copied();
+        first.into_iter().chain(more).chain(self.cached(id))
+    }
+
+    fn cached(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
+        let prefix = id.prefix();
+        let renumbered = move |cached: &Cached| {
+            let base = cached.base;
+            cached.segment.copies(&prefix).into_iter().map(move |place| Place { pack: place.pack + base, ..place })
+        };
+        self.segments.iter().flat_map(renumbered).filter(|place| self.counts(place))
     }
 
     /// Whether a copy of this chunk is there.
     pub fn contains(&self, id: &ChunkId) -> bool {
-        self.first.contains_key(&id.prefix())
+        self.find(id).is_some()
     }
 
     /// The pack of this number.
@@ -189,12 +265,12 @@ impl Catalogue {
         &self.packs
     }
 
-    /// Number of chunks, and the sum of their raw and stored sizes is told by [`Self::places`].
+    /// Number of chunks; only [`Self::load`] knows it.
     pub fn chunk_count(&self) -> usize {
         self.first.len()
     }
 
-    /// One copy of every chunk.
+    /// One copy of every chunk; only [`Self::load`] knows them.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         self.first.values()
     }
@@ -219,20 +295,49 @@ impl Catalogue {
         &self.damage
     }
 
+    /// Whether a prune has condemned this pack.
+    pub fn is_tombed(&self, id: &ObjectId) -> bool {
+        self.tombed.contains(id)
+    }
+
     /// Whether a prune has condemned anything.
     pub fn has_tombs(&self) -> bool {
         !self.tombed.is_empty()
-    }
-
-    /// Names of the index objects that were read.
-    pub fn index_objects(&self) -> &[ObjectId] {
-        &self.index_objects
     }
 
     /// Whether these bytes are known to be lost, so that files which used them must be read again.
     pub fn is_damaged(&self, id: &ChunkId) -> bool {
         !self.damage.is_empty() && !self.contains(id)
     }
+}
+
+/// Where all chunks of a pack lie, if it has this number.
+pub(super) fn places_of(pack: &PackEntry, number: u32) -> impl Iterator<Item = (ChunkPrefix, Place)> {
+    pack.table.chunks().map(move |(frame, nth, kind, chunk)| {
+        let info = &pack.table.frames[frame as usize];
+        let (offset, stored_len) = (info.offset as u32, info.stored_len);
+        (chunk.id, Place { pack: number, frame, offset, stored_len, nth, raw_len: chunk.raw_len, kind })
+    })
+}
+
+/// The segments whose index objects are all still there. When there are many, the largest of them only: what the
+/// others cover is read again, into one.
+fn usable_segments(repository: &Repository, objects: &[ObjectId]) -> Vec<Segment> {
+    let listed: HashSet<&ObjectId> = objects.iter().collect();
+    let mut covered = HashSet::new();
+    let mut segments = Segment::open_all(repository);
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.chunks));
+    let is_usable = |segment: &Segment| {
+        let fresh = segment.covers.iter().all(|id| listed.contains(id) && !covered.contains(id));
+        covered.extend(segment.covers.iter().copied());
+        fresh
+    };
+    let (mut usable, mut useless): (Vec<_>, Vec<_>) = segments.into_iter().partition(is_usable);
+    if usable.len() >= SEGMENTS_MAX {
+        useless.extend(usable.split_off(1));
+    }
+    useless.iter().for_each(|segment| super::cache::remove(&segment.path));
+    usable
 }
 
 fn read_tombs(repository: &Repository) -> Result<HashSet<ObjectId>> {

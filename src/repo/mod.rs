@@ -3,11 +3,13 @@
 //! Publication follows the data arrow: packs, index, snapshot, session end; each only after everything that it names
 //! is durable. What is read is compared with its name before anything else is done with it.
 
+mod cache;
 mod catalogue;
 mod layout;
 mod open;
 mod packs;
 mod reader;
+mod segment;
 mod session;
 mod snapshots;
 mod stat_cache;

@@ -228,6 +228,11 @@ impl Repository {
         ids.into_iter().map(|id| Ok((id, Self::read_slot(&*self.storage, &id)?))).collect()
     }
 
+    /// Reads one key slot.
+    pub fn key_slot(&self, id: &ObjectId) -> Result<Slot> {
+        Self::read_slot(&*self.storage, id)
+    }
+
     /// Removes a key slot, but never the last one.
     pub fn remove_key(&self, id: &ObjectId) -> Result<()> {
         if self.list(Folder::Keys)?.iter().all(|other| other == id) {

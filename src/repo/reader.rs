@@ -156,7 +156,8 @@ impl<'r> ChunkReader<'r> {
         Ok(())
     }
 
-    fn chunk_list(&self, level: u8, item: &ChunkRef) -> Result<ChunkList> {
+    /// Reads a chunk list of this level and checks that it stands for as many bytes as the item says.
+    pub fn chunk_list(&self, level: u8, item: &ChunkRef) -> Result<ChunkList> {
         let bytes = self.chunk(ChunkKind::List, &item.id)?;
         let place = format!("chunk list {}", item.id.short());
         let list = ChunkList::parse(&bytes).map_err(|e| malformed(&place, &e))?;

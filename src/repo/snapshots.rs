@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::{Folder, Repository, layout, malformed};
 use crate::crypto::Audience;
 use crate::error::{Error, Kind, Result};
-use crate::id::ObjectId;
+use crate::id::{ObjectId, SessionId};
 use crate::record::{Body, Note, SessionEnd, Snapshot, Summary, strip_check};
-use crate::seal::ObjectKind;
+use crate::seal::{HEADER_BYTES, Header, ObjectKind};
 
 /// A snapshot in a list.
 #[derive(Clone, Debug)]
@@ -75,6 +75,13 @@ impl Repository {
             )));
         }
         Ok(Snapshot { id: *id, summary, body })
+    }
+
+    /// The run that made a snapshot.
+    pub fn snapshot_session(&self, id: &ObjectId) -> Result<SessionId> {
+        let head = self.storage().get_range(&Folder::Snapshots.key(id), 0, HEADER_BYTES)?;
+        let header = Header::parse(&head, ObjectKind::Snapshot);
+        Ok(header.map_err(|e| malformed(&format!("snapshot {}", id.short()), &e))?.session)
     }
 
     /// The names of all confirmed snapshots, by their sessions' ends and by notes of checks.

@@ -1,15 +1,13 @@
 //! What a source looked like when it was last read: lets an unchanged file cost a stat.
 //!
-//! One immutable redb file a source, in the order of the tree, read beside the walk and replaced whole by a rename at
-//! the end of a run, so that any number of processes may use it. It is never trusted over the repository: it counts
-//! only while the snapshot that it was made with is listed, and its blocks are sealed under a key of the repository.
-//! Whatever is wrong with it, it is as if it were not there.
+//! One immutable redb file a source, in the order of the tree, read beside the walk and replaced whole at the end of a
+//! run. It is never trusted over the repository: it counts only while the snapshot that it was made with is listed, and
+//! its blocks are sealed under a key of the repository. Whatever is wrong with it, it is as if it were not there.
 
-use std::path::{Path, PathBuf};
-
-use redb::{Database, ReadOnlyDatabase, ReadableDatabase, TableDefinition};
+use redb::{ReadOnlyDatabase, ReadableDatabase, TableDefinition};
 
 use super::Repository;
+use super::cache::{self, Draft};
 use crate::clock;
 use crate::crypto::{self, Secret};
 use crate::entry::Time;
@@ -20,7 +18,7 @@ use crate::wire::{self, Reader, put_prefixed, put_signed, put_varint};
 const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
 const META: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("meta");
 const BLOCK_BYTES: usize = 128 << 10;
-const MEMORY_BYTES: usize = 8 << 20;
+const FOLDER: &str = "files";
 const WHAT: &str = "stat cache";
 
 /// What must be the same for a file to count as unchanged.
@@ -56,13 +54,9 @@ impl Fingerprint {
     }
 }
 
-fn folder(repository: &Repository) -> Option<PathBuf> {
-    Some(repository.cache()?.join("files"))
-}
-
-fn file_name(repository: &Repository, source: &[u8]) -> String {
-    let hash = repository.keys().identity.cache.hash(source);
-    format!("{}.redb", data_encoding::HEXLOWER.encode(&hash[..16]))
+/// The cache of a source tells nothing by its name.
+fn kind_of(repository: &Repository, source: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&repository.keys().identity.cache.hash(source)[..16])
 }
 
 /// Entries of the last run, in the order of their paths.
@@ -83,8 +77,11 @@ impl std::fmt::Debug for StatCache {
 impl StatCache {
     /// Opens the cache for a source; `None` if there is none that can be used.
     pub fn open(repository: &Repository, source: &[u8]) -> Option<Self> {
-        let path = folder(repository)?.join(file_name(repository, source));
-        let database = Database::builder().set_cache_size(MEMORY_BYTES).open_read_only(path).ok()?;
+        let kind = kind_of(repository, source);
+        cache::published(repository, FOLDER, &kind).iter().find_map(|path| Self::read(repository, cache::open(path)?))
+    }
+
+    fn read(repository: &Repository, database: ReadOnlyDatabase) -> Option<Self> {
         let (salt, sealed) = {
             let table = database.begin_read().ok()?.open_table(META).ok()?;
             let get = |n: u64| Some(table.get(n).ok()??.value().to_vec());
@@ -138,14 +135,15 @@ fn parse_block(plain: &[u8]) -> wire::Result<Vec<(Found, Fingerprint)>> {
 
 /// Writes the cache for the next run, beside the one that is in use.
 pub struct StatCacheWriter {
-    database: Database,
-    transaction: Option<redb::WriteTransaction>,
+    transaction: redb::WriteTransaction,
+    draft: Draft,
+    kind: String,
+    /// Those that this one replaces.
+    older: Vec<std::path::PathBuf>,
     key: Secret,
     block: Vec<u8>,
     last: Vec<u8>,
     next: u64,
-    draft: PathBuf,
-    path: PathBuf,
 }
 
 impl std::fmt::Debug for StatCacheWriter {
@@ -157,18 +155,14 @@ impl std::fmt::Debug for StatCacheWriter {
 impl StatCacheWriter {
     /// Begins a cache; `None` where none can be kept.
     pub fn create(repository: &Repository, source: &[u8]) -> Option<Self> {
-        let folder = folder(repository)?;
-        make_private_folder(&folder).ok()?;
+        let kind = kind_of(repository, source);
         let salt: [u8; 16] = clock::random(repository.world()).ok()?;
-        let draft = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&salt)));
-        let file = private_file(&draft).ok()?;
-        let key = repository.keys().identity.cache.derive("larder v1 stat cache", &salt);
-        let path = folder.join(file_name(repository, source));
-        let database = Database::builder().set_cache_size(MEMORY_BYTES).create_file(file).ok()?;
-        let transaction = database.begin_write().ok()?;
+        let draft = Draft::create(repository, FOLDER)?;
+        let transaction = draft.database()?.begin_write().ok()?;
         transaction.open_table(META).ok()?.insert(0, &salt[..]).ok()?;
-        let (block, last) = (Vec::new(), Vec::new());
-        Some(Self { database, transaction: Some(transaction), key, block, last, next: 0, draft, path })
+        let key = repository.keys().identity.cache.derive("larder v1 stat cache", &salt);
+        let older = cache::published(repository, FOLDER, &kind);
+        Some(Self { transaction, draft, kind, older, key, block: Vec::new(), last: Vec::new(), next: 0 })
     }
 
     /// Adds an entry; paths must ascend.
@@ -185,48 +179,25 @@ impl StatCacheWriter {
 
     fn flush(&mut self) -> Option<()> {
         let sealed = crypto::seal(&self.key, self.next, b"", &self.block);
-        self.transaction.as_ref()?.open_table(BLOCKS).ok()?.insert(self.next, &sealed[..]).ok()?;
+        self.transaction.open_table(BLOCKS).ok()?.insert(self.next, &sealed[..]).ok()?;
         self.next += 1;
         self.block.clear();
         self.last.clear();
         Some(())
     }
 
-    /// Puts the cache in its place, as made with this snapshot.
+    /// Puts the cache in its place, as made with this snapshot, and takes away those that it replaces.
     pub fn finish(mut self, snapshot: &ObjectId) -> Option<()> {
         if !self.block.is_empty() {
             self.flush()?;
         }
-        let transaction = self.transaction.take()?;
         // A source without a single block still has the table.
-        drop(transaction.open_table(BLOCKS).ok()?);
+        drop(self.transaction.open_table(BLOCKS).ok()?);
         let sealed = crypto::seal(&self.key, u64::MAX, b"", snapshot.as_bytes());
-        transaction.open_table(META).ok()?.insert(1, &sealed[..]).ok()?;
-        transaction.commit().ok()?;
-        // The file must be closed before others find it under its name.
-        let (draft, path) = (std::mem::take(&mut self.draft), std::mem::take(&mut self.path));
-        drop(self);
-        std::fs::rename(draft, path).ok()
+        self.transaction.open_table(META).ok()?.insert(1, &sealed[..]).ok()?;
+        self.transaction.commit().ok()?;
+        self.draft.publish(&self.kind)?;
+        self.older.iter().for_each(|path| cache::remove(path));
+        Some(())
     }
-}
-
-impl Drop for StatCacheWriter {
-    fn drop(&mut self) {
-        if !self.draft.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.draft);
-        }
-        let _ = &self.database;
-    }
-}
-
-/// Makes a folder that only its owner may enter, with those above it.
-pub(super) fn make_private_folder(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// A new file that only its owner may read.
-pub(super) fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }

@@ -35,6 +35,8 @@ pub struct ReadError<E> {
     pub first: Vec<u8>,
     /// How many entries are lost.
     pub entries: u64,
+    /// The first path behind the lost ones; `None`: none follows.
+    pub end: Option<Box<[u8]>>,
     /// Why: it could not be had, or makes no sense.
     pub cause: Result<Malformed, E>,
 }
@@ -83,7 +85,11 @@ impl Pending {
     /// Replaces the unopened node on top by what is in it.
     fn open<F: Fetch>(&mut self, fetch: &F, is_root: bool) -> Result<(), ReadError<F::Error>> {
         let Some(Head::Node(level, child)) = self.stack.pop() else { return Ok(()) };
-        let lost = |cause| ReadError { node: child.id, first: child.first.clone(), entries: child.entries, cause };
+        let end = self.stack.last().map(|head| head.key().into());
+        let lost = |cause| {
+            let (first, end) = (child.first.clone(), end.clone());
+            ReadError { node: child.id, first, entries: child.entries, end, cause }
+        };
         let bytes = fetch.fetch(ChunkKind::Node, &child.id).map_err(|e| lost(Err(e)))?;
         let node = Node::parse(&bytes).map_err(|e| lost(Ok(e)))?;
         let bad = |why: String| lost(Ok(Malformed::bad("tree node", why)));

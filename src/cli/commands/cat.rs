@@ -1,12 +1,19 @@
 //! `larder cat`
 
 use super::super::address::Address;
-use super::super::args;
 use super::super::context::Context;
 use super::super::exit::Exit;
+use super::super::find::{self, Meant};
+use super::super::gaps::Gaps;
+use super::super::{args, engine};
 use crate::error::Result;
+use crate::ops::tar::Part;
+use crate::ops::{cat, tar};
+use crate::repo::{Catalogue, ChunkReader};
 
 /// Print a file of a snapshot, or a folder as a tar archive
+///
+/// What is printed is verified first: where stored data is damaged, the output ends before it, and the exit code is 4.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,11 +24,34 @@ pub struct Args {
     #[arg(value_name = "ADDRESS", value_parser = args::address())]
     pub address: Address,
     /// Print a tar archive, of a folder with all that is in it
+    ///
+    /// Paths in it are those below the folder; several sources get a folder each. Holes are written as zeros.
     #[arg(long)]
     pub tar: bool,
 }
 
 /// Prints it.
-pub fn run(_: &Args, _: &Context<'_>) -> Result<Exit> {
-    super::not_built_yet("cat")
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+    let repository = engine::open(context)?;
+    let meant = find::meant(&repository, &args.address, context)?;
+    let gaps = Gaps::new(context);
+    let catalogue = Catalogue::load(&repository, gaps.job())?;
+    gaps.printing();
+    let reader = ChunkReader::new(&repository, &catalogue);
+    let mut output = context.output.clone();
+    if args.tar {
+        tar::tar(&reader, &parts(&meant), &mut output, gaps.job())?;
+    } else {
+        let (source, path) = meant.one()?;
+        cat::cat(&reader, &meant.snapshot.body.sources[source], &path, &mut output, gaps.job())?;
+    }
+    gaps.finish(0)
+}
+
+fn parts(meant: &Meant) -> Vec<Part<'_>> {
+    let sources = &meant.snapshot.body.sources;
+    let several = meant.part.is_none() && sources.len() > 1;
+    let into = |source: usize| if several { sources[source].name.clone() } else { Vec::new() };
+    let part = |(source, path)| Part { source: &sources[source], path, into: into(source) };
+    meant.parts().into_iter().map(part).collect()
 }

@@ -3,7 +3,11 @@
 use super::super::amount::{Budget, Share};
 use super::super::context::Context;
 use super::super::exit::Exit;
+use super::super::{engine, json, render};
 use crate::error::Result;
+use crate::event::Job;
+use crate::ops::check::{self, Report, Request};
+use crate::text;
 
 /// Prove that the repository is whole
 ///
@@ -27,6 +31,81 @@ pub struct Args {
 }
 
 /// Proves it.
-pub fn run(_: &Args, _: &Context<'_>) -> Result<Exit> {
-    super::not_built_yet("check")
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+    let repository = engine::open(context)?;
+    let request = Request {
+        data: args.data.map(|share| f64::from(share.hundredths()) / 10_000.0),
+        time_max: args.budget.and_then(|budget| if let Budget::Time(time) = budget { Some(time) } else { None }),
+        bytes_max: args.budget.and_then(|budget| if let Budget::Bytes(bytes) = budget { Some(bytes) } else { None }),
+    };
+    let reporter = context.reporter();
+    let result = check::check(&repository, &request, Job { progress: &reporter, cancel: context.cancel() });
+    reporter.finish();
+    let report = result?;
+    if context.global.json {
+        tell_program(&report, context)?
+    } else {
+        tell(args, &report, context)?
+    }
+    Ok(if report.is_healthy() { Exit::Done } else { Exit::Damage })
+}
+
+fn tell_program(report: &Report, context: &Context<'_>) -> Result<()> {
+    for found in &report.found {
+        let affects = found.affects.iter().map(|affected| json::Affected {
+            snapshot: affected.snapshot.to_hex(),
+            source: text::escape(&affected.source),
+            path: affected.path.as_slice().into(),
+        });
+        context.output.json(&json::Damage { object: &found.object, what: &found.what, affects: affects.collect() })?;
+    }
+    context.output.json(&json::Check {
+        healthy: report.is_healthy(),
+        snapshots: report.snapshots,
+        chunks: report.chunks,
+        packs: report.packs,
+        packs_read: report.packs_read,
+        bytes_read: report.bytes_read,
+        bytes_total: report.bytes_total,
+        damages: report.found.len() as u64,
+    })
+}
+
+fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
+    let out = |line: String| context.output.line(&line);
+    let [packs, chunks, snapshots] = [report.packs, report.chunks, report.snapshots].map(render::grouped);
+    if !context.global.quiet {
+        out(format!("structure  {packs} packs, {chunks} chunks, {snapshots} snapshots"))?;
+        if args.data.is_some() {
+            let share = 100.0 * report.bytes_read as f64 / report.bytes_total.max(1) as f64;
+            let unread = match report.packs_unread {
+                0 => "every pack has been read by some check".to_owned(),
+                n => format!("{} never read yet", render::grouped(n)),
+            };
+            let read = render::grouped(report.packs_read);
+            let bytes = text::size(report.bytes_read);
+            out(format!("data       {read} of {packs} packs read, {bytes} ({share:.1} %); {unread}"))?;
+        }
+        if !report.confirmed.is_empty() {
+            out(format!("confirmed  {} snapshots that nobody had confirmed are whole", report.confirmed.len()))?;
+        }
+    }
+    for found in &report.found {
+        out(format!("damage     {}: {}", found.object, found.what))?;
+        for affected in &found.affects {
+            let path = if affected.path.is_empty() { ".".into() } else { text::escape(&affected.path) };
+            out(format!("             {}:{}/{path}", affected.snapshot.short(), text::escape(&affected.source)))?;
+        }
+    }
+    if !report.not_recorded.is_empty() {
+        let warning = format!("the result could not be recorded in the repository: {}", report.not_recorded);
+        super::super::tell(&format!("{}\n", render::warning(&warning, super::super::paint::Paint::stderr())));
+    }
+    if report.is_healthy() {
+        return if context.global.quiet { Ok(()) } else { out("healthy".into()) };
+    }
+    out(format!("{} damages found", report.found.len()))?;
+    out("what to do: back up again, which stores anew what the sources still have; a second copy of the repository"
+        .into())?;
+    out("            can give back whole objects; `larder restore` gives back everything that is not named here".into())
 }

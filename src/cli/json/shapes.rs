@@ -110,6 +110,17 @@ pub struct Init<'a> {
 pub struct Snapshots<'a> {
     /// Oldest first.
     pub snapshots: Vec<Snapshot<'a>>,
+    /// Those that cannot be read.
+    pub damaged: Vec<DamagedSnapshot>,
+}
+
+/// A snapshot that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DamagedSnapshot {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub why: String,
 }
 
 /// One snapshot in a list.
@@ -591,8 +602,11 @@ mod tests {
 
     #[test]
     fn snapshots_are_listed_and_shown_alike() {
-        let list = Snapshots { snapshots: vec![snapshot()] };
-        assert_eq!(line(&list).unwrap(), format!(r#"{{"v":1,"type":"snapshots","snapshots":[{{{SNAPSHOT}}}]}}"#));
+        let damaged = vec![DamagedSnapshot { id: id('d'), why: "gone".into() }];
+        let list = Snapshots { snapshots: vec![snapshot()], damaged };
+        let rest = r#""damaged":[{"id":"dddddddd","why":"gone"}]"#;
+        let expected = format!(r#"{{"v":1,"type":"snapshots","snapshots":[{{{SNAPSHOT}}}],{rest}}}"#);
+        assert_eq!(line(&list).unwrap(), expected);
         let show = Show {
             snapshot: snapshot(),
             previous: BTreeMap::from([("app".to_owned(), id('b'))]),

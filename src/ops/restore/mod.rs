@@ -154,7 +154,7 @@ pub fn restore(
     for part in parts {
         restoring.part(&snapshot.body.sources[part.source], part)?;
     }
-    let (bytes, lost) = (restoring.window.bytes(), std::mem::take(&mut restoring.lost));
+    let (bytes, lost) = (restoring.window.bytes_restored(), std::mem::take(&mut restoring.lost));
     drop(restoring);
     job.phase("finishing", None, None);
     let written = folder.finish()?;

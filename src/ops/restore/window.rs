@@ -66,7 +66,7 @@ impl<'a> Window<'a> {
     }
 
     /// Bytes of all files restored so far.
-    pub fn bytes(&self) -> u64 {
+    pub fn bytes_restored(&self) -> u64 {
         self.total
     }
 

@@ -97,7 +97,7 @@ fn open_path(directory: &Path) -> rustix::io::Result<OwnedFd> {
 
 fn found(path: Vec<u8>, stat: &Stat, directory: &Arc<OwnedFd>, name: Option<&[u8]>) -> Step {
     let (directory, name) = (Arc::clone(directory), name.map(Box::from));
-    Step::Found(Found { path, stat: stat.clone(), directory, name })
+    Step::Found(Found { path, stat: *stat, directory, name })
 }
 
 impl Iterator for Walk {

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - The tree to be written is not trusted. Every path is checked before anything is done with it, folders on the way
-//!   are never symbolic links, and links are made but never followed; see [`tree`](self).
+//!   are never symbolic links, and links are made but never followed.
 //! - Under its final name everything is complete: content, owner, mode, attributes, time. A new folder is built aside,
 //!   as `.NAME.larder-partial-…`, and renamed at the end; in a folder that exists each file is built under a hidden
 //!   name beside its own. A run that is killed leaves hidden names only, one that fails removes them.
@@ -103,7 +103,9 @@ impl Folder {
     /// Makes a folder; everything in it comes after it. The path "" is the root.
     pub fn directory(&self, path: &[u8], entry: &Entry) -> Result<()> {
         let metadata = Metadata::of(path, entry)?;
-        if !path.is_empty() {
+        if path.is_empty() {
+            metadata::let_owner_in(self.tree.root()).map_err(|e| cannot_create(path, e))?;
+        } else {
             self.make_directory(path)?;
         }
         lock(&self.directories).push(Directory { path: path.into(), metadata });
@@ -112,34 +114,28 @@ impl Folder {
     }
 
     fn make_directory(&self, path: &[u8]) -> Result<()> {
+        let failed = |e| cannot_create(path, e);
         let spot = self.tree.spot(path)?;
         let make = || rustix::fs::mkdirat(&*spot.directory, spot.name, Mode::RWXU);
-        match make() {
-            Err(Errno::EXIST) if self.shared.in_place => {
-                if self.merge_directory(&spot)? {
-                    return Ok(());
-                }
-                make()
-            }
-            other => other,
+        let made = make();
+        if !self.shared.in_place {
+            return made.map_err(failed);
         }
-        .map_err(|e| cannot_create(path, e))
+        if made == Err(Errno::EXIST) {
+            tree::remove_other(&spot).and_then(|gone| if gone { make() } else { Ok(()) })
+        } else {
+            made
+        }
+        .map_err(failed)?;
+        self.take_over(&spot).map_err(failed)
     }
 
-    /// Makes the folder that is there usable; false when what was there is no folder and is now gone.
-    fn merge_directory(&self, spot: &Spot) -> Result<bool> {
-        let failed = |e| cannot_create(spot.path, e);
+    /// Makes a folder usable that was there, or that got its rights from an access list of the one above.
+    fn take_over(&self, spot: &Spot) -> rustix::io::Result<()> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = match rustix::fs::openat(&*spot.directory, spot.name, flags, Mode::empty()) {
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                rustix::fs::unlinkat(&*spot.directory, spot.name, AtFlags::empty()).map_err(failed)?;
-                return Ok(false);
-            }
-            other => other.map_err(failed)?,
-        };
-        metadata::let_owner_in(&handle).map_err(failed)?;
-        self.remember_mount(&handle).map_err(failed)?;
-        Ok(true)
+        let handle = rustix::fs::openat(&*spot.directory, spot.name, flags, Mode::empty())?;
+        metadata::let_owner_in(&handle)?;
+        self.remember_mount(&handle)
     }
 
     fn remember_mount(&self, handle: &OwnedFd) -> rustix::io::Result<()> {

@@ -99,6 +99,10 @@ impl Stage {
 
     /// The folder being built, closed to others and without what it inherited.
     fn cleared(self) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.folder, &self.partial, flags, Mode::empty())
+            .and_then(metadata::let_owner_in)
+            .map_err(|e| self.failed(e))?;
         let root = self.root()?;
         let cleared = rustix::fs::fchmod(&root, Mode::RWXU).and_then(|()| metadata::strip(&root));
         cleared.map_err(|e| self.failed(e))?;

@@ -55,6 +55,16 @@ impl Tree {
         Self { root: Arc::new(root), known: Mutex::default(), openat2: AtomicBool::new(true) }
     }
 
+    #[cfg(test)]
+    pub fn use_openat2(&self, yes: bool) {
+        self.openat2.store(yes, atomic::Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub fn forget(&self) {
+        lock(&self.known).clear();
+    }
+
     pub fn root(&self) -> &OwnedFd {
         &self.root
     }
@@ -168,6 +178,16 @@ pub(super) fn replace(spot: &Spot, hidden: &[u8]) -> Result<()> {
         other => other,
     }
     .map_err(|e| cannot_create(spot.path, e))
+}
+
+/// Removes what has the name unless it is a folder; false if it is, and stays.
+pub(super) fn remove_other(spot: &Spot) -> rustix::io::Result<bool> {
+    let stat = rustix::fs::statat(&*spot.directory, spot.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Ok(false);
+    }
+    rustix::fs::unlinkat(&*spot.directory, spot.name, AtFlags::empty())?;
+    Ok(true)
 }
 
 /// Whether something other than a folder has this name.

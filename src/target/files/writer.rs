@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -20,6 +20,8 @@ use crate::text;
 pub struct FileWriter {
     file: File,
     size: u64,
+    /// Where the part that ends last ends.
+    end: AtomicU64,
     metadata: Metadata,
     directory: Arc<OwnedFd>,
     path: Vec<u8>,
@@ -37,22 +39,37 @@ impl FileWriter {
             .map_err(|e| cannot_create(spot.path, e))?;
         shared.writing.fetch_add(1, Ordering::Relaxed);
         let (directory, path) = (spot.directory, spot.path.to_vec());
-        Ok(Self { file: file.into(), size, metadata, directory, path, name, shared, is_finished: false })
+        Ok(Self {
+            file: file.into(),
+            size,
+            end: AtomicU64::new(0),
+            metadata,
+            directory,
+            path,
+            name,
+            shared,
+            is_finished: false,
+        })
     }
 
     /// Writes a part of the content; parts may come from several threads.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if end > self.size || end == u64::MAX {
             let why = format!("{} bytes at {offset} go beyond its size, {}", bytes.len(), self.size);
             return Err(Error::new(Kind::Damage, self.cannot_write()).why(why));
         }
-        self.file.write_all_at(bytes, offset).map_err(|e| Error::io(self.cannot_write(), &e))
+        self.file.write_all_at(bytes, offset).map_err(|e| Error::io(self.cannot_write(), &e))?;
+        self.end.fetch_max(end, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Gives the file its size and metadata, and its name. It lasts through a power cut once the whole folder is
     /// finished, but what it replaces is never lost before.
     pub fn finish(mut self) -> Result<()> {
-        self.file.set_len(self.size).map_err(|e| Error::io(self.cannot_write(), &e))?;
+        if *self.end.get_mut() < self.size {
+            self.file.set_len(self.size).map_err(|e| Error::io(self.cannot_write(), &e))?;
+        }
         self.shared.apply(&Handle::Open(self.file.as_fd()), &self.path, &self.metadata, entry::Kind::File);
         if self.shared.in_place {
             self.replace()?;

@@ -1,0 +1,116 @@
+//! Which snapshots and paths need what is lost.
+
+use std::collections::HashSet;
+
+use super::{Affected, Findings};
+use crate::entry::Content;
+use crate::error::Result;
+use crate::event::Job;
+use crate::id::{ChunkId, ObjectId};
+use crate::record::SourceBody;
+use crate::repo::{Catalogue, ChunkReader, Listing, Repository};
+use crate::tree::{Fetch, Large, Node, NodeItems, StoredEntry};
+
+/// Most paths named for one finding; a pack can hold a hundred thousand files.
+const NAMED_MAX: usize = 1000;
+
+struct Naming<'a> {
+    reader: ChunkReader<'a>,
+    findings: &'a mut Findings,
+    /// Nodes below which nothing is lost.
+    clean: HashSet<ChunkId>,
+    job: Job<'a>,
+}
+
+/// Adds to every finding what it affects.
+pub(super) fn name(
+    repository: &Repository,
+    catalogue: &Catalogue,
+    listing: &Listing,
+    findings: &mut Findings,
+    job: Job<'_>,
+) -> Result<()> {
+    job.phase("naming what is affected", None, None);
+    let mut naming = Naming { reader: ChunkReader::new(repository, catalogue), findings, clean: HashSet::new(), job };
+    for info in listing.snapshots.iter().rev() {
+        let Ok(snapshot) = repository.snapshot(&info.id) else { continue };
+        for source in &snapshot.body.sources {
+            naming.node(&info.id, source, &source.root.id, b"")?;
+        }
+    }
+    Ok(())
+}
+
+impl Naming<'_> {
+    /// Whether nothing below the node is lost.
+    fn node(&mut self, snapshot: &ObjectId, source: &SourceBody, id: &ChunkId, first: &[u8]) -> Result<bool> {
+        self.job.cancel.check()?;
+        if self.clean.contains(id) {
+            return Ok(true);
+        }
+        if let Some(finding) = self.findings.chunks.get(id).copied() {
+            self.affects(finding, snapshot, source, first);
+            return Ok(false);
+        }
+        let node =
+            self.reader.fetch(crate::crypto::ChunkKind::Node, id).ok().and_then(|bytes| Node::parse(&bytes).ok());
+        let Some(node) = node else { return Ok(false) };
+        let mut clean = true;
+        match node.items {
+            NodeItems::Inner(children) => {
+                for child in children {
+                    clean &= self.node(snapshot, source, &child.id, &child.first)?;
+                }
+            }
+            NodeItems::Leaf(items) => {
+                for (path, record) in items {
+                    let Ok(stored) = StoredEntry::parse(&record) else { continue };
+                    for finding in self.lost_by(&stored) {
+                        clean = false;
+                        self.affects(finding, snapshot, source, &path);
+                    }
+                }
+            }
+        }
+        if clean {
+            self.clean.insert(*id);
+        }
+        Ok(clean)
+    }
+
+    fn affects(&mut self, finding: usize, snapshot: &ObjectId, source: &SourceBody, path: &[u8]) {
+        let affects = &mut self.findings.found[finding].affects;
+        if affects.len() < NAMED_MAX {
+            affects.push(Affected { snapshot: *snapshot, source: source.name.clone(), path: path.to_vec() });
+        }
+    }
+
+    /// The findings that take something from an entry, each once.
+    fn lost_by(&self, stored: &StoredEntry) -> HashSet<usize> {
+        let mut out = HashSet::new();
+        for large in [&stored.xattrs, &stored.extents].into_iter().flatten() {
+            if let Large::Chunk(chunk) = large {
+                out.extend(self.findings.chunks.get(&chunk.id));
+            }
+        }
+        self.lost_content(&stored.entry.content, &mut out);
+        out
+    }
+
+    fn lost_content(&self, content: &Content, out: &mut HashSet<usize>) {
+        let mut todo = vec![(content.level, content.chunks.clone())];
+        while let Some((level, items)) = todo.pop() {
+            for item in items {
+                match self.findings.chunks.get(&item.id) {
+                    Some(finding) => drop(out.insert(*finding)),
+                    None if level > 0 => {
+                        if let Ok(list) = self.reader.chunk_list(level, &item) {
+                            todo.push((level - 1, list.items));
+                        }
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}

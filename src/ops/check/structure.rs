@@ -1,0 +1,268 @@
+//! Everything but the packs' data: small objects, tables, trees, and whether every chunk is there.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::Findings;
+use crate::crypto::{Audience, ChunkKind};
+use crate::entry::{ChunkRef, Content};
+use crate::error::{Kind, Result};
+use crate::event::Job;
+use crate::id::{ChunkId, ObjectId};
+use crate::record::{Damage, SessionRecord, Tomb};
+use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Repository, read_table};
+use crate::tree::{Child, Node, NodeItems, Root, StoredEntry};
+
+pub(super) struct Structure<'a> {
+    repository: &'a Repository,
+    catalogue: &'a Catalogue,
+    reader: ChunkReader<'a>,
+    findings: &'a mut Findings,
+    job: Job<'a>,
+    /// Nodes, lists and attribute chunks that were read, good or bad.
+    seen: HashSet<ChunkId>,
+    /// The finding that gathers chunks without a copy.
+    missing: Option<usize>,
+}
+
+impl<'a> Structure<'a> {
+    pub fn new(repository: &'a Repository, catalogue: &'a Catalogue, findings: &'a mut Findings, job: Job<'a>) -> Self {
+        let reader = ChunkReader::new(repository, catalogue);
+        Self { repository, catalogue, reader, findings, job, seen: HashSet::new(), missing: None }
+    }
+
+    /// Key slots, sessions, notes, damage records, tombs and index objects: each is what its name says and opens.
+    pub fn objects(&mut self) -> Result<()> {
+        for unreadable in self.catalogue.unreadable() {
+            let (object, what) = unreadable.split_once(": ").unwrap_or((unreadable, "cannot be read"));
+            self.findings.add(object, what);
+        }
+        for folder in [Folder::Keys, Folder::Sessions, Folder::Notes, Folder::Damage, Folder::Tombs] {
+            for id in self.repository.list(folder)? {
+                self.job.cancel.check()?;
+                match self.small_object(folder, &id) {
+                    // A prune may take it away between listing and reading.
+                    Err(e) if e.kind() == Kind::Missing => {}
+                    Err(e) => {
+                        self.findings.add(format!("{} {}", folder.kind().name(), id.short()), e.to_string());
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn small_object(&self, folder: Folder, id: &ObjectId) -> Result<()> {
+        let repository = self.repository;
+        let malformed = |e| crate::repo::malformed(&format!("{} {}", folder.kind().name(), id.short()), &e);
+        match folder {
+            Folder::Keys => repository.key_slot(id).map(drop),
+            Folder::Notes => repository.note(id).map(drop),
+            Folder::Sessions => {
+                let [record] = repository.read(folder, id, [Audience::Summary])?;
+                SessionRecord::parse(&record).map_err(malformed)?;
+                repository.session_end(id).map(drop)
+            }
+            Folder::Damage => {
+                let [record] = repository.read(folder, id, [Audience::Index])?;
+                Damage::parse(&record).map(drop).map_err(malformed)
+            }
+            _ => {
+                let [record] = repository.read(folder, id, [Audience::Index])?;
+                Tomb::parse(&record).map(drop).map_err(malformed)
+            }
+        }
+    }
+
+    /// Packs: none is missing, each has the length and the table that the index says. Their sizes.
+    pub fn packs(&mut self) -> Result<BTreeMap<ObjectId, u64>> {
+        for id in self.catalogue.missing() {
+            self.findings.add(format!("pack {}", id.short()), "is named by the index, but it is gone");
+        }
+        let known: BTreeMap<ObjectId, u64> = self.catalogue.packs().iter().map(|pack| (pack.id, pack.size)).collect();
+        let mut sizes = BTreeMap::new();
+        for listed in self.repository.storage().list(Folder::Packs.name())? {
+            if let Some(id) = Folder::Packs.id(&listed.key) {
+                sizes.insert(id, listed.size);
+            }
+        }
+        let wrong = |(id, size): (&ObjectId, &u64)| -> Option<(ObjectId, String)> {
+            let is_given_up = self.catalogue.damage().iter().any(|bad| bad.pack == *id && bad.frame.is_none());
+            if is_given_up || self.job.cancel.is_cancelled() {
+                return None;
+            }
+            match read_table(self.repository, id) {
+                Err(e) if e.kind() == Kind::Missing => None,
+                Err(e) => Some((*id, e.to_string())),
+                Ok((_, _, table)) => {
+                    let same_len = known.get(id).is_none_or(|known| known == size);
+                    let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
+                        let lost = self.catalogue.damage().iter().any(|bad| bad.pack == *id);
+                        lost || self.catalogue.copies(&chunk.id).any(|place| {
+                            (place.frame, place.nth, place.kind, place.raw_len) == (frame, nth, kind, chunk.raw_len)
+                                && self.catalogue.pack(place.pack).id == *id
+                        })
+                    });
+                    let tombed = self.catalogue.is_tombed(id);
+                    (!same_len || !(is_known || tombed))
+                        .then(|| (*id, "the index says otherwise than its own table".into()))
+                }
+            }
+        };
+        let mut found: Vec<_> = sizes.par_iter().filter_map(wrong).collect();
+        self.job.cancel.check()?;
+        found.sort();
+        let reported: HashSet<String> = self.findings.found.iter().map(|found| found.object.clone()).collect();
+        for (id, what) in found {
+            let object = format!("pack {}", id.short());
+            if !reported.contains(&object) {
+                self.findings.add(object, what);
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Snapshots: each opens, every node and list is read once, every chunk is there.
+    pub fn snapshots(&mut self) -> Result<Listing> {
+        let listing = self.repository.snapshots()?;
+        for (id, error) in &listing.damaged {
+            self.findings.add(format!("snapshot {}", id.short()), error.to_string());
+        }
+        for info in &listing.snapshots {
+            match self.repository.snapshot(&info.id) {
+                Ok(snapshot) => {
+                    for source in &snapshot.body.sources {
+                        self.root(&source.root)?;
+                    }
+                }
+                Err(e) => {
+                    self.findings.add(format!("snapshot {}", info.id.short()), e.to_string());
+                }
+            }
+        }
+        Ok(listing)
+    }
+
+    fn root(&mut self, root: &Root) -> Result<()> {
+        let mut todo =
+            vec![(root.level, Child { first: Vec::new(), id: root.id, entries: root.entries, bytes: root.bytes })];
+        let mut is_root = true;
+        while let Some((level, child)) = todo.pop() {
+            self.job.cancel.check()?;
+            let is_first = std::mem::take(&mut is_root);
+            if !self.seen.insert(child.id) {
+                continue;
+            }
+            match self.node(level, &child, is_first)? {
+                Some(NodeItems::Inner(children)) => todo.extend(children.into_iter().map(|child| (level - 1, child))),
+                Some(NodeItems::Leaf(items)) => {
+                    for (path, record) in items {
+                        self.entry(&path, &record)?;
+                    }
+                }
+                None => {}
+            }
+            self.job.advance(1, 0);
+        }
+        Ok(())
+    }
+
+    /// Reads a node; `None` if it cannot be had, which has then been noted.
+    fn node(&mut self, level: u8, child: &Child, is_root: bool) -> Result<Option<NodeItems>> {
+        let name = format!("tree node {}", child.id.short());
+        let bytes = match self.reader.chunk(ChunkKind::Node, &child.id) {
+            Ok(bytes) => bytes,
+            Err(e) => return self.lost(&child.id, &name, &e.to_string()).map(|()| None),
+        };
+        let problem = match Node::parse(&bytes) {
+            Err(e) => e.to_string(),
+            Ok(node) if node.level != level => format!("level {} found, {level} expected", node.level),
+            Ok(node) if !is_root && node.first() != child.first => {
+                "it begins at another path than its parent says".into()
+            }
+            Ok(node) => return Ok(Some(node.items)),
+        };
+        self.lost(&child.id, &name, &problem).map(|()| None)
+    }
+
+    fn lost(&mut self, id: &ChunkId, name: &str, what: &str) -> Result<()> {
+        self.job.cancel.check()?;
+        let finding = self.findings.add(name, what);
+        self.findings.chunks.insert(*id, finding);
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &[u8], record: &[u8]) -> Result<()> {
+        let name = || format!("entry {}", crate::text::escape(path));
+        let stored = match StoredEntry::parse(record) {
+            Ok(stored) => stored,
+            Err(e) => {
+                self.findings.add(name(), e.to_string());
+                return Ok(());
+            }
+        };
+        let large = [&stored.xattrs, &stored.extents].into_iter().flatten().filter_map(|large| match large {
+            crate::tree::Large::Chunk(chunk) => Some(*chunk),
+            crate::tree::Large::Inline(_) => None,
+        });
+        let mut whole = true;
+        for chunk in large {
+            whole &= self.attr(&chunk)?;
+        }
+        self.content(&stored.entry.content)?;
+        if whole && let Err(e) = self.reader.entry(record) {
+            self.findings.add(name(), e.to_string());
+        }
+        Ok(())
+    }
+
+    fn attr(&mut self, chunk: &ChunkRef) -> Result<bool> {
+        if self.findings.chunks.contains_key(&chunk.id) {
+            return Ok(false);
+        }
+        if !self.seen.insert(chunk.id) {
+            return Ok(true);
+        }
+        match self.reader.chunk(ChunkKind::Attr, &chunk.id) {
+            Ok(_) => Ok(true),
+            Err(e) => {
+                self.lost(&chunk.id, &format!("attribute chunk {}", chunk.id.short()), &e.to_string()).map(|()| false)
+            }
+        }
+    }
+
+    fn content(&mut self, content: &Content) -> Result<()> {
+        let mut todo = vec![(content.level, content.chunks.clone())];
+        while let Some((level, items)) = todo.pop() {
+            for item in items {
+                if level == 0 {
+                    self.data_chunk(&item);
+                } else if self.seen.insert(item.id) {
+                    match self.reader.chunk_list(level, &item) {
+                        Ok(list) => todo.push((level - 1, list.items)),
+                        Err(e) => self.lost(&item.id, &format!("chunk list {}", item.id.short()), &e.to_string())?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn data_chunk(&mut self, chunk: &ChunkRef) {
+        let fits = |place: crate::repo::Place| place.kind == ChunkKind::Data && u64::from(place.raw_len) == chunk.len;
+        if self.catalogue.find(&chunk.id).is_some_and(fits) || self.findings.chunks.contains_key(&chunk.id) {
+            return;
+        }
+        let finding = match self.missing {
+            Some(finding) => finding,
+            None => {
+                let finding = self.findings.add("chunks", "no pack that is there and whole holds them");
+                self.missing = Some(finding);
+                finding
+            }
+        };
+        self.findings.chunks.insert(chunk.id, finding);
+    }
+}

@@ -1,0 +1,121 @@
+//! Cache files: redb databases that are written once, named by their bytes, and never changed.
+//!
+//! A file is built under a hidden name, closed, and renamed to `<what>.<BLAKE3 of its bytes>.redb`. Whoever opens one
+//! compares bytes and name first, so a file that was cut, overwritten or rotted is as good as none, and redb never
+//! sees a file that it did not write. Any number of processes may read the same file; nobody waits for anybody.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use redb::{Database, ReadOnlyDatabase};
+
+use super::Repository;
+use crate::clock;
+use crate::crypto::ObjectHasher;
+
+/// Memory that redb may use for one file, bytes.
+const MEMORY_BYTES: usize = 8 << 20;
+/// A draft that was not touched for so long belongs to nobody.
+const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// A cache file being written. Dropped without [`Self::publish`], it removes its draft.
+pub(super) struct Draft {
+    database: Option<Database>,
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// A draft in this folder of the repository's caches; `None` where none can be kept.
+    pub fn create(repository: &Repository, folder: &str) -> Option<Self> {
+        let folder = repository.cache()?.join(folder);
+        make_private_folder(&folder).ok()?;
+        remove_old_drafts(&folder);
+        let random: [u8; 16] = clock::random(repository.world()).ok()?;
+        let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
+        let file = private_file(&path).ok()?;
+        let database = Database::builder().set_cache_size(MEMORY_BYTES).create_file(file);
+        Some(Self { database: Some(database.ok()?), folder, path })
+    }
+
+    /// The database to fill.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// Closes the file and gives it its name.
+    pub fn publish(mut self, what: &str) -> Option<PathBuf> {
+        drop(self.database.take()?);
+        let hash = hash_file(&File::open(&self.path).ok()?)?;
+        let named = self.folder.join(format!("{what}.{hash}.redb"));
+        std::fs::rename(&self.path, &named).ok()?;
+        Some(named)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After publishing there is nothing of this name.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn hash_file(mut file: &File) -> Option<String> {
+    let mut hasher = ObjectHasher::default();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hasher.finish().to_hex()),
+            len => hasher.update(&buffer[..len]),
+        }
+    }
+}
+
+/// The names of all published files of this kind. A folder that cannot be read has none.
+pub(super) fn published(repository: &Repository, folder: &str, what: &str) -> Vec<PathBuf> {
+    let Some(root) = repository.cache() else { return Vec::new() };
+    let of_kind = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&format!("{what}.")) && name.ends_with(".redb"))
+    };
+    let entries = walkdir::WalkDir::new(root.join(folder)).min_depth(1).max_depth(1).sort_by_file_name();
+    entries.into_iter().filter_map(|entry| Some(entry.ok()?.into_path())).filter(of_kind).collect()
+}
+
+/// Opens a published file, if its bytes are those that its name says.
+pub(super) fn open(path: &Path) -> Option<ReadOnlyDatabase> {
+    let named = path.file_stem()?.to_str()?.rsplit('.').next()?;
+    if hash_file(&File::open(path).ok()?)? != named {
+        return None;
+    }
+    Database::builder().set_cache_size(MEMORY_BYTES).open_read_only(path).ok()
+}
+
+/// Removes a file that is of no use any more; whoever has it open keeps it.
+pub(super) fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+fn remove_old_drafts(folder: &Path) {
+    for entry in walkdir::WalkDir::new(folder).min_depth(1).max_depth(1).into_iter().flatten() {
+        let is_draft = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let age = entry.metadata().ok().and_then(|meta| meta.modified().ok()).and_then(|time| time.elapsed().ok());
+        if is_draft && age.is_some_and(|age| age > DRAFT_AGE_MAX) {
+            remove(entry.path());
+        }
+    }
+}
+
+/// Makes a folder that only its owner may enter, with those above it.
+fn make_private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A new file that only its owner may read.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
