@@ -2,8 +2,8 @@
 //! and never print.
 
 pub mod backup;
-pub mod check;
 pub mod cat;
+pub mod check;
 pub mod diff;
 pub mod find;
 pub mod list;
