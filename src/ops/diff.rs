@@ -43,22 +43,23 @@ pub struct Change {
 /// Tells every difference between two trees at and below a path, in the order of the tree; an absent tree is empty.
 ///
 /// A range that cannot be read on one side cannot be compared: it is warned about, and nothing in it is told. Returns
-/// how often that was.
+/// how often that was. The name is that of the source, for warnings.
 pub fn diff(
     reader: &ChunkReader<'_>,
     from: Option<&Root>,
     to: Option<&Root>,
     path: &[u8],
     job: Job<'_>,
+    name: &str,
     each: &mut dyn FnMut(&Change) -> Result<ControlFlow<()>>,
 ) -> Result<u64> {
-    let mut lost = Lost::default();
+    let mut lost = Lost { name, job, ranges: Vec::new(), count: 0 };
     for visit in TreeDiff::new(reader, from, to) {
         job.cancel.check()?;
         let visit = match visit {
             Ok(visit) => visit,
             Err(e) => {
-                lost.add(e, job);
+                lost.add(e);
                 continue;
             }
         };
@@ -71,15 +72,16 @@ pub fn diff(
         match change(visit) {
             Ok(change) if each(&change)?.is_break() => break,
             Ok(_) => {}
-            Err(error) => lost.tell(&error, job),
+            Err(error) => lost.tell(&error),
         }
     }
     Ok(lost.count)
 }
 
 /// Ranges that cannot be compared.
-#[derive(Default)]
-struct Lost {
+struct Lost<'a> {
+    name: &'a str,
+    job: Job<'a>,
     ranges: Vec<Range>,
     count: u64,
 }
@@ -90,14 +92,14 @@ struct Range {
     end: Option<Box<[u8]>>,
 }
 
-impl Lost {
-    fn add(&mut self, error: ReadError<Error>, job: Job<'_>) {
-        self.tell(&unreadable(&error), job);
+impl Lost<'_> {
+    fn add(&mut self, error: ReadError<Error>) {
+        self.tell(&unreadable(&error));
         self.ranges.push(Range { first: error.first, end: error.end });
     }
 
-    fn tell(&mut self, error: &Error, job: Job<'_>) {
-        job.warn(&error.to_string());
+    fn tell(&mut self, error: &Error) {
+        self.job.warn(&format!("{}: {error}", self.name));
         self.count += 1;
     }
 
@@ -150,7 +152,7 @@ mod tests {
         let (from, to) = (from.map(root), root(to));
         let mut lines = Vec::new();
         let gaps = store.with_reader(|reader, _| {
-            diff(reader, from.as_ref(), Some(&to), path.as_bytes(), store.job(), &mut |change| {
+            diff(reader, from.as_ref(), Some(&to), path.as_bytes(), store.job(), "home", &mut |change| {
                 let Change { path, what, bytes_from, bytes_to, .. } = change;
                 let path = String::from_utf8_lossy(path);
                 lines.push(format!("{what:?} {path} {bytes_from:?} {bytes_to:?}"));

@@ -144,7 +144,10 @@ impl Finding<'_> {
                 match visit {
                     Ok(visit) => self.visit(&mut versions, visit, place),
                     // A damaged node is met again in every difference that touches it.
-                    Err(e) if self.told.insert(e.node) => self.gap(&unreadable(&e)),
+                    Err(e) if self.told.insert(e.node) => {
+                        let error = unreadable(&e);
+                        self.gap(&Error::new(error.kind(), format!("{}: {error}", text::escape(name))));
+                    }
                     Err(_) => {}
                 }
             }

@@ -63,7 +63,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     for pair in &pairs {
         lines.begin(pair, &to)?;
         let [from, to] = [pair.from.as_ref().map(|(_, source)| &source.root), pair.to.as_ref().map(|s| &s.root)];
-        lost += diff::diff(&reader, from, to, &pair.path, gaps.job(), &mut |change| lines.add(pair, change))?;
+        lost +=
+            diff::diff(&reader, from, to, &pair.path, gaps.job(), &pair.name, &mut |change| lines.add(pair, change))?;
     }
     lines.end(lost)?;
     gaps.finish(lost)
