@@ -75,7 +75,7 @@ pub(super) struct Done {
     pub before: Option<Vec<u8>>,
     pub failure: Option<Failure>,
     pub bytes_read: u64,
-    /// Whether the next run may take it for unchanged when its fingerprint is.
+    /// For the cache: the next run takes it for unchanged while it looks like this. `None`: there is nothing to keep.
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -132,7 +132,9 @@ impl<'a, 'r> Reader<'a, 'r> {
     fn done(&self, path: Vec<u8>, seen: Seen, got: Got, before: Option<Vec<u8>>) -> Done {
         // A change so shortly before we looked could be followed by one that no time stamp shows.
         let settled = seen.stat.ctime.seconds + 2 < self.run.started.seconds;
-        let fingerprint = (settled && seen.changed.is_none()).then(|| fingerprint(&seen.stat));
+        let known = settled && seen.changed.is_none();
+        // What must be read again is remembered all the same, lest it look new.
+        let fingerprint = Some(if known { fingerprint(&seen.stat) } else { Fingerprint::NONE });
         let bytes_read = seen.bytes_read;
         Done { path, stat: Some(seen.stat), got, before, failure: seen.changed, bytes_read, fingerprint }
     }
