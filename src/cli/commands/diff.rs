@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         }
     };
     let gaps = Gaps::new(context);
-    let catalogue = Catalogue::load(&repository, gaps.job())?;
+    let catalogue = Catalogue::open(&repository, gaps.job())?;
     gaps.printing();
     let reader = ChunkReader::new(&repository, &catalogue);
     for pair in &pairs {

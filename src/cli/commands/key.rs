@@ -11,6 +11,7 @@ use super::super::table::{Align, Table};
 use super::super::{engine, json, keyfile, render, time};
 use crate::clock;
 use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Progress};
 use crate::id::ObjectId;
 use crate::record::{Slot, SlotLock};
 use crate::repo::{Folder, Repository};
@@ -77,7 +78,7 @@ impl NewKey {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     match &args.action {
-        Action::List => list(&repository, context),
+        Action::List => return list(&repository, context),
         Action::Add(new) => {
             let added = add(new, &repository, context)?;
             tell(json::KeyChange { change: "added", removed: None, added: Some(added.to_hex()) }, context)
@@ -95,12 +96,25 @@ fn kind(slot: &Slot) -> &'static str {
     }
 }
 
-fn list(repository: &Repository, context: &Context<'_>) -> Result<()> {
-    let mut slots: Vec<_> = repository.key_slots()?;
+fn list(repository: &Repository, context: &Context<'_>) -> Result<Exit> {
+    let mut slots = Vec::new();
+    let mut exit = Exit::Done;
+    for (id, slot) in repository.key_slots()? {
+        match slot {
+            Ok(slot) => slots.push((id, slot)),
+            Err(e) => {
+                exit = Exit::Damage;
+                let reporter = context.reporter();
+                reporter.event(Event::Warning(&format!("key slot {}: {e}", id.short())));
+                reporter.finish();
+            }
+        }
+    }
     slots.sort_by_key(|(id, slot)| (slot.label(repository.keys()).map(|label| label.created), *id));
     if context.global.json {
         let keys = slots.iter().map(|(id, slot)| shape(id, slot, repository)).collect();
-        return context.output.json(&json::Keys { keys });
+        context.output.json(&json::Keys { keys })?;
+        return Ok(exit);
     }
     let columns = [("ID", Align::Left), ("KIND", Align::Left), ("CREATED", Align::Left), ("BY", Align::Left)];
     let mut table = Table::new(&[&columns[..], &[("", Align::Left)]].concat());
@@ -118,7 +132,8 @@ fn list(repository: &Repository, context: &Context<'_>) -> Result<()> {
             current.into(),
         ]);
     }
-    context.output.text(&table.to_text(context.paint()))
+    context.output.text(&table.to_text(context.paint()))?;
+    Ok(exit)
 }
 
 fn shape(id: &ObjectId, slot: &Slot, repository: &Repository) -> json::Key {
@@ -165,10 +180,6 @@ fn slot_id(repository: &Repository, prefix: &str) -> Result<ObjectId> {
 }
 
 fn remove(id: &ObjectId, repository: &Repository, context: &Context<'_>) -> Result<()> {
-    if *id == repository.own_slot() {
-        // Another one that is damaged would not open the repository: then this one must stay.
-        repository.key_slots()?;
-    }
     repository.remove_key(id)?;
     if *id == repository.own_slot() && !context.global.json {
         let warning = "this run was opened with the key that is removed now: the next one needs another";

@@ -45,7 +45,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
     let gaps = Gaps::new(context);
-    let catalogue = Catalogue::load(&repository, gaps.job())?;
+    let catalogue = Catalogue::open(&repository, gaps.job())?;
     gaps.printing();
     let reader = ChunkReader::new(&repository, &catalogue);
     let several = meant.part.is_none() && meant.snapshot.body.sources.len() > 1;
