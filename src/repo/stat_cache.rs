@@ -37,6 +37,12 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// What nothing looks like: stands with an entry that must be read again.
+    pub const NONE: Self = {
+        let never = Time { seconds: i64::MIN, nanos: 0 };
+        Self { dev: 0, ino: 0, ctime: never, mtime: never, size: u64::MAX }
+    };
+
     fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, self.dev);
         put_varint(out, self.ino);

@@ -100,6 +100,15 @@ impl Node {
         }
         .unwrap_or_default()
     }
+
+    /// The largest key.
+    pub fn last(&self) -> &[u8] {
+        match &self.items {
+            NodeItems::Leaf(items) => items.last().map(|(key, _)| key.as_slice()),
+            NodeItems::Inner(items) => items.last().map(|child| child.first.as_slice()),
+        }
+        .unwrap_or_default()
+    }
 }
 
 fn parse_leaf(r: &mut Reader<'_>, count: usize) -> wire::Result<NodeItems> {

@@ -1,8 +1,8 @@
 //! Reads trees: in order, below one folder, one path, or two trees against each other.
 //!
 //! A node that cannot be had does not end a walk: the error names the range that is lost, and the walk goes on.
-//! Levels must fall by one on the way down, and keys must ascend over the whole walk, so that no tree, however
-//! hostile, has cycles or brings a path twice.
+//! Levels must fall by one on the way down, keys must ascend over the whole walk, and a node must end before the next
+//! one begins, so that no tree, however hostile, has cycles, brings a path twice, or makes a node be read twice.
 
 use super::Root;
 use super::node::{Child, LEVEL_MAX, Node, NodeItems};
@@ -101,6 +101,9 @@ impl Pending {
         }
         if self.last.as_deref().is_some_and(|last| compare_paths(last, node.first()).is_ge()) {
             return Err(bad("its paths do not follow those before".into()));
+        }
+        if self.stack.last().is_some_and(|next| compare_paths(node.last(), next.key()).is_ge()) {
+            return Err(bad("its paths reach into the node that follows".into()));
         }
         match node.items {
             NodeItems::Leaf(items) => {

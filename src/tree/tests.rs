@@ -145,6 +145,28 @@ fn a_tree_that_bites_its_tail_ends() {
     assert!(matches!(&errors[..], [Err(ReadError { cause: Ok(Malformed::Bad { .. }), .. })]));
 }
 
+/// Every child of a node began where the next child began, too, so that each level multiplied the work: 16 levels of
+/// this tree would have taken longer than anybody waits.
+#[test]
+fn nodes_that_overlap_do_not_multiply_the_work() {
+    let mut chunks = Chunks::new();
+    let id = |level: u8, letter: u8| ChunkId::new([level * 16 + letter; 32]);
+    for level in 1..=15 {
+        for letter in 0..10 {
+            let mut node = vec![level, 10 - letter];
+            for child in letter..10 {
+                node.extend_from_slice(&[0, 1, b'a' + child]);
+                node.extend_from_slice(id(level - 1, child).as_bytes());
+                node.extend_from_slice(&[1, 1]);
+            }
+            chunks.chunks.insert(id(level, letter), node);
+        }
+    }
+    let root = Root { id: id(15, 0), level: 15, entries: 1, bytes: 1 };
+    assert!(TreeWalk::new(&chunks, &root).all(|found| found.is_err()));
+    assert!(chunks.fetched.borrow().len() <= 15 * 10 * 10);
+}
+
 fn arb_map() -> impl Strategy<Value = Map> {
     let part = prop::sample::select(vec!["a", "b", "a!", "c0", "\u{e9}"]);
     let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/").into_bytes());

@@ -55,8 +55,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         let source = &meant.snapshot.body.sources[number];
         let name = text::escape(&source.name);
         if several {
-            lost += root(&reader, &meant, number, &mut lines, &gaps)?;
-            if !args.recursive || source.kind == SourceKind::File {
+            if !args.recursive || source.kind == SourceKind::Folder {
+                lost += root(&reader, &meant, number, &mut lines, &gaps)?;
+            }
+            if !args.recursive {
                 continue;
             }
         }
@@ -77,6 +79,8 @@ fn root(reader: &ChunkReader<'_>, meant: &Meant, number: usize, lines: &mut Line
     let entry = list::found_at(reader, source, b"").and_then(|found| list::entry_of(&found).map(|e| (found.path, e)));
     match entry {
         Ok((path, entry)) => lines.add(&text::escape(&source.name), &path, &entry).map(|()| 0),
+        // Whoever reads the whole tree meets the gap again.
+        Err(_) if lines.recursive => Ok(0),
         Err(error) => {
             gaps.job().warn(&format!("{}: {error}", text::escape(&source.name)));
             Ok(1)

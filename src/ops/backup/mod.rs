@@ -333,3 +333,6 @@ fn add_skipped(sum: &mut Skipped, more: &Skipped) {
     sum.sockets += more.sockets;
     sum.other_file_systems += more.other_file_systems;
 }
+
+#[cfg(test)]
+mod tests;
