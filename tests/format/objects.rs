@@ -441,11 +441,11 @@ fn chunk_lists() {
 
     // Where lists end must never change either: level and number of items of each, as they fill.
     let (mut kept, mut builder) = (Kept(keys(), Vec::new()), ListBuilder::default());
-    for n in 0..5000 {
+    for n in 0..40_000 {
         let Ok(()) = builder.push(ChunkRef { id: chunk_id(&n.to_string()), len: 1 }, &mut kept);
     }
     let Ok(content) = builder.finish(&mut kept);
-    assert_eq!((content.level, content.len()), (2, 5000));
+    assert_eq!((content.level, content.len()), (2, 40_000));
     let cuts: Vec<String> = kept.1.iter().map(|list| ChunkList::parse(list).unwrap()).map(told).collect();
     pinned("list-cuts", format!("{}\n", cuts.join("\n")).as_bytes());
 }
