@@ -12,6 +12,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::list::light;
 use super::restore::unreadable;
+use crate::crypto::ObjectHasher;
 use crate::entry::{Kind, Time};
 use crate::error::{self, Error, Result};
 use crate::event::Job;
@@ -222,7 +223,9 @@ fn fingerprint(mut stored: StoredEntry) -> [u8; 32] {
     entry.group.clear();
     stored.xattrs = None;
     stored.unknown.clear();
-    *blake3::hash(&stored.encode()).as_bytes()
+    let mut hasher = ObjectHasher::default();
+    hasher.update(&stored.encode());
+    *hasher.finish().as_bytes()
 }
 
 #[cfg(test)]
