@@ -344,6 +344,11 @@ impl Catalogue {
         self.tombed.contains(id)
     }
 
+    /// Whether nothing is known to be lost.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.unreadable.is_empty() && self.damage.is_empty()
+    }
+
     /// Whether a prune has condemned anything.
     pub fn has_tombs(&self) -> bool {
         !self.tombed.is_empty()

@@ -6,12 +6,12 @@ use std::sync::Mutex;
 
 use super::Run;
 use super::read::{Big, Item, Plan, Task};
-use crate::entry::{Content, Extent, Kind};
+use crate::entry::{Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
 use crate::repo::{ChunkReader, Fingerprint, StatCache};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
-use crate::tree::{self, StoredEntry, TreeWalk, compare_paths};
+use crate::tree::{self, Large, StoredEntry, TreeWalk, compare_paths};
 
 /// Files of at most this length go in batches; longer ones are read and cut here. Bytes.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
@@ -167,7 +167,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             *was == is
         };
         let mut stored = StoredEntry::parse(record).ok()?;
-        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored.entry.content) {
+        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored) {
             return None;
         }
         stored.entry.hard_link = link;
@@ -177,11 +177,27 @@ impl<'a, 'r> Feeder<'a, 'r> {
         Some(stored.encode())
     }
 
-    /// Not if damage was found that this content may depend on.
-    fn is_usable(&self, content: &Content) -> bool {
+    /// Only if everything that the record names is there: what a snapshot once had may have been lost since.
+    fn is_usable(&self, stored: &StoredEntry) -> bool {
         let catalogue = self.run.catalogue;
-        catalogue.damage().is_empty()
-            || (content.level == 0 && !content.chunks.iter().any(|chunk| catalogue.is_damaged(&chunk.id)))
+        let large = [&stored.xattrs, &stored.extents].into_iter().filter_map(|large| match large {
+            Some(Large::Chunk(chunk)) => Some(chunk),
+            _ => None,
+        });
+        let content = &stored.entry.content;
+        if !content.chunks.iter().chain(large).all(|chunk| catalogue.contains(&chunk.id)) {
+            return false;
+        }
+        // What lies behind lists costs reading them, so only where something is known to be lost.
+        if content.level == 0 || catalogue.is_whole() {
+            return true;
+        }
+        let mut all = true;
+        let read = self.run.reader.for_each_chunk(content, &mut |chunk| {
+            all &= catalogue.contains(&chunk.id);
+            Ok(())
+        });
+        read.is_ok() && all
     }
 
     /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more.
