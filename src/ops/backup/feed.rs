@@ -18,6 +18,8 @@ const SMALL_BYTES_MAX: u64 = 4 << 20;
 const BATCH_BYTES: u64 = 2 << 20;
 const BATCH_READS: usize = 64;
 const BATCH_ITEMS: usize = 1024;
+/// Entries that are still to be read hold their directories open: all batches together no more of them than this.
+const FOLDERS_OPEN: usize = 512;
 /// Bytes of a big file that are handed out together.
 const PIECE_BYTES: usize = 4 << 20;
 
@@ -57,7 +59,16 @@ pub(super) struct Feeder<'a, 'r> {
     batch: Vec<Item>,
     batch_bytes: u64,
     batch_reads: usize,
+    batch_folders: usize,
+    /// How many directories a batch may hold open.
+    folders_max: usize,
     skipped: &'a Mutex<Skipped>,
+}
+
+fn are_siblings(one: &Item, two: &Item) -> bool {
+    let above = |item: &Item| item.path().iter().rposition(|b| *b == b'/');
+    let (end_one, end_two) = (above(one), above(two));
+    end_one == end_two && one.path().get(..end_one.unwrap_or(0)) == two.path().get(..end_two.unwrap_or(0))
 }
 
 pub(super) fn fingerprint(stat: &Stat) -> Fingerprint {
@@ -66,10 +77,20 @@ pub(super) fn fingerprint(stat: &Stat) -> Fingerprint {
 }
 
 impl<'a, 'r> Feeder<'a, 'r> {
-    pub fn new(run: &'a Run<'r>, walk: Walk, known: Known<'a>, skipped: &'a Mutex<Skipped>) -> Self {
-        let known = known.peekable();
-        let (links, batch) = (HashMap::new(), Vec::new());
-        Self { run, walk, known, links, batch, batch_bytes: 0, batch_reads: 0, skipped }
+    /// `batches`: how many may be under way at a time.
+    pub fn new(run: &'a Run<'r>, walk: Walk, known: Known<'a>, batches: usize, skipped: &'a Mutex<Skipped>) -> Self {
+        Self {
+            run,
+            walk,
+            known: known.peekable(),
+            links: HashMap::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            batch_reads: 0,
+            batch_folders: 0,
+            folders_max: (FOLDERS_OPEN / batches).max(4),
+            skipped,
+        }
     }
 
     pub fn run(mut self, out: &mut Feed<'_, Task>) -> Result<()> {
@@ -90,7 +111,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     fn send_batch(&mut self, out: &mut Feed<'_, Task>) -> Result<()> {
-        (self.batch_bytes, self.batch_reads) = (0, 0);
+        (self.batch_bytes, self.batch_reads, self.batch_folders) = (0, 0, 0);
         match std::mem::take(&mut self.batch) {
             batch if batch.is_empty() => Ok(()),
             batch => out.send(Task::Batch(batch)),
@@ -98,11 +119,16 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     fn push(&mut self, item: Item, bytes: u64, reads: bool, out: &mut Feed<'_, Task>) -> Result<()> {
+        if reads && !self.batch.last().is_some_and(|last| last.holds_folder() && are_siblings(last, &item)) {
+            self.batch_folders += 1;
+        }
         self.batch.push(item);
         self.batch_bytes += bytes;
         self.batch_reads += usize::from(reads);
-        let full =
-            self.batch_bytes >= BATCH_BYTES || self.batch_reads >= BATCH_READS || self.batch.len() >= BATCH_ITEMS;
+        let full = self.batch_bytes >= BATCH_BYTES
+            || self.batch_reads >= BATCH_READS
+            || self.batch_folders >= self.folders_max
+            || self.batch.len() >= BATCH_ITEMS;
         if full { self.send_batch(out) } else { Ok(()) }
     }
 

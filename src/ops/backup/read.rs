@@ -19,9 +19,16 @@ pub(super) enum Plan {
     Same,
 }
 
+/// What the walk told. Only what is still to be read holds its directory open.
+enum Told {
+    Open(Found),
+    Closed(Vec<u8>, Stat),
+    Failed(Failure),
+}
+
 /// One entry on its way through a worker.
 pub(super) struct Item {
-    what: std::result::Result<Found, Failure>,
+    what: Told,
     plan: Plan,
     before: Option<Vec<u8>>,
     link: Option<[u8; 16]>,
@@ -35,24 +42,34 @@ impl Item {
         link: Option<([u8; 16], bool)>,
     ) -> Self {
         let before = before.map(|(found, _)| found.record);
-        Self { what: Ok(found), plan, before, link: link.map(|(group, _)| group) }
+        let what = match plan {
+            Plan::Read => Told::Open(found),
+            Plan::Known(_) | Plan::Same => Told::Closed(found.path, found.stat),
+        };
+        Self { what, plan, before, link: link.map(|(group, _)| group) }
     }
 
     pub fn failed(failure: Failure) -> Self {
-        Self { what: Err(failure), plan: Plan::Same, before: None, link: None }
+        Self { what: Told::Failed(failure), plan: Plan::Same, before: None, link: None }
     }
 
     pub fn path(&self) -> &[u8] {
         match &self.what {
-            Ok(found) => &found.path,
-            Err(failure) => &failure.path,
+            Told::Open(found) => &found.path,
+            Told::Closed(path, _) => path,
+            Told::Failed(failure) => &failure.path,
         }
+    }
+
+    pub fn holds_folder(&self) -> bool {
+        matches!(self.what, Told::Open(_))
     }
 
     pub fn open(&self) -> std::result::Result<OpenFile, Failure> {
         match &self.what {
-            Ok(found) => found.open(),
-            Err(failure) => Err(failure.clone()),
+            Told::Open(found) => found.open(),
+            Told::Closed(path, _) => Err(changed(path, "nothing of it was to be read")),
+            Told::Failed(failure) => Err(failure.clone()),
         }
     }
 }
@@ -124,17 +141,17 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     fn item(&mut self, item: Item) -> Result<Done> {
         let Item { what, plan, before, link } = item;
-        let found = match what {
-            Ok(found) => found,
-            Err(failure) => return Ok(Done::failed(failure, before)),
+        let (path, stat) = match what {
+            Told::Open(found) => return self.read(found, before, link),
+            Told::Closed(path, stat) => (path, stat),
+            Told::Failed(failure) => return Ok(Done::failed(failure, before)),
         };
         let got = match plan {
             Plan::Known(record) => Got::Record(record),
-            Plan::Same => Got::Same,
-            Plan::Read => return self.read(found, before, link),
+            Plan::Same | Plan::Read => Got::Same,
         };
-        let fingerprint = Some(fingerprint(&found.stat));
-        Ok(Done { path: found.path, stat: Some(found.stat), got, before, failure: None, bytes_read: 0, fingerprint })
+        let fingerprint = Some(fingerprint(&stat));
+        Ok(Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, fingerprint })
     }
 
     fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Done> {
