@@ -2,8 +2,10 @@
 
 use super::address::{Address, Target, When};
 use super::context::Context;
-use super::time;
+use super::paint::Paint;
+use super::{json, render, time};
 use crate::error::{Error, Kind, Result};
+use crate::id::ObjectId;
 use crate::record::Snapshot;
 use crate::repo::{Listing, Repository, SnapshotInfo};
 use crate::text;
@@ -24,6 +26,9 @@ pub fn snapshot_info(
 ) -> Result<SnapshotInfo> {
     if let When::Id(prefix) = when {
         return by_id(listing, prefix);
+    }
+    for (id, error) in &listing.damaged {
+        passed_over(id, error, context)?;
     }
     let in_series = |info: &&SnapshotInfo| {
         series.is_none_or(|name| info.summary.sources.iter().any(|source| source.name == name.as_bytes()))
@@ -74,6 +79,17 @@ fn none_there(listing: &Listing, when: &When, series: Option<&str>, context: &Co
         return error.why(format!("{unconfirmed} unconfirmed snapshots do not count; name one by its id"));
     }
     error
+}
+
+/// The newest that can be read need not be the newest: nobody shall take the one for the other unawares.
+fn passed_over(id: &ObjectId, error: &Error, context: &Context<'_>) -> Result<()> {
+    let why = if error.reason().is_empty() { error.what() } else { error.reason() };
+    let message = format!("snapshot {} is damaged and was passed over: {why}", id.short());
+    if context.global.json {
+        return context.output.json(&json::Warning { message: &message });
+    }
+    super::tell(&format!("{}\n", render::warning(&message, Paint::stderr())));
+    Ok(())
 }
 
 fn tell_gap(found: &SnapshotInfo, limit: crate::entry::Time, context: &Context<'_>) {

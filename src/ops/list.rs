@@ -71,7 +71,7 @@ pub fn list(
     }
     let mut gaps = 0;
     let mut gap = |error: &Error| {
-        job.warn(&error.to_string());
+        job.warn(&format!("{}: {error}", text::escape(&source.name)));
         gaps += 1;
     };
     let mut walk = TreeWalk::below(reader, &source.root, path);

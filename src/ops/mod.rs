@@ -2,10 +2,13 @@
 //! and never print.
 
 pub mod backup;
-pub mod check;
 pub mod cat;
+pub mod check;
+pub mod diff;
+pub mod find;
 pub mod list;
 pub mod restore;
+pub mod stats;
 pub mod tar;
 
 #[cfg(test)]

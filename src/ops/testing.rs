@@ -42,6 +42,11 @@ pub(super) fn noise(count: usize) -> Vec<u8> {
     out
 }
 
+fn many_name(n: u32) -> String {
+    let name = blake3::hash(&n.to_le_bytes()).to_hex();
+    format!("many/{n:04}-{name}-{name}-{name}")
+}
+
 impl Store {
     pub fn new() -> Self {
         let storage = MemoryStorage::new();
@@ -124,11 +129,16 @@ impl Store {
         call(&ChunkReader::new(&self.repository, &catalogue), &self.newest())
     }
 
+    /// Gives the n-th of many files another time.
+    pub fn touch_nth(&self, n: u32) {
+        let file = fs::File::options().write(true).open(self.path(&many_name(n))).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(n.into())).unwrap();
+    }
+
     /// Many files whose tree takes several frames.
     pub fn many_files(&self) {
         for n in 0..3000u32 {
-            let name = blake3::hash(&n.to_le_bytes()).to_hex();
-            self.file(&format!("many/{n:04}-{name}-{name}-{name}"), &[]);
+            self.file(&many_name(n), &[]);
         }
     }
 

@@ -16,7 +16,6 @@ use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
 use crate::record::{BadFrame, Damage, Tomb};
-use crate::text;
 
 /// Where one copy of a chunk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +76,26 @@ type Said = Vec<(ObjectId, Index)>;
 impl Catalogue {
     /// Reads all that there is into memory: for those who look at most of it.
     pub fn load(repository: &Repository, job: Job<'_>) -> Result<Self> {
-        Self::read(repository, job, false)
+        Self::read(repository, job, false, false)
     }
 
     /// The same, from the index cache as far as it goes, for those who look things up. Its answers are the same.
     pub fn open(repository: &Repository, job: Job<'_>) -> Result<Self> {
-        Self::read(repository, job, repository.cache().is_some())
+        Self::read(repository, job, true, false)
+    }
+
+    /// The same, for those who will rely on what is there instead of storing it: a tomb or damage record that cannot
+    /// be read is an error then, since it may speak of just that.
+    pub fn open_to_write(repository: &Repository, job: Job<'_>) -> Result<Self> {
+        Self::read(repository, job, true, true)
     }
 
     /// Tombs are listed before the index objects: see [`super::Session`].
-    fn read(repository: &Repository, job: Job<'_>, with_cache: bool) -> Result<Self> {
-        let mut new = Self { tombed: read_tombs(repository)?, damage: read_damage(repository)?, ..Self::default() };
+    fn read(repository: &Repository, job: Job<'_>, with_cache: bool, to_write: bool) -> Result<Self> {
+        let with_cache = with_cache && repository.cache().is_some();
+        let mut new = Self::default();
+        new.read_tombs(repository, to_write)?;
+        new.read_damage(repository, to_write)?;
         let objects = repository.list(Folder::Index)?;
         let segments = if with_cache { usable_segments(repository, &objects) } else { Vec::new() };
         let (segments, said) = new.read_index(repository, &objects, segments, job)?;
@@ -110,6 +118,42 @@ impl Catalogue {
         let orphans: Vec<ObjectId> = listed.iter().flatten().filter(|id| !known.contains(*id)).copied().collect();
         new.adopt(repository, orphans, job)?;
         Ok(new)
+    }
+
+    /// What one record says; if it cannot be read, that is an error or only noted.
+    fn said<T>(&mut self, result: Result<T>, what: &str, id: &ObjectId, to_write: bool) -> Result<Option<T>> {
+        match result {
+            Ok(said) => Ok(Some(said)),
+            Err(e) if to_write => Err(e),
+            Err(e) => {
+                self.unreadable.push(format!("{what} {}: {e}", id.short()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn read_tombs(&mut self, repository: &Repository, to_write: bool) -> Result<()> {
+        for id in repository.list(Folder::Tombs)? {
+            let read = repository
+                .read(Folder::Tombs, &id, [Audience::Index])
+                .and_then(|[bytes]| Tomb::parse(&bytes).map_err(|e| malformed(&format!("tomb {}", id.short()), &e)));
+            if let Some(tomb) = self.said(read, "tomb", &id, to_write)? {
+                self.tombed.extend(tomb.packs);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_damage(&mut self, repository: &Repository, to_write: bool) -> Result<()> {
+        for id in repository.list(Folder::Damage)? {
+            let read = repository.read(Folder::Damage, &id, [Audience::Index]).and_then(|[bytes]| {
+                Damage::parse(&bytes).map_err(|e| malformed(&format!("damage record {}", id.short()), &e))
+            });
+            if let Some(damage) = self.said(read, "damage record", &id, to_write)? {
+                self.damage.extend(damage.frames);
+            }
+        }
+        Ok(())
     }
 
     fn add_segment(&mut self, segment: Segment, known: &mut HashSet<ObjectId>, gone: &dyn Fn(&ObjectId) -> bool) {
@@ -150,7 +194,7 @@ impl Catalogue {
         let superseded: HashSet<ObjectId> =
             said.iter().flat_map(|(_, index)| index.supersedes.iter().copied()).collect();
         if superseded.iter().any(|id| covered.contains(id)) {
-            self.unreadable.clear();
+            self.unreadable.retain(|text| !text.starts_with("index "));
             return self.read_index(repository, objects, Vec::new(), job);
         }
         said.retain(|(id, _)| !superseded.contains(id));
@@ -300,6 +344,11 @@ impl Catalogue {
         self.tombed.contains(id)
     }
 
+    /// Whether nothing is known to be lost.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.unreadable.is_empty() && self.damage.is_empty()
+    }
+
     /// Whether a prune has condemned anything.
     pub fn has_tombs(&self) -> bool {
         !self.tombed.is_empty()
@@ -338,23 +387,4 @@ fn usable_segments(repository: &Repository, objects: &[ObjectId]) -> Vec<Segment
     }
     useless.iter().for_each(|segment| super::cache::remove(&segment.path));
     usable
-}
-
-fn read_tombs(repository: &Repository) -> Result<HashSet<ObjectId>> {
-    let mut out = HashSet::new();
-    for id in repository.list(Folder::Tombs)? {
-        let [bytes] = repository.read(Folder::Tombs, &id, [Audience::Index])?;
-        out.extend(Tomb::parse(&bytes).map_err(|e| malformed(&format!("tomb {}", id.short()), &e))?.packs);
-    }
-    Ok(out)
-}
-
-fn read_damage(repository: &Repository) -> Result<Vec<BadFrame>> {
-    let mut out = Vec::new();
-    for id in repository.list(Folder::Damage)? {
-        let [bytes] = repository.read(Folder::Damage, &id, [Audience::Index])?;
-        let place = format!("damage record {}", text::escape(id.short().as_bytes()));
-        out.extend(Damage::parse(&bytes).map_err(|e| malformed(&place, &e))?.frames);
-    }
-    Ok(out)
 }

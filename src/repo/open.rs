@@ -222,10 +222,9 @@ impl Repository {
         Ok(id)
     }
 
-    /// All key slots.
-    pub fn key_slots(&self) -> Result<Vec<(ObjectId, Slot)>> {
-        let ids = self.list(Folder::Keys)?;
-        ids.into_iter().map(|id| Ok((id, Self::read_slot(&*self.storage, &id)?))).collect()
+    /// All key slots; one that is damaged is an error in its place.
+    pub fn key_slots(&self) -> Result<Vec<(ObjectId, Result<Slot>)>> {
+        Ok(self.list(Folder::Keys)?.into_iter().map(|id| (id, self.key_slot(&id))).collect())
     }
 
     /// Reads one key slot.
@@ -233,9 +232,9 @@ impl Repository {
         Self::read_slot(&*self.storage, id)
     }
 
-    /// Removes a key slot, but never the last one.
+    /// Removes a key slot, but never the last one that can be read.
     pub fn remove_key(&self, id: &ObjectId) -> Result<()> {
-        if self.list(Folder::Keys)?.iter().all(|other| other == id) {
+        if !self.key_slots()?.iter().any(|(other, slot)| other != id && slot.is_ok()) {
             return Err(Error::new(Kind::Failed, format!("key slot {} is the last one", id.short()))
                 .why("without it nothing could be read any more")
                 .fix("add another key first: larder key add"));

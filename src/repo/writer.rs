@@ -82,7 +82,11 @@ impl<'r> ChunkWriter<'r> {
     /// A writer that stores what this catalogue does not have. `level` is zstd's.
     pub fn new(session: &'r Session<'r>, catalogue: &'r Catalogue, level: i32) -> Self {
         let since = session.repository().world().elapsed();
-        // Packs that nobody has catalogued yet are taken over by this run's index.
+        // Packs that nobody has catalogued yet are taken over by this run's index. Whoever wrote them may have died
+        // before their names were durable.
+        for pack in catalogue.orphans() {
+            session.repository().storage().adopt(&Folder::Packs.key(&pack.id));
+        }
         let pending = Pending { packs: catalogue.orphans().to_vec(), since };
         Self {
             session,

@@ -146,6 +146,11 @@ impl Storage for LocalStorage {
         hold::held(&self.root, key)
     }
 
+    fn adopt(&self, key: &Key) {
+        // The bytes were flushed before they got their name.
+        self.root.touch(key);
+    }
+
     fn barrier(&self) -> Result<()> {
         self.root.barrier()
     }

@@ -189,6 +189,14 @@ impl Storage for MemoryStorage {
         Ok(Some(find(&self.called(), "look at", key)?.held.load(Ordering::SeqCst)))
     }
 
+    fn adopt(&self, key: &Key) {
+        let mut state = self.state();
+        let there = state.visible.get(key).map(|object| object.bytes.clone());
+        if there.is_some() && state.durable.get(key) != there.as_ref() {
+            self.change(&mut state, key, there, false);
+        }
+    }
+
     fn barrier(&self) -> Result<()> {
         let mut guard = self.called();
         let State { visible, durable, pending } = &mut *guard;
@@ -371,6 +379,18 @@ mod tests {
         two.put(&key("a"), b"1").unwrap();
         two.barrier().unwrap();
         assert_eq!(outcomes(&one), set_of(["a b"]), "a put that finds its bytes there counts like any other");
+    }
+
+    #[test]
+    fn a_barrier_covers_what_was_adopted() {
+        let one = MemoryStorage::new();
+        let two = one.other_process();
+        one.put(&key("a"), b"1").unwrap();
+        two.adopt(&key("a"));
+        two.adopt(&key("missing"));
+        assert_eq!(outcomes(&one), set_of(["", "a"]), "not before the barrier");
+        two.barrier().unwrap();
+        assert_eq!(outcomes(&one), set_of(["a"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - After `put` or `finish` returns, the object is visible; after the next [`Storage::barrier`] that returns,
 //!   it survives a power cut. So do deletions and moves to the trash. Until then a power cut may undo any of
 //!   them, in any combination. A store whose changes are durable at once has an empty barrier.
+//! - A barrier covers what its own process changed or adopted, and need not cover anything else.
 //! - A list started after a put returned shows that object.
 //! - No key is a folder of another; a store may refuse it.
 //! - Every error names the key and says whether trying again can help.
@@ -195,7 +196,10 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>>;
     /// Whether a living process holds the object; `None` where the store cannot tell.
     fn held(&self, key: &Key) -> Result<Option<bool>>;
-    /// Returns when everything that was put, deleted or moved before the call survives a power cut.
+    /// Has the next barrier cover this object as if it had been put here: whoever stored it may have died, or cut a
+    /// connection, before it was durable. For objects that were found and that are going to be counted on.
+    fn adopt(&self, key: &Key);
+    /// Returns when everything that was put, adopted, deleted or moved before the call survives a power cut.
     fn barrier(&self) -> Result<()>;
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;

@@ -12,6 +12,7 @@
 //! | 11 | yes | hard-link group, 16 bytes |
 //! | 12 | yes | device major varint, minor varint |
 
+use super::list::take_item;
 use crate::chunk::CHUNK_BYTES_MAX;
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, PATH_BYTES_MAX, Time, Xattr};
 use crate::id::ChunkId;
@@ -192,7 +193,7 @@ fn parse_content(r: &mut Reader<'_>) -> wire::Result<Content> {
     }
     let mut chunks = Vec::with_capacity(r.remaining() / 33);
     while !r.is_empty() {
-        chunks.push(take_ref(r)?);
+        chunks.push(take_item(r, level)?);
     }
     Ok(Content { level, chunks })
 }

@@ -7,6 +7,7 @@
 //! keyed hashes, so this is as good as a keyed hash of them), so an insertion leaves the other lists as they were.
 
 use super::Store;
+use crate::chunk::CHUNK_BYTES_MAX;
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content};
 use crate::id::ChunkId;
@@ -49,9 +50,7 @@ impl ChunkList {
         if level == 0 || count == 0 || count > ITEMS_MAX {
             return Err(Malformed::bad(WHAT, format!("level {level} with {count} items")));
         }
-        let items = (0..count)
-            .map(|_| Ok(ChunkRef { id: ChunkId::new(r.array()?), len: r.varint()? }))
-            .collect::<wire::Result<Vec<_>>>()?;
+        let items = (0..count).map(|_| take_item(&mut r, level - 1)).collect::<wire::Result<Vec<_>>>()?;
         r.end()?;
         Ok(Self { level, items })
     }
@@ -60,6 +59,15 @@ impl ChunkList {
     pub fn content_len(&self) -> Option<u64> {
         self.items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.len))
     }
+}
+
+/// Reads a reference to a data chunk (level 0) or to a list of this level. None stands for no bytes.
+pub(super) fn take_item(r: &mut Reader<'_>, level: u8) -> wire::Result<ChunkRef> {
+    let item = ChunkRef { id: ChunkId::new(r.array()?), len: r.varint()? };
+    if item.len == 0 || (level == 0 && item.len > CHUNK_BYTES_MAX as u64) {
+        return Err(r.bad(format!("a chunk of {} bytes", item.len)));
+    }
+    Ok(item)
 }
 
 fn ends_list(id: &ChunkId) -> bool {

@@ -216,7 +216,7 @@ proptest! {
     fn lists_give_back_their_chunks(count in 0usize..3000, seed: u8) {
         let mut chunks = Chunks::new();
         let items: Vec<ChunkRef> = (0..count)
-            .map(|i| ChunkRef { id: chunks.identity.chunk_id(ChunkKind::Data, &[seed, i as u8, (i >> 8) as u8]), len: i as u64 })
+            .map(|i| ChunkRef { id: chunks.identity.chunk_id(ChunkKind::Data, &[seed, i as u8, (i >> 8) as u8]), len: 1 + i as u64 })
             .collect();
         let mut list = ListBuilder::default();
         for item in &items {
@@ -298,6 +298,12 @@ fn contradictions_are_refused() {
     let twice = [vec![critical(8) as u8, 0, critical(9) as u8, 33], vec![0; 33]].concat();
     let base = StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: vec![] }.encode();
     assert!(StoredEntry::parse(&[base, twice].concat()).is_err());
+    let of = |level, len| {
+        let chunks = vec![ChunkRef { id: ChunkId::ZERO, len }];
+        plain(&|s| s.entry.content = Content { level, chunks: chunks.clone() }).is_ok()
+    };
+    assert!(of(0, 1) && of(0, 16 << 20) && of(1, 1 << 40));
+    assert!(!of(0, 0) && !of(0, (16 << 20) + 1) && !of(1, 0) && !of(9, 1));
     let huge = ChunkRef { id: ChunkId::ZERO, len: u64::MAX };
     assert!(plain(&|s| s.entry.content.chunks = vec![huge, huge]).is_err());
 }

@@ -22,8 +22,8 @@ use larder::seal::{
     Compressor, Decompressor, Header, ObjectKind, SessionSecrets, WRAP_BYTES, open_section, sections, write_object,
 };
 use larder::tree::{
-    Child, ChunkList, Large, Node, NodeItems, Root, Store, StoredEntry, TreeBuilder, decode_extents, encode_extents,
-    encode_xattrs,
+    Child, ChunkList, Large, ListBuilder, Node, NodeItems, Root, Store, StoredEntry, TreeBuilder, decode_extents,
+    encode_extents, encode_xattrs,
 };
 
 use super::world::{Counting, TIME};
@@ -435,7 +435,21 @@ fn nodes() {
 
 #[test]
 fn chunk_lists() {
-    let items = (0..40).map(|n| ChunkRef { id: chunk_id(&n.to_string()), len: n * 100 }).collect();
+    let items = (1..41).map(|n| ChunkRef { id: chunk_id(&n.to_string()), len: n * 100 }).collect();
     let list = ChunkList { level: 2, items };
     assert_eq!(ChunkList::parse(&pinned("chunk-list", &list.encode())), Ok(list));
+
+    // Where lists end must never change either: level and number of items of each, as they fill.
+    let (mut kept, mut builder) = (Kept(keys(), Vec::new()), ListBuilder::default());
+    for n in 0..40_000 {
+        let Ok(()) = builder.push(ChunkRef { id: chunk_id(&n.to_string()), len: 1 }, &mut kept);
+    }
+    let Ok(content) = builder.finish(&mut kept);
+    assert_eq!((content.level, content.len()), (2, 40_000));
+    let cuts: Vec<String> = kept.1.iter().map(|list| ChunkList::parse(list).unwrap()).map(told).collect();
+    pinned("list-cuts", format!("{}\n", cuts.join("\n")).as_bytes());
+}
+
+fn told(list: ChunkList) -> String {
+    format!("{} {}", list.level, list.items.len())
 }

@@ -64,7 +64,8 @@ pub struct Args {
     pub note: Option<String>,
     /// Take a file of the same size and modification time as unchanged
     ///
-    /// Without it a file is read again when anything else about it differs as well.
+    /// Without it a file is read again when anything else about it differs as well. With it, extended attributes that
+    /// changed alone go unseen.
     #[arg(long)]
     pub trust_mtime: bool,
     /// Say what would be saved, and save nothing

@@ -35,7 +35,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
     let gaps = Gaps::new(context);
-    let catalogue = Catalogue::load(&repository, gaps.job())?;
+    let catalogue = Catalogue::open(&repository, gaps.job())?;
     gaps.printing();
     let reader = ChunkReader::new(&repository, &catalogue);
     let mut output = context.output.clone();

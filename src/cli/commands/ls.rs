@@ -45,7 +45,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
     let gaps = Gaps::new(context);
-    let catalogue = Catalogue::load(&repository, gaps.job())?;
+    let catalogue = Catalogue::open(&repository, gaps.job())?;
     gaps.printing();
     let reader = ChunkReader::new(&repository, &catalogue);
     let several = meant.part.is_none() && meant.snapshot.body.sources.len() > 1;
@@ -55,8 +55,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         let source = &meant.snapshot.body.sources[number];
         let name = text::escape(&source.name);
         if several {
-            lost += root(&reader, &meant, number, &mut lines, &gaps)?;
-            if !args.recursive || source.kind == SourceKind::File {
+            if !args.recursive || source.kind == SourceKind::Folder {
+                lost += root(&reader, &meant, number, &mut lines, &gaps)?;
+            }
+            if !args.recursive {
                 continue;
             }
         }
@@ -77,6 +79,8 @@ fn root(reader: &ChunkReader<'_>, meant: &Meant, number: usize, lines: &mut Line
     let entry = list::found_at(reader, source, b"").and_then(|found| list::entry_of(&found).map(|e| (found.path, e)));
     match entry {
         Ok((path, entry)) => lines.add(&text::escape(&source.name), &path, &entry).map(|()| 0),
+        // Whoever reads the whole tree meets the gap again.
+        Err(_) if lines.recursive => Ok(0),
         Err(error) => {
             gaps.job().warn(&format!("{}: {error}", text::escape(&source.name)));
             Ok(1)

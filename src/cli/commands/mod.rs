@@ -63,9 +63,3 @@ impl Command {
         }
     }
 }
-
-/// Stands where the engine will be called.
-fn not_built_yet(command: &str) -> Result<Exit> {
-    use crate::error::{Error, Kind};
-    Err(Error::new(Kind::Failed, format!("larder {command} is not built yet")))
-}

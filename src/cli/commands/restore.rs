@@ -111,14 +111,14 @@ fn restore_to(
 ) -> Result<(Report, std::time::Duration)> {
     let begun = repository.world().elapsed();
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
-    let catalogue = Catalogue::load(repository, job)?;
+    let whole = parts.iter().all(|part| part.pick == Pick::At(Vec::new()));
+    let catalogue = if whole { Catalogue::load(repository, job) } else { Catalogue::open(repository, job) }?;
     let (mut entries, mut bytes) = (0, 0);
     for part in parts {
         let root = &meant.snapshot.body.sources[part.source].root;
         entries += root.entries;
         bytes += root.bytes;
     }
-    let whole = parts.iter().all(|part| part.pick == Pick::At(Vec::new()));
     job.phase("restoring", whole.then_some(entries), whole.then_some(bytes));
     let report = restore::restore(repository, &catalogue, &meant.snapshot, parts, to, existing, job)?;
     Ok((report, repository.world().elapsed().saturating_sub(begun)))
@@ -134,7 +134,7 @@ fn plan(
     job: Job<'_>,
 ) -> Result<()> {
     use std::os::unix::ffi::OsStrExt;
-    let catalogue = Catalogue::load(repository, job)?;
+    let catalogue = Catalogue::open(repository, job)?;
     let snapshot = &meant.snapshot;
     let mut planned = Vec::new();
     let mut sum = Plan::default();

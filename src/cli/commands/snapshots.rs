@@ -118,7 +118,8 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
         table.row(cells);
     }
     for (id, error) in damaged {
-        let why = Cell::state(Tone::Bad, format!("damaged: {}", text::escape(error.to_string().as_bytes())));
+        let why = if error.reason().is_empty() { error.what() } else { error.reason() };
+        let why = Cell::state(Tone::Bad, format!("damaged: {why}"));
         let empty = || Cell::from("");
         table.row([id.short().into(), "?".into(), empty(), empty(), empty(), why]);
     }

@@ -1,10 +1,16 @@
 //! `larder stats`
 
 use super::super::address::Address;
-use super::super::args;
 use super::super::context::Context;
 use super::super::exit::Exit;
-use crate::error::Result;
+use super::super::gaps::Gaps;
+use super::super::table::{Align, Table};
+use super::super::{args, engine, find, json, render};
+use crate::error::{Error, Kind, Result};
+use crate::id::ObjectId;
+use crate::ops::stats::{self, Removal, Stats};
+use crate::repo::{Catalogue, ChunkReader, Repository};
+use crate::text;
 
 /// Show what the repository holds and what it saves
 ///
@@ -16,12 +22,96 @@ Examples:
   larder stats
   larder stats --snapshot latest~30")]
 pub struct Args {
-    /// Show what removing this snapshot would free; may be repeated
+    /// Show what removing this snapshot alone would free; may be repeated
+    ///
+    /// An estimate, for which the trees of all snapshots are read: chunks are compressed together, and each counts for
+    /// its part of that, by its length before compression. Two snapshots removed together may free more than the sum.
     #[arg(long = "snapshot", value_name = "ADDRESS", value_parser = args::address())]
     pub snapshots: Vec<Address>,
 }
 
 /// Shows it.
-pub fn run(_: &Args, _: &Context<'_>) -> Result<Exit> {
-    super::not_built_yet("stats")
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+    let repository = engine::open(context)?;
+    let wanted = wanted(args, &repository, context)?;
+    let listing = repository.snapshots()?;
+    let gaps = Gaps::new(context);
+    let catalogue = Catalogue::load(&repository, gaps.job())?;
+    let stats = stats::stats(&repository, &catalogue, &listing)?;
+    let mut removal = Removal { gaps: listing.damaged.len() as u64, ..Removal::default() };
+    if wanted.is_empty() {
+        for (_, error) in &listing.damaged {
+            gaps.job().warn(&error.to_string());
+        }
+    } else {
+        gaps.job().phase("reading all trees", Some(stats.snapshots), None);
+        removal = stats::removal(&ChunkReader::new(&repository, &catalogue), &listing, gaps.job())?;
+    }
+    gaps.printing();
+    let freed: Vec<(ObjectId, u64)> =
+        wanted.iter().map(|id| (*id, removal.freed.get(id).copied().unwrap_or(0))).collect();
+    if context.global.json {
+        as_json(stats, &freed, context)?;
+    } else {
+        as_text(&stats, &freed, context)?;
+    }
+    gaps.finish(removal.gaps)
+}
+
+fn wanted(args: &Args, repository: &Repository, context: &Context<'_>) -> Result<Vec<ObjectId>> {
+    let one = |address: &Address| {
+        let meant = find::meant(repository, address, context)?;
+        match meant.part {
+            Some((_, path)) if !path.is_empty() => {
+                Err(Error::new(Kind::Usage, "a part of a snapshot cannot be removed")
+                    .fix(format!("name the whole snapshot: {}", meant.snapshot.id.short())))
+            }
+            _ => Ok(meant.snapshot.id),
+        }
+    };
+    args.snapshots.iter().map(one).collect()
+}
+
+fn ratio(stats: &Stats) -> Option<f64> {
+    (stats.stored_bytes > 0).then(|| stats.raw_bytes as f64 / stats.stored_bytes as f64)
+}
+
+fn as_json(stats: Stats, freed: &[(ObjectId, u64)], context: &Context<'_>) -> Result<()> {
+    let objects = |o: &stats::Objects| json::Objects { kind: o.kind, count: o.count, bytes: o.bytes };
+    let removal = |(id, bytes): &(ObjectId, u64)| json::Removal { snapshot: id.to_hex(), freed_bytes: *bytes };
+    context.output.json(&json::Stats {
+        snapshots: stats.snapshots,
+        raw_bytes: stats.raw_bytes,
+        unique_bytes: stats.unique_bytes,
+        stored_bytes: stats.stored_bytes,
+        ratio: ratio(&stats),
+        // This version stores no deltas.
+        delta_share: (stats.unique_bytes > 0).then_some(0.0),
+        objects: stats.objects.iter().map(objects).collect(),
+        removal: freed.iter().map(removal).collect(),
+    })
+}
+
+fn as_text(stats: &Stats, freed: &[(ObjectId, u64)], context: &Context<'_>) -> Result<()> {
+    let line = |name: &str, bytes: u64, what: String| {
+        context.output.line(&format!("{name:<7}  {:>8}  {what}", text::size(bytes)))
+    };
+    line("raw", stats.raw_bytes, format!("in {} snapshots, each in full", render::grouped(stats.snapshots)))?;
+    let chunks = render::grouped(stats.chunks);
+    line("unique", stats.unique_bytes, format!("in {chunks} distinct chunks, before compression"))?;
+    let times = ratio(stats).map(|ratio| format!("; raw is {ratio:.1} times as much")).unwrap_or_default();
+    line("stored", stats.stored_bytes, format!("in all objects{times}"))?;
+    let mut table = Table::new(&[("KIND", Align::Left), ("OBJECTS", Align::Right), ("SIZE", Align::Right)]);
+    for objects in &stats.objects {
+        table.row([objects.kind.into(), render::grouped(objects.count).into(), text::size(objects.bytes).into()]);
+    }
+    context.output.text(&format!("\n{}", table.to_text(context.paint())))?;
+    if freed.is_empty() {
+        return Ok(());
+    }
+    context.output.line("")?;
+    for (id, bytes) in freed {
+        context.output.line(&format!("removing {} alone would free about {}", id.short(), text::size(*bytes)))?;
+    }
+    context.output.line("(estimated: of what is compressed together, the part that no other snapshot needs)")
 }

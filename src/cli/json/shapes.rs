@@ -311,10 +311,12 @@ pub struct Point {
 /// Head of `diff`; [`Change`] items follow as `changes`, then [`Totals`] as `totals`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiffHead {
-    /// The older side; none: there was nothing before.
+    /// The older side, the newest if there are several; none: there was nothing before.
     pub from: Option<String>,
     /// The newer side.
     pub to: String,
+    /// The snapshot that each source is compared with.
+    pub previous: BTreeMap<String, String>,
 }
 
 /// One difference.
@@ -508,8 +510,10 @@ pub struct Key {
     pub kind: &'static str,
     /// What it allows, such as "admin".
     pub grants: &'static str,
+    /// What it was labelled when it was made; none: the label cannot be read.
+    pub label: Option<String>,
     /// When it was made.
-    pub created: String,
+    pub created: Option<String>,
     /// Whether this run was opened with it.
     pub current: bool,
 }
@@ -658,8 +662,8 @@ mod tests {
 
     #[test]
     fn differences_have_two_sides() {
-        let head = DiffHead { from: None, to: id('a') };
-        assert_eq!(line(&head).unwrap(), r#"{"v":1,"type":"diff","from":null,"to":"aaaaaaaa"}"#);
+        let head = DiffHead { from: None, to: id('a'), previous: BTreeMap::new() };
+        assert_eq!(line(&head).unwrap(), r#"{"v":1,"type":"diff","from":null,"to":"aaaaaaaa","previous":{}}"#);
         let change = Change {
             source: "app",
             path: "a".into(),
@@ -741,10 +745,11 @@ mod tests {
 
     #[test]
     fn keys_are_listed_and_changed() {
-        let key = Key { id: "ab".into(), kind: "password", grants: "admin", created: "t".into(), current: true };
+        let (label, created) = (Some("me@host".into()), Some("t".into()));
+        let key = Key { id: "ab".into(), kind: "password", grants: "admin", label, created, current: true };
         assert_eq!(
             line(&Keys { keys: vec![key] }).unwrap(),
-            r#"{"v":1,"type":"keys","keys":[{"id":"ab","kind":"password","grants":"admin","created":"t","current":true}]}"#
+            r#"{"v":1,"type":"keys","keys":[{"id":"ab","kind":"password","grants":"admin","label":"me@host","created":"t","current":true}]}"#
         );
         let change = KeyChange { change: "changed", removed: Some("ab".into()), added: Some("cd".into()) };
         assert_eq!(line(&change).unwrap(), r#"{"v":1,"type":"key","change":"changed","removed":"ab","added":"cd"}"#);

@@ -5,13 +5,13 @@ use std::iter::Peekable;
 use std::sync::Mutex;
 
 use super::Run;
-use super::read::{Item, Plan, Task};
-use crate::entry::{Content, Extent, Kind};
+use super::read::{Big, Item, Plan, Task};
+use crate::entry::{Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
 use crate::repo::{ChunkReader, Fingerprint, StatCache};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
-use crate::tree::{self, StoredEntry, TreeWalk, compare_paths};
+use crate::tree::{self, Large, StoredEntry, TreeWalk, compare_paths};
 
 /// Files of at most this length go in batches; longer ones are read and cut here. Bytes.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
@@ -79,7 +79,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
             }
             match step {
                 Step::Found(found) => self.found(found, out)?,
-                Step::Failed(failure) => self.push(Item::failed(failure), 0, false, out)?,
+                Step::Failed(failure) => {
+                    self.push(Item { plan: Plan::Failed(failure), before: None, link: None }, out)?
+                }
             }
         }
         self.send_batch(out)?;
@@ -97,10 +99,12 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
     }
 
-    fn push(&mut self, item: Item, bytes: u64, reads: bool, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn push(&mut self, item: Item, out: &mut Feed<'_, Task>) -> Result<()> {
+        if let Plan::Read(found) = &item.plan {
+            self.batch_reads += 1;
+            self.batch_bytes += if found.stat.kind == Kind::File { found.stat.size } else { 0 };
+        }
         self.batch.push(item);
-        self.batch_bytes += bytes;
-        self.batch_reads += usize::from(reads);
         let full =
             self.batch_bytes >= BATCH_BYTES || self.batch_reads >= BATCH_READS || self.batch.len() >= BATCH_ITEMS;
         if full { self.send_batch(out) } else { Ok(()) }
@@ -108,20 +112,19 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     fn found(&mut self, found: Found, out: &mut Feed<'_, Task>) -> Result<()> {
         let known = self.known_at(&found.path);
-        let stat = &found.stat;
-        let is_linked = stat.kind == Kind::File && stat.links > 1;
-        let link = if is_linked { Some(self.link_of(&found)) } else { None };
-        if let Some((_, false)) = link {
-            return self.push(Item::new(found, Plan::Same, known, link), 0, false, out);
-        }
-        let plan = self.plan(&found, known.as_ref(), link.map(|(group, _)| group));
-        let big = stat.kind == Kind::File && stat.size > SMALL_BYTES_MAX && matches!(plan, Plan::Read);
-        let (bytes, reads) = match plan {
-            Plan::Read => (if stat.kind == Kind::File { stat.size } else { 0 }, true),
-            _ => (0, false),
+        let is_linked = found.stat.kind == Kind::File && found.stat.links > 1;
+        let (link, is_first) = match is_linked.then(|| self.link_of(&found)) {
+            Some((group, is_first)) => (Some(group), is_first),
+            None => (None, true),
         };
-        let item = Item::new(found, plan, known, link);
-        if big { self.big(item, out) } else { self.push(item, bytes, reads, out) }
+        let plan = if is_first { self.plan(found, known.as_ref(), link) } else { Plan::Same(found.path, found.stat) };
+        let before = known.map(|(known, _)| known.record);
+        match plan {
+            Plan::Read(found) if found.stat.kind == Kind::File && found.stat.size > SMALL_BYTES_MAX => {
+                self.big(Big { found, before, link }, out)
+            }
+            plan => self.push(Item { plan, before, link }, out),
+        }
     }
 
     /// The entry of the previous run at this path.
@@ -148,35 +151,57 @@ impl<'a, 'r> Feeder<'a, 'r> {
         (group, true)
     }
 
-    fn plan(&self, found: &Found, known: Option<&(tree::Found, Option<Fingerprint>)>, link: Option<[u8; 16]>) -> Plan {
-        let Some((known, Some(was))) = known else { return Plan::Read };
+    fn plan(&self, found: Found, known: Option<&(tree::Found, Option<Fingerprint>)>, link: Option<[u8; 16]>) -> Plan {
+        match known.and_then(|(known, was)| self.unchanged(&found, &known.record, was.as_ref()?, link)) {
+            Some(record) => Plan::Known(found.path, found.stat, record),
+            None => Plan::Read(found),
+        }
+    }
+
+    /// The record of an entry that looks as it did when the record was made.
+    fn unchanged(&self, found: &Found, record: &[u8], was: &Fingerprint, link: Option<[u8; 16]>) -> Option<Vec<u8>> {
         let is = fingerprint(&found.stat);
         let same = if self.run.request.trust_mtime && found.stat.kind == Kind::File {
-            // Metadata that only the change time tells of is then taken from before, too.
             was.mtime == is.mtime && was.size == is.size
         } else {
             *was == is
         };
-        let Ok(mut stored) = StoredEntry::parse(&known.record) else { return Plan::Read };
-        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored.entry.content) {
-            return Plan::Read;
-        }
-        if stored.entry.hard_link == link {
-            return Plan::Known(known.record.clone());
+        let mut stored = StoredEntry::parse(record).ok()?;
+        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored) {
+            return None;
         }
         stored.entry.hard_link = link;
-        Plan::Known(stored.encode())
+        if *was != is {
+            take_metadata(&mut stored, &found.stat);
+        }
+        Some(stored.encode())
     }
 
-    /// Not if damage was found that this content may depend on.
-    fn is_usable(&self, content: &Content) -> bool {
+    /// Only if everything that the record names is there: what a snapshot once had may have been lost since.
+    fn is_usable(&self, stored: &StoredEntry) -> bool {
         let catalogue = self.run.catalogue;
-        catalogue.damage().is_empty()
-            || (content.level == 0 && !content.chunks.iter().any(|chunk| catalogue.is_damaged(&chunk.id)))
+        let large = [&stored.xattrs, &stored.extents].into_iter().filter_map(|large| match large {
+            Some(Large::Chunk(chunk)) => Some(chunk),
+            _ => None,
+        });
+        let content = &stored.entry.content;
+        if !content.chunks.iter().chain(large).all(|chunk| catalogue.contains(&chunk.id)) {
+            return false;
+        }
+        // What lies behind lists costs reading them, so only where something is known to be lost.
+        if content.level == 0 || catalogue.is_whole() {
+            return true;
+        }
+        let mut all = true;
+        let read = self.run.reader.for_each_chunk(content, &mut |chunk| {
+            all &= catalogue.contains(&chunk.id);
+            Ok(())
+        });
+        read.is_ok() && all
     }
 
     /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more.
-    fn big(&mut self, item: Item, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn big(&mut self, item: Big, out: &mut Feed<'_, Task>) -> Result<()> {
         self.send_batch(out)?;
         let mut read = self.read_big(&item, out)?;
         if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
@@ -187,8 +212,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     /// The outer error stops the run, the inner one is about this file.
-    fn read_big(&self, item: &Item, out: &mut Feed<'_, Task>) -> Result<std::result::Result<BigFile, Failure>> {
-        let opened = item.open().and_then(|file| file.extents().map(|extents| (file, extents)));
+    fn read_big(&self, item: &Big, out: &mut Feed<'_, Task>) -> Result<std::result::Result<BigFile, Failure>> {
+        let opened = item.found.open().and_then(|file| file.extents().map(|extents| (file, extents)));
         let (file, extents) = match opened {
             Ok(opened) => opened,
             Err(failure) => return Ok(Err(failure)),
@@ -205,10 +230,22 @@ impl<'a, 'r> Feeder<'a, 'r> {
         cutting.hand_out(true)?;
         let changed = match file.changed() {
             Ok(None) if !short => None,
-            Ok(what) => Some(changed(item.path(), what.unwrap_or("size"))),
+            Ok(what) => Some(changed(&item.found.path, what.unwrap_or("size"))),
             Err(failure) => return Ok(Err(failure)),
         };
         Ok(Ok(BigFile { file, extents, changed, complete: !short }))
+    }
+}
+
+/// What a stat tells of a file whose content is taken for unchanged. Attributes stay as they were.
+fn take_metadata(stored: &mut StoredEntry, stat: &Stat) {
+    let entry = &mut stored.entry;
+    entry.mode = stat.mode;
+    if entry.uid != stat.uid {
+        (entry.uid, entry.user) = (stat.uid, Vec::new());
+    }
+    if entry.gid != stat.gid {
+        (entry.gid, entry.group) = (stat.gid, Vec::new());
     }
 }
 

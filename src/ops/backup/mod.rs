@@ -118,7 +118,7 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     let started = repository.world().now();
     let session = Session::begin(repository, &session_record(request, started))?;
     job.phase("reading the index", None, None);
-    let catalogue = Catalogue::open(repository, job)?;
+    let catalogue = Catalogue::open_to_write(repository, job)?;
     let run = Run {
         repository,
         request,

@@ -7,54 +7,28 @@ use crate::error::Result;
 use crate::flow::Work;
 use crate::repo::{Fingerprint, FrameWriter};
 use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
-use crate::tree::{self, INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
+use crate::tree::{INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
 
-/// How to come by an entry's record.
+/// How to come by an entry's record. Only what must be read keeps its directory open, and a batch holds few of those:
+/// handles are scarce.
 pub(super) enum Plan {
     /// It is as before.
-    Known(Vec<u8>),
+    Known(Vec<u8>, Stat, Vec<u8>),
     /// It must be read.
-    Read,
+    Read(Found),
     /// It is another name of a file that came before.
-    Same,
+    Same(Vec<u8>, Stat),
+    /// It cannot be read.
+    Failed(Failure),
 }
 
 /// One entry on its way through a worker.
 pub(super) struct Item {
-    what: std::result::Result<Found, Failure>,
-    plan: Plan,
-    before: Option<Vec<u8>>,
-    link: Option<[u8; 16]>,
-}
-
-impl Item {
-    pub fn new(
-        found: Found,
-        plan: Plan,
-        before: Option<(tree::Found, Option<Fingerprint>)>,
-        link: Option<([u8; 16], bool)>,
-    ) -> Self {
-        let before = before.map(|(found, _)| found.record);
-        Self { what: Ok(found), plan, before, link: link.map(|(group, _)| group) }
-    }
-
-    pub fn failed(failure: Failure) -> Self {
-        Self { what: Err(failure), plan: Plan::Same, before: None, link: None }
-    }
-
-    pub fn path(&self) -> &[u8] {
-        match &self.what {
-            Ok(found) => &found.path,
-            Err(failure) => &failure.path,
-        }
-    }
-
-    pub fn open(&self) -> std::result::Result<OpenFile, Failure> {
-        match &self.what {
-            Ok(found) => found.open(),
-            Err(failure) => Err(failure.clone()),
-        }
-    }
+    pub plan: Plan,
+    /// Its record of the previous run.
+    pub before: Option<Vec<u8>>,
+    /// Its group of hard links.
+    pub link: Option<[u8; 16]>,
 }
 
 /// A unit of work, in the order of the tree.
@@ -65,7 +39,14 @@ pub(super) enum Task {
     /// The big file is read once more from its start.
     BigAgain,
     /// The big file is at its end, or could not be read.
-    BigEnd(Box<Item>, std::result::Result<BigFile, Failure>),
+    BigEnd(Box<Big>, std::result::Result<BigFile, Failure>),
+}
+
+/// A big file on its way.
+pub(super) struct Big {
+    pub found: Found,
+    pub before: Option<Vec<u8>>,
+    pub link: Option<[u8; 16]>,
 }
 
 /// What came of a task.
@@ -123,18 +104,15 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     fn item(&mut self, item: Item) -> Result<Done> {
-        let Item { what, plan, before, link } = item;
-        let found = match what {
-            Ok(found) => found,
-            Err(failure) => return Ok(Done::failed(failure, before)),
+        let Item { plan, before, link } = item;
+        let (path, stat, got) = match plan {
+            Plan::Known(path, stat, record) => (path, stat, Got::Record(record)),
+            Plan::Same(path, stat) => (path, stat, Got::Same),
+            Plan::Read(found) => return self.read(found, before, link),
+            Plan::Failed(failure) => return Ok(Done::failed(failure, before)),
         };
-        let got = match plan {
-            Plan::Known(record) => Got::Record(record),
-            Plan::Same => Got::Same,
-            Plan::Read => return self.read(found, before, link),
-        };
-        let fingerprint = Some(fingerprint(&found.stat));
-        Ok(Done { path: found.path, stat: Some(found.stat), got, before, failure: None, bytes_read: 0, fingerprint })
+        let fingerprint = Some(fingerprint(&stat));
+        Ok(Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, fingerprint })
     }
 
     fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Done> {
@@ -235,8 +213,8 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok(out)
     }
 
-    fn big_end(&mut self, item: Item, read: std::result::Result<BigFile, Failure>) -> Result<Done> {
-        let before = item.before.clone();
+    fn big_end(&mut self, item: Big, read: std::result::Result<BigFile, Failure>) -> Result<Done> {
+        let Big { found, before, link } = item;
         let with_xattrs = read.and_then(|big| big.file.xattrs().map(|xattrs| (big, xattrs)));
         let (big, xattrs) = match with_xattrs {
             Ok(both) => both,
@@ -252,8 +230,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             changed: big.changed,
             bytes_read: 0,
         };
-        let stored = self.describe(&seen, item.link)?;
-        Ok(self.done(item.path().to_vec(), seen, Got::Big(Box::new(stored)), before))
+        let stored = self.describe(&seen, link)?;
+        Ok(self.done(found.path, seen, Got::Big(Box::new(stored)), before))
     }
 
     /// The entry for what was seen; large attributes and extents go into chunks of their own.

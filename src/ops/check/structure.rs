@@ -10,7 +10,7 @@ use crate::entry::{ChunkRef, Content};
 use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ObjectId};
-use crate::record::{Damage, SessionRecord, Tomb};
+use crate::record::SessionRecord;
 use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Repository, read_table};
 use crate::tree::{Child, Node, NodeItems, Root, StoredEntry};
 
@@ -38,7 +38,8 @@ impl<'a> Structure<'a> {
             let (object, what) = unreadable.split_once(": ").unwrap_or((unreadable, "cannot be read"));
             self.findings.add(object, what);
         }
-        for folder in [Folder::Keys, Folder::Sessions, Folder::Notes, Folder::Damage, Folder::Tombs] {
+        // The catalogue has read the others.
+        for folder in [Folder::Keys, Folder::Sessions, Folder::Notes] {
             for id in self.repository.list(folder)? {
                 self.job.cancel.check()?;
                 match self.small_object(folder, &id) {
@@ -65,14 +66,7 @@ impl<'a> Structure<'a> {
                 SessionRecord::parse(&record).map_err(malformed)?;
                 repository.session_end(id).map(drop)
             }
-            Folder::Damage => {
-                let [record] = repository.read(folder, id, [Audience::Index])?;
-                Damage::parse(&record).map(drop).map_err(malformed)
-            }
-            _ => {
-                let [record] = repository.read(folder, id, [Audience::Index])?;
-                Tomb::parse(&record).map(drop).map_err(malformed)
-            }
+            _ => Ok(()),
         }
     }
 

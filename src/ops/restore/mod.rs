@@ -108,6 +108,13 @@ fn require(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Result
     }
 }
 
+/// Whether it costs only what these bytes are needed for. A pack that looks newer, or sealed for another key, counts:
+/// unlike smaller objects a pack is not compared with its name before its header is believed, so one wrong bit can
+/// make it look so.
+pub(super) fn is_about_stored_bytes(e: &Error) -> bool {
+    matches!(e.kind(), Kind::Damage | Kind::Missing | Kind::Newer | Kind::WrongKey)
+}
+
 /// The error for a part of a tree that cannot be read.
 pub(super) fn unreadable(e: &ReadError<Error>) -> Error {
     let why = match &e.cause {
@@ -242,7 +249,7 @@ impl Restoring<'_> {
     /// Damage costs one entry; anything else (a full disk, say) ends the restore.
     fn survive(&mut self, path: &[u8], result: Result<()>) -> Result<()> {
         match result {
-            Err(e) if matches!(e.kind(), Kind::Damage | Kind::Missing) => {
+            Err(e) if is_about_stored_bytes(&e) => {
                 self.lose(path, &e);
                 Ok(())
             }
@@ -253,8 +260,7 @@ impl Restoring<'_> {
     fn entry(&mut self, path: &[u8], place: &[u8], record: &[u8]) -> Result<()> {
         let entry = match self.reader.entry(record) {
             Ok(entry) => entry,
-            Err(e) if matches!(e.kind(), Kind::Damage | Kind::Missing) => return self.survive(path, Err(e)),
-            Err(e) => return Err(e),
+            Err(e) => return self.survive(path, Err(e)),
         };
         self.make_parents(place)?;
         match entry.kind {

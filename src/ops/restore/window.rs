@@ -111,7 +111,7 @@ impl<'a> Window<'a> {
             Ok(())
         });
         if let Err(e) = result {
-            if !matches!(e.kind(), Kind::Damage | Kind::Missing) {
+            if !super::is_about_stored_bytes(&e) {
                 return Err(e);
             }
             lock(&target.failed).get_or_insert(e);

@@ -75,6 +75,8 @@ impl Storage for DryRun {
         self.inner.held(key)
     }
 
+    fn adopt(&self, _: &Key) {}
+
     fn barrier(&self) -> Result<()> {
         Ok(())
     }

@@ -133,6 +133,10 @@ impl Storage for FaultStorage {
         self.plan.call("look at", key.as_str(), || self.inner.held(key))
     }
 
+    fn adopt(&self, key: &Key) {
+        self.inner.adopt(key);
+    }
+
     fn barrier(&self) -> Result<()> {
         self.plan.call("flush", "", || self.inner.barrier())
     }

@@ -133,6 +133,10 @@ impl Storage for RecordStorage {
         self.calls.done(Operation::Held, key.as_str(), self.inner.held(key))
     }
 
+    fn adopt(&self, key: &Key) {
+        self.inner.adopt(key);
+    }
+
     fn barrier(&self) -> Result<()> {
         self.calls.done(Operation::Barrier, "", self.inner.barrier())
     }

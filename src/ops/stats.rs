@@ -1,0 +1,279 @@
+//! What a repository holds, and what removing a snapshot would free.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::crypto::ChunkKind;
+use crate::entry::ChunkRef;
+use crate::error::{Error, Result};
+use crate::event::Job;
+use crate::id::{ChunkId, ChunkPrefix, ObjectId};
+use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Place, Repository, malformed};
+use crate::tree::{ChunkList, Large, Node, NodeItems, StoredEntry};
+
+/// Sums over a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Snapshots that can be read.
+    pub snapshots: u64,
+    /// Bytes of all of them, each in full.
+    pub raw_bytes: u64,
+    /// Bytes of all distinct chunks, before compression.
+    pub unique_bytes: u64,
+    /// Number of distinct chunks.
+    pub chunks: u64,
+    /// Bytes of all objects.
+    pub stored_bytes: u64,
+    /// Objects by kind.
+    pub objects: Vec<Objects>,
+}
+
+/// Objects of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objects {
+    /// The name of their folder.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// Their size together, bytes.
+    pub bytes: u64,
+}
+
+/// Adds everything up.
+pub fn stats(repository: &Repository, catalogue: &Catalogue, listing: &Listing) -> Result<Stats> {
+    let objects = objects(repository)?;
+    let sources = listing.snapshots.iter().flat_map(|info| &info.summary.sources);
+    Ok(Stats {
+        snapshots: listing.snapshots.len() as u64,
+        raw_bytes: sources.map(|source| source.bytes).fold(0, u64::saturating_add),
+        unique_bytes: catalogue.places().map(|place| u64::from(place.raw_len)).sum(),
+        chunks: catalogue.chunk_count() as u64,
+        stored_bytes: objects.iter().map(|objects| objects.bytes).sum(),
+        objects,
+    })
+}
+
+fn objects(repository: &Repository) -> Result<Vec<Objects>> {
+    let kinds = Folder::ALL.map(Folder::name).into_iter().chain(["config", "trash"]);
+    let mut out: BTreeMap<&str, Objects> = kinds.map(|kind| (kind, Objects { kind, count: 0, bytes: 0 })).collect();
+    let mut other = Objects { kind: "other", count: 0, bytes: 0 };
+    for listed in repository.storage().list("")? {
+        let folder = listed.key.as_str().split('/').next().unwrap_or_default();
+        let objects = out.get_mut(folder).unwrap_or(&mut other);
+        objects.count += 1;
+        objects.bytes += listed.size;
+    }
+    Ok(out.into_values().chain([other]).filter(|objects| objects.count > 0).collect())
+}
+
+/// What removing each snapshot alone would free.
+#[derive(Clone, Debug, Default)]
+pub struct Removal {
+    /// Stored bytes, estimated: of each frame the part that belongs, before compression, to chunks which no other
+    /// snapshot needs; and the snapshot's own object.
+    pub freed: HashMap<ObjectId, u64>,
+    /// Snapshots and parts of them that could not be read: what they need was not counted as needed.
+    pub gaps: u64,
+}
+
+/// Estimates what removing each snapshot would free, by reading the trees of all of them; what several have in common
+/// is read twice at most.
+pub fn removal(reader: &ChunkReader<'_>, listing: &Listing, job: Job<'_>) -> Result<Removal> {
+    let mut marks = Marks::new(reader, job, listing.snapshots.len());
+    for (_, error) in &listing.damaged {
+        marks.gap(error);
+    }
+    for (number, info) in listing.snapshots.iter().enumerate() {
+        match reader.repository().snapshot(&info.id) {
+            Ok(snapshot) => {
+                for source in &snapshot.body.sources {
+                    marks.tree(number as u32, source.root.level, &source.root.id)?;
+                }
+            }
+            Err(e) => marks.gap(&e),
+        }
+        job.advance(1, 0);
+    }
+    let mut freed = HashMap::new();
+    for (info, bytes) in listing.snapshots.iter().zip(&marks.freed) {
+        let own = reader.repository().storage().size(&Folder::Snapshots.key(&info.id)).unwrap_or(0);
+        freed.insert(info.id, bytes + own);
+    }
+    Ok(Removal { freed, gaps: marks.gaps })
+}
+
+/// In the place of a number: more than one snapshot needs the chunk.
+const SHARED: u32 = u32::MAX;
+
+/// Which snapshot needs a chunk, as far as the trees have been read.
+struct Marks<'a> {
+    reader: &'a ChunkReader<'a>,
+    job: Job<'a>,
+    /// A snapshot's number, or [`SHARED`].
+    owners: HashMap<ChunkPrefix, u32>,
+    /// What each frame holds, bytes before compression.
+    frames: HashMap<(u32, u32), u64>,
+    freed: Vec<u64>,
+    gaps: u64,
+}
+
+impl<'a> Marks<'a> {
+    fn new(reader: &'a ChunkReader<'a>, job: Job<'a>, snapshots: usize) -> Self {
+        let mut frames = HashMap::new();
+        for place in reader.catalogue().places() {
+            *frames.entry((place.pack, place.frame)).or_default() += u64::from(place.raw_len);
+        }
+        Self { reader, job, owners: HashMap::new(), frames, freed: vec![0; snapshots], gaps: 0 }
+    }
+
+    fn gap(&mut self, error: &Error) {
+        self.job.warn(&error.to_string());
+        self.gaps += 1;
+    }
+
+    /// What a chunk takes of its frame.
+    fn share(&self, place: &Place) -> u64 {
+        let whole = self.frames.get(&(place.pack, place.frame)).copied().unwrap_or(0).max(1);
+        (u128::from(place.stored_len) * u128::from(place.raw_len) / u128::from(whole)) as u64
+    }
+
+    /// Notes that a snapshot needs a chunk; whether what the chunk names must be looked at: not if this snapshot, or
+    /// two others, have been there.
+    fn mark(&mut self, snapshot: u32, id: &ChunkId) -> bool {
+        let owner = self.owners.get(&id.prefix()).copied();
+        if owner == Some(snapshot) || owner == Some(SHARED) {
+            return false;
+        }
+        let bytes = self.reader.catalogue().find(id).map_or(0, |place| self.share(&place));
+        match owner {
+            None => self.freed[snapshot as usize] += bytes,
+            Some(other) => self.freed[other as usize] -= bytes,
+        }
+        self.owners.insert(id.prefix(), if owner.is_none() { snapshot } else { SHARED });
+        true
+    }
+
+    /// Marks a tree. Levels fall on the way down, so the way ends.
+    fn tree(&mut self, snapshot: u32, level: u8, id: &ChunkId) -> Result<()> {
+        self.job.cancel.check()?;
+        if !self.mark(snapshot, id) {
+            return Ok(());
+        }
+        let node = match self.node(level, id) {
+            Ok(node) => node,
+            Err(error) => {
+                self.gap(&error);
+                return Ok(());
+            }
+        };
+        match node.items {
+            NodeItems::Inner(children) => {
+                children.iter().try_for_each(|child| self.tree(snapshot, level.saturating_sub(1), &child.id))
+            }
+            NodeItems::Leaf(items) => items.iter().try_for_each(|(_, record)| self.entry(snapshot, record)),
+        }
+    }
+
+    fn node(&self, level: u8, id: &ChunkId) -> Result<Node> {
+        let place = || format!("tree node {}", id.short());
+        let bytes = self.reader.chunk(ChunkKind::Node, id)?;
+        let node = Node::parse(&bytes).map_err(|e| malformed(&place(), &e))?;
+        if node.level == level { Ok(node) } else { Err(malformed(&place(), &wrong_level(node.level, level))) }
+    }
+
+    fn entry(&mut self, snapshot: u32, record: &[u8]) -> Result<()> {
+        let stored = match StoredEntry::parse(record) {
+            Ok(stored) => stored,
+            Err(e) => {
+                self.gap(&malformed("an entry", &e));
+                return Ok(());
+            }
+        };
+        for large in [&stored.xattrs, &stored.extents].into_iter().flatten() {
+            if let Large::Chunk(chunk) = large {
+                self.mark(snapshot, &chunk.id);
+            }
+        }
+        let content = &stored.entry.content;
+        self.lists(snapshot, content.level, &content.chunks)
+    }
+
+    fn lists(&mut self, snapshot: u32, level: u8, items: &[ChunkRef]) -> Result<()> {
+        for item in items {
+            if !self.mark(snapshot, &item.id) || level == 0 {
+                continue;
+            }
+            self.job.cancel.check()?;
+            match self.list(level, &item.id) {
+                Ok(list) => self.lists(snapshot, level - 1, &list.items)?,
+                Err(error) => self.gap(&error),
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, level: u8, id: &ChunkId) -> Result<ChunkList> {
+        let place = || format!("chunk list {}", id.short());
+        let bytes = self.reader.chunk(ChunkKind::List, id)?;
+        let list = ChunkList::parse(&bytes).map_err(|e| malformed(&place(), &e))?;
+        if list.level == level { Ok(list) } else { Err(malformed(&place(), &wrong_level(list.level, level))) }
+    }
+}
+
+fn wrong_level(found: u8, expected: u8) -> crate::wire::Malformed {
+    crate::wire::Malformed::bad("tree", format!("level {found} found, {expected} expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Store, noise};
+    use super::*;
+
+    fn freed(store: &Store) -> (Vec<u64>, u64) {
+        let listing = store.repository.snapshots().unwrap();
+        let removal = store.with_reader(|reader, _| removal(reader, &listing, store.job())).unwrap();
+        (listing.snapshots.iter().map(|info| removal.freed[&info.id]).collect(), removal.gaps)
+    }
+
+    #[test]
+    fn sums_are_those_of_what_is_there() {
+        let store = Store::new();
+        store.file("a", &noise(100_000));
+        store.file("b", &noise(100_000));
+        store.backup();
+        store.file("c", b"abc");
+        store.backup();
+        let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
+        let stats = stats(&store.repository, &catalogue, &store.repository.snapshots().unwrap()).unwrap();
+        assert_eq!((stats.snapshots, stats.raw_bytes), (2, 400_003));
+        assert!(stats.unique_bytes > 100_003 && stats.unique_bytes < 110_000, "{}", stats.unique_bytes);
+        let count = |kind| stats.objects.iter().find(|objects| objects.kind == kind).map_or(0, |o| o.count);
+        assert_eq!([count("snapshots"), count("config"), count("keys"), count("tombs")], [2, 1, 1, 0]);
+        assert_eq!(stats.stored_bytes, stats.objects.iter().map(|o| o.bytes).sum::<u64>());
+    }
+
+    #[test]
+    fn only_what_nobody_else_needs_is_freed() {
+        let store = Store::new();
+        let random = noise(9_000_000);
+        store.file("shared", &random[..3_000_000]);
+        store.file("own", &random[3_000_000..4_000_000]);
+        store.backup();
+        store.file("own", &random[4_000_000..9_000_000]);
+        store.backup();
+        let (both, gaps) = freed(&store);
+        assert!(both[0] > 990_000 && both[0] < 1_020_000 && both[1] > 4_990_000 && both[1] < 5_030_000, "{both:?}");
+        // A third snapshot, as the second: now only the first has anything of its own.
+        store.backup();
+        let (all, _) = freed(&store);
+        assert!(all[0] == both[0] && all[1] < 10_000 && all[2] < 10_000 && gaps == 0, "{all:?}");
+    }
+
+    #[test]
+    fn a_snapshot_alone_frees_all_of_its_chunks() {
+        let store = Store::new();
+        store.file("a", &noise(3 << 20));
+        store.backup();
+        let (alone, _) = freed(&store);
+        assert!(alone[0] > 3 << 20 && alone[0] < (3 << 20) + 10_000, "{alone:?}");
+    }
+}
