@@ -25,7 +25,8 @@ pub fn read_key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
         .map_err(|why| Error::new(Kind::WrongKey, format!("{} holds no key", what())).why(why))
 }
 
-fn parse(line: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, &'static str> {
+/// Parses the line of a key file.
+pub fn parse(line: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, &'static str> {
     let hex = line.strip_prefix(PREFIX).ok_or("it does not begin with LARDER-KEY-1-")?;
     if line.len() != LINE_BYTES {
         return Err("after LARDER-KEY-1- come exactly 64 digits, and nothing after them");

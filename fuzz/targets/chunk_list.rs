@@ -1,0 +1,4 @@
+//! The target `chunk_list`.
+#![cfg_attr(fuzzing, no_main)]
+
+larder_fuzz::binary!(chunk_list);

@@ -1,0 +1,4 @@
+//! The target `session`.
+#![cfg_attr(fuzzing, no_main)]
+
+larder_fuzz::binary!(session);

@@ -1,0 +1,4 @@
+//! The target `tree_walk`.
+#![cfg_attr(fuzzing, no_main)]
+
+larder_fuzz::binary!(tree_walk);
