@@ -270,7 +270,9 @@ fn check_healing(cached: bool, with_index: bool) {
     let filled = engine::backup(&open(&scene.store), &scene.source).unwrap();
     let again = engine::backup(&open(&scene.store), &scene.source).unwrap();
     assert_eq!(again.summary.statistics.bytes_read == 0, cached, "the cache is used, if there is one");
-    assert_eq!(filled.summary.statistics.bytes_added, again.summary.statistics.bytes_added);
+    // A run that stores nothing new writes its own records, whose numbers vary by a few bytes.
+    let [a, b] = [&filled, &again].map(|report| report.summary.statistics.bytes_added);
+    assert!(a.abs_diff(b) < 64, "{a} {b}");
     for pack in engine::keys(&scene.store, Folder::Packs) {
         let about = format!("{pack} is gone, cache {cached}, index {with_index}");
         let store = scene.with(&[(&pack, None)]);
@@ -346,5 +348,6 @@ fn lost_line(line: &str) -> Option<larder::ops::restore::Lost> {
         source: json["source"].as_str().unwrap().into(),
         path,
         why: json["why"].as_str().unwrap().into(),
+        damaged: true,
     })
 }

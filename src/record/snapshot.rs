@@ -241,8 +241,11 @@ impl Summary {
                 (4, 0) => new.user = field.value.to_vec(),
                 (5, 0) => new.program = field.value.to_vec(),
                 (6, 1) => {
-                    state =
-                        Some(if field.read(SUMMARY, |r| r.varint_to(1))? == 1 { State::Partial } else { State::Whole })
+                    state = Some(match field.read(SUMMARY, |r| r.varint())? {
+                        0 => State::Whole,
+                        1 => State::Partial,
+                        n => return Err(Malformed::Newer { what: format!("a snapshot of state {n}") }),
+                    });
                 }
                 (7, 1) => {
                     let name = take_name(r.prefixed()?, SUMMARY)?;

@@ -114,7 +114,8 @@ impl Catalogue {
         }
         let covers: Vec<ObjectId> = said.iter().map(|(id, _)| *id).collect();
         let packs: Vec<PackEntry> = said.into_iter().flat_map(|(_, index)| index.packs).collect();
-        match with_cache.then(|| Segment::build(repository, &covers, &packs)).flatten().filter(|_| !covers.is_empty()) {
+        let is_news = with_cache && !covers.is_empty();
+        match is_news.then(|| Segment::build(repository, &covers, &packs)).flatten() {
             Some(segment) => new.add_segment(segment, &mut known, &gone),
             None => new.add_packs(packs, &mut known, &gone),
         }

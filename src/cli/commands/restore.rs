@@ -191,7 +191,11 @@ fn paths(part: &Part) -> &[Vec<u8>] {
 }
 
 fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took: std::time::Duration) -> Result<Exit> {
-    let exit = if report.lost.is_empty() { Exit::Done } else { Exit::Damage };
+    let exit = match (report.lost.is_empty(), report.lost.iter().any(|lost| lost.damaged)) {
+        (true, _) => Exit::Done,
+        (_, true) => Exit::Damage,
+        (_, false) => Exit::Failed,
+    };
     let written = &report.written;
     if context.global.json {
         for lost in &report.lost {
@@ -227,9 +231,12 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
     if report.lost.is_empty() {
         return Ok(exit);
     }
-    let error = Error::new(Kind::Damage, format!("{} entries could not be restored", report.lost.len()))
+    let error = Error::new(Kind::Failed, format!("{} entries could not be restored", report.lost.len()))
         .why(format!("the first is {}: {}", text::escape(&report.lost[0].path), report.lost[0].why))
-        .fix("the rest is complete; `larder check --data all` tells what else is damaged");
+        .fix(match exit {
+            Exit::Damage => "the rest is complete; `larder check --data all` tells what else is damaged",
+            _ => "the rest is complete; restore these again where, and as a user who, can make them",
+        });
     super::super::tell(&render::error(&error, super::super::paint::Paint::stderr()));
     Ok(exit)
 }

@@ -49,6 +49,8 @@ pub struct Lost {
     pub path: Vec<u8>,
     /// Why, safe to print.
     pub why: String,
+    /// Stored bytes are to blame; else the target is.
+    pub damaged: bool,
 }
 
 /// What was restored.
@@ -108,11 +110,16 @@ fn require(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Result
     }
 }
 
-/// Whether it costs only what these bytes are needed for. A pack that looks newer, or sealed for another key, counts:
-/// unlike smaller objects a pack is not compared with its name before its header is believed, so one wrong bit can
-/// make it look so.
-pub(super) fn is_about_stored_bytes(e: &Error) -> bool {
+/// Whether stored bytes are to blame. A pack that looks newer, or sealed for another key, counts: unlike smaller objects
+/// a pack is not compared with its name before its header is believed, so one wrong bit can make it look so.
+fn is_about_stored_bytes(e: &Error) -> bool {
     matches!(e.kind(), Kind::Damage | Kind::Missing | Kind::Newer | Kind::WrongKey)
+}
+
+/// Whether it costs one entry: stored bytes that are not good, or something that cannot be made in this place, such as a
+/// device without the right to. A full disk or an interruption concerns all that follows.
+pub(super) fn costs_one_entry(e: &Error) -> bool {
+    is_about_stored_bytes(e) || e.kind() == Kind::Failed
 }
 
 /// The error for a part of a tree that cannot be read.
@@ -243,13 +250,14 @@ impl Restoring<'_> {
     fn lose(&mut self, path: &[u8], error: &Error) {
         let why = error.to_string();
         self.job.warn(&format!("lost: {}: {why}", shown(path)));
-        self.lost.push(Lost { source: self.source.clone(), path: path.to_vec(), why });
+        let damaged = is_about_stored_bytes(error);
+        self.lost.push(Lost { source: self.source.clone(), path: path.to_vec(), why, damaged });
     }
 
-    /// Damage costs one entry; anything else (a full disk, say) ends the restore.
+    /// Goes on without an entry, if it is no more than that.
     fn survive(&mut self, path: &[u8], result: Result<()>) -> Result<()> {
         match result {
-            Err(e) if is_about_stored_bytes(&e) => {
+            Err(e) if costs_one_entry(&e) => {
                 self.lose(path, &e);
                 Ok(())
             }
@@ -262,6 +270,11 @@ impl Restoring<'_> {
             Ok(entry) => entry,
             Err(e) => return self.survive(path, Err(e)),
         };
+        let result = self.make(path, place, entry);
+        self.survive(path, result)
+    }
+
+    fn make(&mut self, path: &[u8], place: &[u8], entry: Entry) -> Result<()> {
         self.make_parents(place)?;
         match entry.kind {
             EntryKind::Directory => {
@@ -284,8 +297,7 @@ impl Restoring<'_> {
             }
             self.links.insert(group, place.to_vec());
         }
-        let result = self.window.file(path, place, entry, self.job);
-        self.survive(path, result)
+        self.window.file(path, place, entry, self.job)
     }
 
     /// Folders whose entry was lost are made without it, so that what is in them can be restored.
@@ -320,7 +332,8 @@ impl Restoring<'_> {
                 let error = Error::new(Kind::Damage, "the file that it is another name of is lost");
                 self.lose(&path, &error);
             } else {
-                self.folder.hard_link(&first, &place)?;
+                let result = self.folder.hard_link(&first, &place);
+                self.survive(&path, result)?;
                 self.job.advance(1, 0);
             }
         }

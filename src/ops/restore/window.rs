@@ -96,7 +96,7 @@ impl<'a> Window<'a> {
         let mut offset = 0;
         let reader = self.reader;
         let result = reader.for_each_chunk(&content, &mut |chunk| {
-            let place = reader.catalogue().find(&chunk.id).filter(|place| u64::from(place.raw_len) == chunk.len);
+            let place = reader.catalogue().find(&chunk.id);
             let Some(place) = place else {
                 return Err(Error::new(Kind::Damage, format!("chunk {} is missing", chunk.id.short())));
             };
@@ -111,7 +111,7 @@ impl<'a> Window<'a> {
             Ok(())
         });
         if let Err(e) = result {
-            if !super::is_about_stored_bytes(&e) {
+            if !super::costs_one_entry(&e) {
                 return Err(e);
             }
             lock(&target.failed).get_or_insert(e);
@@ -151,14 +151,15 @@ impl<'a> Window<'a> {
         let mut bytes = 0;
         for piece in pieces {
             let good = frame.as_ref().ok().and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
-            match good {
-                Some(plain) => self.put(piece, plain)?,
+            let put = match good {
+                Some(plain) => self.put(piece, plain),
                 // Perhaps there is another copy.
-                None => match self.reader.chunk(ChunkKind::Data, &piece.chunk.id) {
-                    Ok(plain) => self.put(piece, &plain)?,
-                    Err(e) => drop(lock(&piece.target.failed).get_or_insert(e)),
-                },
-            }
+                None => {
+                    let other = self.reader.chunk(ChunkKind::Data, &piece.chunk.id);
+                    other.and_then(|plain| self.put(piece, &plain))
+                }
+            };
+            self.survive(&piece.target, put)?;
             bytes += piece.chunk.len;
             self.piece_done(&piece.target)?;
         }
@@ -168,6 +169,10 @@ impl<'a> Window<'a> {
 
     fn put(&self, piece: &Piece, plain: &[u8]) -> Result<()> {
         let target = &piece.target;
+        if plain.len() as u64 != piece.chunk.len {
+            return Err(Error::new(Kind::Damage, format!("chunk {} is of another length", piece.chunk.id.short()))
+                .why(format!("{} bytes found, {} expected", plain.len(), piece.chunk.len)));
+        }
         let mut writer = lock(&target.writer);
         if writer.is_none() {
             *writer = Some(self.folder.file(&target.place, &target.entry)?);
@@ -192,9 +197,21 @@ impl<'a> Window<'a> {
             // Dropping the writer takes the unfinished file away.
             return Ok(());
         }
-        match writer {
+        let done = match writer {
             Some(writer) => writer.finish(),
-            None => self.folder.file(&target.place, &target.entry)?.finish(),
+            None => self.folder.file(&target.place, &target.entry).and_then(FileWriter::finish),
+        };
+        self.survive(target, done)
+    }
+
+    /// Goes on without this file, if it is no more than that.
+    fn survive(&self, target: &Target, result: Result<()>) -> Result<()> {
+        match result {
+            Err(e) if super::costs_one_entry(&e) => {
+                lock(&target.failed).get_or_insert(e);
+                Ok(())
+            }
+            other => other,
         }
     }
 }
