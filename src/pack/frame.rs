@@ -120,8 +120,8 @@ impl FrameBytes {
         let mut r = Reader::new(body, WHAT);
         let codec = Codec::from_u8(r.u8()?)?;
         let count = r.count(1)?;
-        if count > FRAME_CHUNKS_MAX {
-            return Err(r.bad(format!("{count} chunks, at most {FRAME_CHUNKS_MAX} expected")));
+        if count == 0 || count > FRAME_CHUNKS_MAX {
+            return Err(r.bad(format!("{count} chunks, 1 to {FRAME_CHUNKS_MAX} expected")));
         }
         let mut ends = Vec::with_capacity(count);
         let mut total = 0;
@@ -131,6 +131,9 @@ impl FrameBytes {
                 return Err(Malformed::Newer { what: "a delta chunk".into() });
             }
             total += (item >> 1) as usize;
+            if item == 0 {
+                return Err(r.bad("an empty chunk"));
+            }
             if total > FRAME_BYTES_MAX {
                 return Err(r.bad(format!("more than {FRAME_BYTES_MAX} raw bytes")));
             }

@@ -140,7 +140,7 @@ mod tests {
         for (kind, level) in [(ChunkKind::Data, Some(3)), (ChunkKind::Node, Some(1)), (ChunkKind::Data, None)] {
             let mut frame = FrameBuilder::new(kind);
             for n in 0..3u8 {
-                let bytes = vec![n; 1000 * usize::from(n)];
+                let bytes = vec![n; 1000 * usize::from(n) + 1];
                 frame.push(keys.identity.chunk_id(kind, &bytes), &bytes);
             }
             let mut c = level.map(|l| Compressor::new(l).unwrap());
@@ -181,7 +181,7 @@ mod tests {
         let (table, chunks) = read(&keys, &bytes).unwrap();
         assert_eq!(table, packed.table);
         assert_eq!(chunks.len(), 9);
-        assert_eq!(chunks[5], vec![2; 2000]);
+        assert_eq!(chunks[5], vec![2; 2001]);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl<Id: TableId> Table<Id> {
             sizes.push(r.count(1)?.min(FRAME_CHUNKS_MAX + 1));
         }
         for (frame, size) in table.frames.iter_mut().zip(sizes) {
-            if size > FRAME_CHUNKS_MAX || size * (1 + Id::LEN) > r.remaining() {
+            if size == 0 || size > FRAME_CHUNKS_MAX || size * (1 + Id::LEN) > r.remaining() {
                 return Err(r.bad(format!("a frame of {size} chunks")));
             }
             frame.chunks = Self::lengths(&mut r, size)?;
@@ -130,6 +130,7 @@ impl<Id: TableId> Table<Id> {
     fn lengths(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo<Id>>> {
         (0..count)
             .map(|_| match r.varint_to(FRAME_BYTES_MAX as u64 * 2 + 1)? {
+                0 => Err(r.bad("an empty chunk")),
                 item if item & 1 == 1 => Err(Malformed::Newer { what: "a delta chunk".into() }),
                 item => Ok(ChunkInfo { id: Id::default(), raw_len: (item >> 1) as u32 }),
             })

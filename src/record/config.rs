@@ -10,6 +10,7 @@
 //! | 3 | no | a feature that all may ignore (repeated) |
 //! | 4 | yes | chunker parameters for files |
 //! | 5 | yes | when it was made: seconds, nanoseconds |
+//! | 6 | yes | its generation, varint: the number that it is stored under, so that an old one cannot pass for a new one |
 
 use crate::chunk::Params;
 use crate::crypto::Identity;
@@ -35,6 +36,8 @@ pub struct Config {
     pub chunker: Params,
     /// When it was made.
     pub created: Time,
+    /// The number that it is stored under.
+    pub generation: u32,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -50,7 +53,7 @@ impl Config {
             record.bytes(optional(3), feature);
         }
         record.bytes(critical(4), &self.chunker.encode());
-        record.bytes(critical(5), &put_time(self.created));
+        record.bytes(critical(5), &put_time(self.created)).varint(critical(6), self.generation.into());
         let mut out = self.header.encode().to_vec();
         record.finish_into(&mut out);
         let mac = identity.config.hash(&out);
@@ -64,9 +67,9 @@ impl Config {
         let body = strip_check(bytes, WHAT)?;
         let (body, _mac) = body.split_last_chunk::<32>().ok_or_else(|| Malformed::bad(WHAT, "it has no MAC"))?;
         let record = body.get(HEADER_BYTES..).ok_or_else(|| Malformed::bad(WHAT, "it is too short"))?;
-        let (mut chunker, mut created) = (None, None);
+        let (mut chunker, mut created, mut generation) = (None, None, None);
         let (mut to_write, mut ignorable, mut unknown) = (Vec::new(), Vec::new(), Unknown::new());
-        for field in Fields::new(record, WHAT).once(&[4, 5]) {
+        for field in Fields::new(record, WHAT).once(&[4, 5, 6]) {
             let field = field?;
             match (field.tag >> 1, field.tag & 1) {
                 (1, 1) => {
@@ -77,13 +80,19 @@ impl Config {
                 (3, 0) => ignorable.push(field.value.to_vec()),
                 (4, 1) => chunker = Some(Params::parse(field.value)?),
                 (5, 1) => created = Some(take_time(field.reader(WHAT))?),
+                (6, 1) => {
+                    let mut r = field.reader(WHAT);
+                    generation = Some(r.varint_to(u32::MAX.into())? as u32);
+                    r.end()?;
+                }
                 _ => unknown.push(field.unknown(WHAT)?),
             }
         }
-        let (Some(chunker), Some(created)) = (chunker, created) else {
-            return Err(Malformed::bad(WHAT, "it has no chunker parameters, or no time"));
+        let (Some(chunker), Some(created), Some(generation)) = (chunker, created, generation) else {
+            return Err(Malformed::bad(WHAT, "it has no chunker parameters, no time, or no generation"));
         };
-        Ok(Self { header, features_to_write: to_write, features_optional: ignorable, chunker, created, unknown })
+        let (features_to_write, features_optional) = (to_write, ignorable);
+        Ok(Self { header, features_to_write, features_optional, chunker, created, generation, unknown })
     }
 
     /// Whether these stored bytes were written by a holder of the repository's root.

@@ -10,6 +10,8 @@ use crate::wire::{
 
 const SUMMARY: &str = "snapshot summary";
 const BODY: &str = "snapshot body";
+/// Longest name of a source, bytes.
+pub const NAME_BYTES_MAX: usize = 255;
 /// Most reasons that a snapshot names; the rest is only counted.
 pub const REASONS_MAX: usize = 1000;
 
@@ -24,6 +26,30 @@ pub enum SourceKind {
     Folder = 1,
     /// A single file (or link, or device).
     File = 2,
+}
+
+/// A source's name, which restores use as the name of a folder.
+fn take_name(bytes: &[u8], what: &'static str) -> wire::Result<Vec<u8>> {
+    let is_bad = bytes.is_empty()
+        || bytes.len() > NAME_BYTES_MAX
+        || bytes == b"."
+        || bytes == b".."
+        || bytes.iter().any(|b| matches!(b, 0 | b'/'));
+    if is_bad {
+        return Err(Malformed::bad(what, format!("\"{}\" is no name of a source", crate::text::escape(bytes))));
+    }
+    Ok(bytes.to_vec())
+}
+
+/// Names must differ: they lead to series, and to folders in a restore.
+fn check_distinct<'a>(names: impl Iterator<Item = &'a [u8]>, what: &'static str) -> wire::Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Malformed::bad(what, format!("two sources \"{}\"", crate::text::escape(name))));
+        }
+    }
+    Ok(())
 }
 
 impl SourceKind {
@@ -219,7 +245,7 @@ impl Summary {
                         Some(if field.read(SUMMARY, |r| r.varint_to(1))? == 1 { State::Partial } else { State::Whole })
                 }
                 (7, 1) => {
-                    let name = r.prefixed()?.to_vec();
+                    let name = take_name(r.prefixed()?, SUMMARY)?;
                     let kind = SourceKind::parse(r.u8()?)?;
                     new.sources.push(SourceSummary { name, kind, entries: r.varint()?, bytes: r.varint()? });
                     r.end()?;
@@ -234,6 +260,7 @@ impl Summary {
             return Err(Malformed::bad(SUMMARY, "it has no time, or no state"));
         };
         (new.time, new.state) = (time, state);
+        check_distinct(new.sources.iter().map(|source| source.name.as_slice()), SUMMARY)?;
         Ok(new)
     }
 }
@@ -288,7 +315,7 @@ impl SourceBody {
             let field = field?;
             let mut r = field.reader(BODY);
             match (field.tag >> 1, field.tag & 1) {
-                (1, 1) => name = Some(field.value.to_vec()),
+                (1, 1) => name = Some(take_name(field.value, BODY)?),
                 (2, 1) => kind = Some(SourceKind::parse(field.read(BODY, |r| r.varint_to(255))? as u8)?),
                 (3, 0) => origin = field.value.to_vec(),
                 (4, 1) => {
@@ -360,6 +387,7 @@ impl Body {
                 _ => new.unknown.push(field.unknown(BODY)?),
             }
         }
+        check_distinct(new.sources.iter().map(|source| source.name.as_slice()), BODY)?;
         Ok(new)
     }
 }

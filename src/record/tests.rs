@@ -28,6 +28,7 @@ fn config() -> Config {
         features_optional: vec![b"x".to_vec()],
         chunker: Params::FILES,
         created: TIME,
+        generation: 0,
         unknown: vec![],
     }
 }

@@ -1,6 +1,7 @@
 //! Where every chunk lies, as the index objects and the packs themselves say.
 //!
-//! What counts as present: a copy in a pack that is listed, that no tomb condemns and no damage record names. On local
+//! What counts as present: a copy in a pack that is listed and that no damage record names; for writers also one that
+//! no tomb condemns. On local
 //! storage the packs are listed too, so that packs which no index names (their writer died) are used, and packs that
 //! are gone are not counted on.
 
@@ -94,7 +95,9 @@ impl Catalogue {
     fn read(repository: &Repository, job: Job<'_>, with_cache: bool, to_write: bool) -> Result<Self> {
         let with_cache = with_cache && repository.cache().is_some();
         let mut new = Self::default();
-        new.read_tombs(repository, to_write)?;
+        if to_write {
+            new.read_tombs(repository)?;
+        }
         new.read_damage(repository, to_write)?;
         let objects = repository.list(Folder::Index)?;
         let segments = if with_cache { usable_segments(repository, &objects) } else { Vec::new() };
@@ -120,26 +123,12 @@ impl Catalogue {
         Ok(new)
     }
 
-    /// What one record says; if it cannot be read, that is an error or only noted.
-    fn said<T>(&mut self, result: Result<T>, what: &str, id: &ObjectId, to_write: bool) -> Result<Option<T>> {
-        match result {
-            Ok(said) => Ok(Some(said)),
-            Err(e) if to_write => Err(e),
-            Err(e) => {
-                self.unreadable.push(format!("{what} {}: {e}", id.short()));
-                Ok(None)
-            }
-        }
-    }
-
-    fn read_tombs(&mut self, repository: &Repository, to_write: bool) -> Result<()> {
+    /// Only writers leave condemned packs aside: until they are gone, readers may need them.
+    fn read_tombs(&mut self, repository: &Repository) -> Result<()> {
         for id in repository.list(Folder::Tombs)? {
-            let read = repository
-                .read(Folder::Tombs, &id, [Audience::Index])
-                .and_then(|[bytes]| Tomb::parse(&bytes).map_err(|e| malformed(&format!("tomb {}", id.short()), &e)));
-            if let Some(tomb) = self.said(read, "tomb", &id, to_write)? {
-                self.tombed.extend(tomb.packs);
-            }
+            let [bytes] = repository.read(Folder::Tombs, &id, [Audience::Index])?;
+            let tomb = Tomb::parse(&bytes).map_err(|e| malformed(&format!("tomb {}", id.short()), &e))?;
+            self.tombed.extend(tomb.packs);
         }
         Ok(())
     }
@@ -149,8 +138,10 @@ impl Catalogue {
             let read = repository.read(Folder::Damage, &id, [Audience::Index]).and_then(|[bytes]| {
                 Damage::parse(&bytes).map_err(|e| malformed(&format!("damage record {}", id.short()), &e))
             });
-            if let Some(damage) = self.said(read, "damage record", &id, to_write)? {
-                self.damage.extend(damage.frames);
+            match read {
+                Ok(damage) => self.damage.extend(damage.frames),
+                Err(e) if to_write => return Err(e),
+                Err(e) => self.unreadable.push(format!("damage record {}: {e}", id.short())),
             }
         }
         Ok(())
@@ -337,11 +328,6 @@ impl Catalogue {
     /// What is known to be bad.
     pub fn damage(&self) -> &[BadFrame] {
         &self.damage
-    }
-
-    /// Whether a prune has condemned this pack.
-    pub fn is_tombed(&self, id: &ObjectId) -> bool {
-        self.tombed.contains(id)
     }
 
     /// Whether nothing is known to be lost.

@@ -104,6 +104,7 @@ impl Repository {
             features_optional: Vec::new(),
             chunker: Params::FILES,
             created: world.now(),
+            generation: 0,
             unknown: Vec::new(),
         };
         storage.put(&layout::config(0), &config.encode(&keys.identity))?;
@@ -113,8 +114,16 @@ impl Repository {
 
     /// Opens the repository at this storage.
     pub fn open(storage: Arc<dyn Storage>, world: Arc<dyn World>, key: KeySource<'_>) -> Result<Self> {
-        let (place, bytes) = Self::read_config(&*storage)?;
+        let (generation, place, bytes) = Self::read_config(&*storage)?;
         let config = Config::parse(&bytes).map_err(|e| malformed(&place, &e))?;
+        if config.generation != generation {
+            return Err(Error::new(Kind::Damage, format!("{place} is not what its name says"))
+                .why(format!(
+                    "it is generation {}: an old configuration was put in the place of a new one",
+                    config.generation
+                ))
+                .fix("restore this file from a copy of the repository"));
+        }
         let (slot, keys) = Self::unlock(&*storage, &config, key)?;
         if !Config::verify(&bytes, &keys.identity) {
             return Err(Error::new(Kind::Damage, format!("{place} is not authentic"))
@@ -135,16 +144,16 @@ impl Repository {
         self
     }
 
-    fn read_config(storage: &dyn Storage) -> Result<(String, Vec<u8>)> {
+    fn read_config(storage: &dyn Storage) -> Result<(u32, String, Vec<u8>)> {
         let listed = storage.list("config")?;
-        let newest = listed.iter().rev().find(|l| layout::config_generation(&l.key).is_some());
-        let Some(newest) = newest else {
+        let numbered = listed.iter().filter_map(|l| Some((layout::config_generation(&l.key)?, l)));
+        let Some((generation, newest)) = numbered.max_by_key(|(generation, _)| *generation) else {
             return Err(Error::new(Kind::NoRepository, format!("no repository at {}", storage.describe()))
                 .why("it has no configuration")
                 .fix("check --repo, or make one: larder init"));
         };
         let place = format!("the configuration {}", newest.key);
-        Ok((place, storage.get(&newest.key, SMALL_BYTES_MAX)?))
+        Ok((generation, place, storage.get(&newest.key, SMALL_BYTES_MAX)?))
     }
 
     /// Tries this key on every slot that it could open.
@@ -296,20 +305,30 @@ impl Repository {
         id: &ObjectId,
         audiences: [Audience; N],
     ) -> Result<[Vec<u8>; N]> {
+        self.read_with_header(folder, id, audiences).map(|(_, sections)| sections)
+    }
+
+    /// The same, with the object's header.
+    pub(super) fn read_with_header<const N: usize>(
+        &self,
+        folder: Folder,
+        id: &ObjectId,
+        audiences: [Audience; N],
+    ) -> Result<(Header, [Vec<u8>; N])> {
         let place = format!("{} {}", folder.kind().name(), id.short());
         let bytes = self.storage.get(&folder.key(id), OBJECT_BYTES_MAX)?;
         check_name(&place, id, &bytes)?;
         self.open_object(&place, folder.kind(), &bytes, audiences)
     }
 
-    /// Opens the sections of an object's bytes.
+    /// Opens the header and the sections of an object's bytes.
     pub(super) fn open_object<const N: usize>(
         &self,
         place: &str,
         kind: ObjectKind,
         bytes: &[u8],
         audiences: [Audience; N],
-    ) -> Result<[Vec<u8>; N]> {
+    ) -> Result<(Header, [Vec<u8>; N])> {
         let (header, found) = sections(bytes, kind).map_err(|e| malformed(place, &e))?;
         if header.repository != self.id() {
             return Err(Error::new(Kind::Damage, format!("{place} belongs to another repository"))
@@ -325,7 +344,7 @@ impl Repository {
         for (out, section) in out.iter_mut().zip(&found) {
             *out = open_section(&self.keys, &header, section).map_err(|e| unopened(place, &e))?;
         }
-        Ok(out)
+        Ok((header, out))
     }
 
     /// The stored form of a sealed object.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Catalogue, Folder, Place, Repository, malformed, read_head, unopened};
+use super::{Catalogue, Folder, Place, Repository, malformed, read_head, read_table, unopened};
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry};
 use crate::error::{Error, Kind, Result};
@@ -117,41 +117,43 @@ impl<'r> ChunkReader<'r> {
     /// A chunk's plaintext, from the first copy that is good.
     pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut error = None;
-        for place in self.catalogue.copies(id) {
-            let read = || {
-                let frame = self.kept_frame(&place)?;
-                self.verify(&frame, &place, id).map(<[u8]>::to_vec)
-            };
-            match read() {
-                Ok(bytes) if place.kind == kind => return Ok(bytes),
-                Ok(_) => {}
+        for place in self.catalogue.copies(id).filter(|place| place.kind == kind) {
+            let read = self.chunk_at(&place, id).or_else(|e| self.chunk_by_table(&place, id).map_err(|_| e));
+            match read {
+                Ok(bytes) => return Ok(bytes),
                 Err(e) => error = Some(e),
             }
         }
         Err(error.unwrap_or_else(|| missing(id)))
     }
 
-    /// Calls `each` with every data chunk of a file's content, in order.
-    pub fn for_each_chunk(&self, content: &Content, each: &mut dyn FnMut(&ChunkRef) -> Result<()>) -> Result<()> {
-        self.visit_lists(content.level, &content.chunks, &mut |_| Ok(()), each)
+    fn chunk_at(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
+        let frame = self.kept_frame(place)?;
+        self.verify(&frame, place, id).map(<[u8]>::to_vec)
     }
 
-    /// The same, with every chunk list on the way told first.
-    pub fn visit_lists(
-        &self,
-        level: u8,
-        items: &[ChunkRef],
-        list: &mut dyn FnMut(&ChunkRef) -> Result<()>,
-        each: &mut dyn FnMut(&ChunkRef) -> Result<()>,
-    ) -> Result<()> {
+    /// Where the index may be wrong, the pack's own table knows better.
+    fn chunk_by_table(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
+        let (_, _, table) = read_table(self.repository, &self.catalogue.pack(place.pack).id)?;
+        let (frame, nth, kind, chunk) =
+            table.chunks().find(|(.., chunk)| chunk.id == *id).ok_or_else(|| missing(id))?;
+        let info = &table.frames[frame as usize];
+        let (offset, stored_len) = (info.offset as u32, info.stored_len);
+        let place = Place { pack: place.pack, frame, offset, stored_len, nth, raw_len: chunk.raw_len, kind };
+        self.verify(&self.frame(&place)?, &place, id).map(<[u8]>::to_vec)
+    }
+
+    /// Calls `each` with every data chunk of a file's content, in order.
+    pub fn for_each_chunk(&self, content: &Content, each: &mut dyn FnMut(&ChunkRef) -> Result<()>) -> Result<()> {
+        self.visit(content.level, &content.chunks, each)
+    }
+
+    fn visit(&self, level: u8, items: &[ChunkRef], each: &mut dyn FnMut(&ChunkRef) -> Result<()>) -> Result<()> {
         for item in items {
-            if level == 0 {
-                each(item)?;
-                continue;
+            match level {
+                0 => each(item)?,
+                level => self.visit(level - 1, &self.chunk_list(level, item)?.items, each)?,
             }
-            list(item)?;
-            let below = self.chunk_list(level, item)?;
-            self.visit_lists(level - 1, &below.items, list, each)?;
         }
         Ok(())
     }

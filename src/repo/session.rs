@@ -34,6 +34,11 @@ impl std::fmt::Debug for Session<'_> {
 impl<'r> Session<'r> {
     /// Announces a session; durable when this returns.
     pub fn begin(repository: &'r Repository, record: &SessionRecord) -> Result<Self> {
+        if let Some(feature) = repository.config().features_to_write.first() {
+            return Err(Error::new(Kind::Newer, "this larder can read this repository, but not write to it")
+                .why(format!("it uses the feature \"{}\"", crate::text::escape(feature)))
+                .fix("use a newer larder"));
+        }
         let id = SessionId::new(clock::random(repository.world())?);
         let secrets = SessionSecrets::generate(repository.world())?;
         let sections = [(Audience::Summary, &record.encode()[..])];

@@ -6,8 +6,8 @@ use super::{Folder, Repository, layout, malformed};
 use crate::crypto::Audience;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
-use crate::record::{Body, Note, SessionEnd, Snapshot, Summary, strip_check};
-use crate::seal::{HEADER_BYTES, Header, ObjectKind};
+use crate::record::{Body, Note, SessionEnd, SessionRecord, Snapshot, Summary, strip_check};
+use crate::seal::ObjectKind;
 
 /// A snapshot in a list.
 #[derive(Clone, Debug)]
@@ -18,6 +18,13 @@ pub struct SnapshotInfo {
     pub summary: Summary,
     /// Whether its session's end, or a check, says that it is complete.
     pub confirmed: bool,
+}
+
+/// What is confirmed.
+#[derive(Debug, Default)]
+struct Confirmed {
+    by_session: BTreeSet<(SessionId, ObjectId)>,
+    by_note: BTreeSet<ObjectId>,
 }
 
 /// All snapshots, oldest first, and those that cannot be read.
@@ -46,8 +53,9 @@ impl Repository {
         let mut listing = Listing::default();
         for id in ids {
             match self.read_summary(&id) {
-                Ok(summary) => {
-                    listing.snapshots.push(SnapshotInfo { id, summary, confirmed: confirmed.contains(&id) });
+                Ok((session, summary)) => {
+                    let confirmed = confirmed.by_session.contains(&(session, id)) || confirmed.by_note.contains(&id);
+                    listing.snapshots.push(SnapshotInfo { id, summary, confirmed });
                 }
                 Err(e) => listing.damaged.push((id, e)),
             }
@@ -56,9 +64,11 @@ impl Repository {
         Ok(listing)
     }
 
-    fn read_summary(&self, id: &ObjectId) -> Result<Summary> {
-        let [summary, _] = self.read(Folder::Snapshots, id, [Audience::Summary, Audience::Content])?;
-        Summary::parse(&summary).map_err(|e| malformed(&format!("snapshot {}", id.short()), &e))
+    fn read_summary(&self, id: &ObjectId) -> Result<(SessionId, Summary)> {
+        let audiences = [Audience::Summary, Audience::Content];
+        let (header, [summary, _]) = self.read_with_header(Folder::Snapshots, id, audiences)?;
+        let summary = Summary::parse(&summary).map_err(|e| malformed(&format!("snapshot {}", id.short()), &e))?;
+        Ok((header.session, summary))
     }
 
     /// Reads a whole snapshot.
@@ -67,48 +77,54 @@ impl Repository {
         let [summary, body] = self.read(Folder::Snapshots, id, [Audience::Summary, Audience::Content])?;
         let summary = Summary::parse(&summary).map_err(|e| malformed(&place, &e))?;
         let body = Body::parse(&body).map_err(|e| malformed(&place, &e))?;
-        if summary.sources.len() != body.sources.len() {
-            return Err(Error::new(Kind::Damage, format!("{place} contradicts itself")).why(format!(
-                "{} sources in its summary, {} in its body",
-                summary.sources.len(),
-                body.sources.len()
-            )));
+        let said = summary.sources.iter().map(|source| (&source.name, source.kind));
+        if !said.eq(body.sources.iter().map(|source| (&source.name, source.kind))) {
+            return Err(Error::new(Kind::Damage, format!("{place} contradicts itself"))
+                .why("its summary names other sources than its body")
+                .fix("restore another snapshot; `larder check` tells what else is damaged"));
         }
         Ok(Snapshot { id: *id, summary, body })
     }
 
     /// The run that made a snapshot.
     pub fn snapshot_session(&self, id: &ObjectId) -> Result<SessionId> {
-        let head = self.storage().get_range(&Folder::Snapshots.key(id), 0, HEADER_BYTES)?;
-        let header = Header::parse(&head, ObjectKind::Snapshot);
-        Ok(header.map_err(|e| malformed(&format!("snapshot {}", id.short()), &e))?.session)
+        self.read_summary(id).map(|(session, _)| session)
     }
 
-    /// The names of all confirmed snapshots, by their sessions' ends and by notes of checks.
-    fn confirmed(&self) -> Result<BTreeSet<ObjectId>> {
-        let mut out = BTreeSet::new();
+    /// What sessions' ends and notes of checks confirm. An end speaks only for its own session's snapshots, so that one
+    /// put in the place of another confirms nothing.
+    fn confirmed(&self) -> Result<Confirmed> {
+        let mut out = Confirmed::default();
         for listed in self.storage().list(Folder::Sessions.name())? {
-            let Some(session) = layout::ended_session(&listed.key) else { continue };
+            let Some(name) = layout::ended_session(&listed.key) else { continue };
             // One that a prune removed meanwhile, or that is damaged, confirms nothing; `check` reports damage.
-            if let Ok(Some(end)) = self.session_end(&session) {
-                out.extend(end.snapshots);
+            if let Ok(Some((session, end))) = self.session_end(&name) {
+                out.by_session.extend(end.snapshots.into_iter().map(|snapshot| (session, snapshot)));
             }
         }
         for id in self.list(Folder::Notes)? {
             if let Ok(note) = self.note(&id) {
-                out.extend(note.confirmed);
+                out.by_note.extend(note.confirmed);
             }
         }
         Ok(out)
     }
 
-    /// Reads the end of a session; `None` if it has none.
-    pub fn session_end(&self, session: &ObjectId) -> Result<Option<SessionEnd>> {
+    /// Reads the end of a session, with the session's id; `None` if it has none.
+    pub fn session_end(&self, session: &ObjectId) -> Result<Option<(SessionId, SessionEnd)>> {
         let place = format!("session end {}", session.short());
         let Some(bytes) = self.get_if_there(&layout::session_end(session))? else { return Ok(None) };
         let body = strip_check(&bytes, "session end").map_err(|e| malformed(&place, &e))?;
-        let [record] = self.open_object(&place, ObjectKind::SessionEnd, body, [Audience::Summary])?;
-        SessionEnd::parse(&record).map(Some).map_err(|e| malformed(&place, &e))
+        let (header, [record]) = self.open_object(&place, ObjectKind::SessionEnd, body, [Audience::Summary])?;
+        let end = SessionEnd::parse(&record).map_err(|e| malformed(&place, &e))?;
+        Ok(Some((header.session, end)))
+    }
+
+    /// Reads what a session said of itself when it began, with its id.
+    pub fn session(&self, name: &ObjectId) -> Result<(SessionId, SessionRecord)> {
+        let (header, [record]) = self.read_with_header(Folder::Sessions, name, [Audience::Summary])?;
+        let record = SessionRecord::parse(&record);
+        Ok((header.session, record.map_err(|e| malformed(&format!("session {}", name.short()), &e))?))
     }
 
     /// Reads a note.

@@ -117,6 +117,7 @@ fn config() {
         features_to_write: vec![b"must be known to write".to_vec()],
         features_optional: vec![b"may be ignored".to_vec()],
         chunker: Params { min: 128 << 10, avg: 256 << 10, max: 1 << 20 },
+        generation: 0,
         created: TIME,
         unknown: vec![(40, b"from a newer program".to_vec())],
     };

@@ -17,6 +17,8 @@ use crate::tree::{self, Large, StoredEntry, TreeWalk, compare_paths};
 const SMALL_BYTES_MAX: u64 = 4 << 20;
 const BATCH_BYTES: u64 = 2 << 20;
 const BATCH_READS: usize = 64;
+/// Every entry that is still to be read keeps its folder open: no more of them at a time, of the usual 1024 handles.
+const HANDLES_MAX: usize = 512;
 const BATCH_ITEMS: usize = 1024;
 /// Bytes of a big file that are handed out together.
 const PIECE_BYTES: usize = 4 << 20;
@@ -57,6 +59,7 @@ pub(super) struct Feeder<'a, 'r> {
     batch: Vec<Item>,
     batch_bytes: u64,
     batch_reads: usize,
+    reads_max: usize,
     skipped: &'a Mutex<Skipped>,
 }
 
@@ -66,10 +69,12 @@ pub(super) fn fingerprint(stat: &Stat) -> Fingerprint {
 }
 
 impl<'a, 'r> Feeder<'a, 'r> {
-    pub fn new(run: &'a Run<'r>, walk: Walk, known: Known<'a>, skipped: &'a Mutex<Skipped>) -> Self {
+    /// At most `batches` of them are under way at a time.
+    pub fn new(run: &'a Run<'r>, walk: Walk, known: Known<'a>, batches: usize, skipped: &'a Mutex<Skipped>) -> Self {
+        let reads_max = (HANDLES_MAX / batches.max(1)).clamp(1, BATCH_READS);
         let known = known.peekable();
         let (links, batch) = (HashMap::new(), Vec::new());
-        Self { run, walk, known, links, batch, batch_bytes: 0, batch_reads: 0, skipped }
+        Self { run, walk, known, links, batch, batch_bytes: 0, batch_reads: 0, reads_max, skipped }
     }
 
     pub fn run(mut self, out: &mut Feed<'_, Task>) -> Result<()> {
@@ -106,7 +111,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
         self.batch.push(item);
         let full =
-            self.batch_bytes >= BATCH_BYTES || self.batch_reads >= BATCH_READS || self.batch.len() >= BATCH_ITEMS;
+            self.batch_bytes >= BATCH_BYTES || self.batch_reads >= self.reads_max || self.batch.len() >= BATCH_ITEMS;
         if full { self.send_batch(out) } else { Ok(()) }
     }
 

@@ -290,11 +290,12 @@ impl Run<'_> {
             _ => e.with_kind(Kind::Source),
         })?;
         let left_out = Mutex::new(Skipped::default());
-        let feed = feed::Feeder::new(self, walk, self.known(previous, &cache_key), &left_out);
+        let count = flow::workers();
+        let batches = 2 * count + 2;
+        let feed = feed::Feeder::new(self, walk, self.known(previous, &cache_key), batches, &left_out);
         let cache = self.request.keep_cache.then(|| StatCacheWriter::create(self.repository, &cache_key)).flatten();
         let mut gather = gather::Gather::new(self, source, cache, statistics, reasons)?;
-        let count = flow::workers();
-        flow::ordered(count, 2 * count + 2, |out| feed.run(out), || read::Reader::new(self), |done| gather.take(done))?;
+        flow::ordered(count, batches, |out| feed.run(out), || read::Reader::new(self), |done| gather.take(done))?;
         if let Ok(left_out) = left_out.into_inner() {
             add_skipped(skipped, &left_out);
         }

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use super::Findings;
 use crate::crypto::{Audience, ChunkKind};
 use crate::entry::{ChunkRef, Content};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ObjectId};
-use crate::record::SessionRecord;
+use crate::record::Tomb;
 use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Repository, read_table};
 use crate::tree::{Child, Node, NodeItems, Root, StoredEntry};
 
@@ -39,7 +39,7 @@ impl<'a> Structure<'a> {
             self.findings.add(object, what);
         }
         // The catalogue has read the others.
-        for folder in [Folder::Keys, Folder::Sessions, Folder::Notes] {
+        for folder in [Folder::Keys, Folder::Sessions, Folder::Notes, Folder::Tombs] {
             for id in self.repository.list(folder)? {
                 self.job.cancel.check()?;
                 match self.small_object(folder, &id) {
@@ -57,16 +57,23 @@ impl<'a> Structure<'a> {
 
     fn small_object(&self, folder: Folder, id: &ObjectId) -> Result<()> {
         let repository = self.repository;
-        let malformed = |e| crate::repo::malformed(&format!("{} {}", folder.kind().name(), id.short()), &e);
         match folder {
             Folder::Keys => repository.key_slot(id).map(drop),
             Folder::Notes => repository.note(id).map(drop),
             Folder::Sessions => {
-                let [record] = repository.read(folder, id, [Audience::Summary])?;
-                SessionRecord::parse(&record).map_err(malformed)?;
-                repository.session_end(id).map(drop)
+                let (session, _) = repository.session(id)?;
+                match repository.session_end(id)? {
+                    Some((ended, _)) if ended != session => {
+                        Err(Error::new(Kind::Damage, "its end is another session's"))
+                    }
+                    _ => Ok(()),
+                }
             }
-            _ => Ok(()),
+            _ => {
+                let [record] = repository.read(folder, id, [Audience::Index])?;
+                let place = format!("tomb {}", id.short());
+                Tomb::parse(&record).map(drop).map_err(|e| crate::repo::malformed(&place, &e))
+            }
         }
     }
 
@@ -99,9 +106,7 @@ impl<'a> Structure<'a> {
                                 && self.catalogue.pack(place.pack).id == *id
                         })
                     });
-                    let tombed = self.catalogue.is_tombed(id);
-                    (!same_len || !(is_known || tombed))
-                        .then(|| (*id, "the index says otherwise than its own table".into()))
+                    (!same_len || !is_known).then(|| (*id, "the index says otherwise than its own table".into()))
                 }
             }
         };
