@@ -210,7 +210,7 @@ mod tests {
         store.file("z", b"new");
         let last = store.backup();
         // What is damaged belongs to the first tree alone.
-        store.lose_leaves();
+        store.lose_leaves(&from);
         let (lines, gaps) = told(&store, Some(from), to, "");
         let words: std::collections::BTreeSet<_> = lines.iter().map(|l| l.split(' ').next().unwrap()).collect();
         assert!(gaps > 0 && words.iter().all(|word| *word == "Metadata"), "{gaps} {words:?}");

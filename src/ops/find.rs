@@ -308,7 +308,7 @@ mod tests {
         store.backup();
         store.file("z", b"1");
         store.backup();
-        store.lose_leaves();
+        store.lose_leaves(&store.newest().id);
         let listing = store.repository.snapshots().unwrap();
         let snapshots: Vec<_> = listing.snapshots.iter().collect();
         let pattern = Pattern::new("*").unwrap();

@@ -182,7 +182,7 @@ mod tests {
         let store = Store::new();
         store.many_files();
         store.backup();
-        store.lose_leaves();
+        store.lose_leaves(&store.newest().id);
         let (names, gaps) = listed(&store, "", true).unwrap();
         assert!(gaps > 0);
         assert!(names.len() > 100 && names.len() < 3001, "{}", names.len());

@@ -15,6 +15,7 @@ use crate::record::Snapshot;
 use crate::repo::{Catalogue, ChunkReader, Folder, KeySource, Place, Repository};
 use crate::storage::Storage;
 use crate::storage::memory::MemoryStorage;
+use crate::tree::{Node, NodeItems};
 
 pub(super) struct Store {
     pub repository: Repository,
@@ -142,19 +143,26 @@ impl Store {
         }
     }
 
-    /// Makes some leaves of the tree unreadable.
-    pub fn lose_leaves(&self) {
-        self.flip(|places| places.filter(|place| place.kind == ChunkKind::Node).min_by_key(|p| (p.pack, p.frame)));
-    }
-
-    /// Damages the last frame of file data.
-    pub fn lose_data(&self) {
-        self.flip(|places| places.filter(|place| place.kind == ChunkKind::Data).max_by_key(|p| (p.pack, p.frame)));
-    }
-
-    fn flip(&self, choose: impl FnOnce(&mut dyn Iterator<Item = Place>) -> Option<Place>) {
+    /// Makes the first leaf of a snapshot's tree unreadable, with those that share its frame.
+    pub fn lose_leaves(&self, snapshot: &ObjectId) {
         let catalogue = Catalogue::load(&self.repository, self.job()).unwrap();
-        let place = choose(&mut catalogue.places().copied()).unwrap();
+        let reader = ChunkReader::new(&self.repository, &catalogue);
+        let mut id = self.repository.snapshot(snapshot).unwrap().body.sources[0].root.id;
+        while let NodeItems::Inner(children) = Node::parse(&reader.chunk(ChunkKind::Node, &id).unwrap()).unwrap().items
+        {
+            id = children[0].id;
+        }
+        self.flip(&catalogue, catalogue.find(&id).unwrap());
+    }
+
+    /// Damages a chunk of the longest ones, of which small files have none.
+    pub fn lose_data(&self) {
+        let catalogue = Catalogue::load(&self.repository, self.job()).unwrap();
+        let data = catalogue.places().filter(|place| place.kind == ChunkKind::Data);
+        self.flip(&catalogue, *data.max_by_key(|place| place.raw_len).unwrap());
+    }
+
+    fn flip(&self, catalogue: &Catalogue, place: Place) {
         let key = Folder::Packs.key(&catalogue.pack(place.pack).id);
         let mut bytes = self.storage.get(&key, u64::MAX).unwrap();
         bytes[(place.offset + place.stored_len / 2) as usize] ^= 1;

@@ -1,0 +1,133 @@
+//! Making a repository, and not finding one.
+
+use std::fs;
+
+use super::text;
+use crate::support::plant::{self, set_mode};
+use crate::support::program::{Machine, run};
+
+#[test]
+fn where_there_is_no_repository_every_command_exits_with_10() {
+    let machine = Machine::bare();
+    fs::write(&machine.key, format!("LARDER-KEY-1-{}\n", "0".repeat(64))).unwrap();
+    set_mode(&machine.key, 0o600);
+    let source = machine.place("source");
+    fs::create_dir(&source).unwrap();
+    for _ in 0..2 {
+        for args in [["backup", text(&source)], ["restore", "latest"]] {
+            let run = machine.run(args).expect(10).says("error: no repository at ").says("larder init");
+            assert_eq!(run.stdout, "");
+        }
+        // The second time round there is an empty folder.
+        let _ = fs::create_dir(&machine.repository);
+    }
+    let json = machine.run(["backup", "--json", text(&source)]).expect(10).json();
+    assert_eq!((&json["type"], &json["code"]), (&"error".into(), &"no-repository".into()));
+    assert_eq!(json["exit_code"], 10);
+}
+
+#[test]
+fn init_makes_a_repository_and_a_key_that_only_the_owner_can_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let machine = Machine::bare();
+    machine.run(["init"]).expect(0).prints("made repository");
+    for (place, mode) in [(&machine.key, 0o600), (&machine.repository, 0o700)] {
+        assert_eq!(fs::metadata(place).unwrap().permissions().mode() & 0o7777, mode, "{}", place.display());
+    }
+    for file in crate::support::files_below(&machine.repository) {
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn init_refuses_a_folder_that_is_not_empty_and_changes_nothing_in_it() {
+    let machine = Machine::bare();
+    plant::plant(&machine.repository, &[(b"letters/one", plant::Item::File(b"dear".to_vec()))]);
+    let before = crate::support::tree::look(&machine.repository);
+    machine.run(["init"]).expect(1).says("the folder is not empty");
+    crate::support::tree::assert_same(&before, &crate::support::tree::look(&machine.repository), "after init");
+}
+
+#[test]
+fn a_second_init_is_refused_and_the_repository_stays_usable() {
+    let machine = Machine::new();
+    machine.run(["init"]).expect(1).says("there is a repository at").says("already");
+    let source = machine.place("source");
+    plant::forty(&source);
+    machine.backup(&source).expect(0);
+    machine.run(["init"]).expect(1).says("already");
+    machine.run(["restore", "latest"]).expect(0);
+}
+
+/// What an init that died before its last step leaves behind: key slots, and no configuration.
+#[test]
+fn an_interrupted_init_can_be_run_again() {
+    let machine = Machine::new();
+    fs::remove_dir_all(machine.repository.join("config")).unwrap();
+    machine.run(["restore", "latest"]).expect(10);
+    machine.run(["init"]).expect(0);
+    machine.run(["restore", "latest"]).expect(1).says("there is no snapshot");
+    assert_eq!(crate::support::files_below(&machine.repository.join("keys")).len(), 1);
+}
+
+#[test]
+fn without_a_terminal_nobody_is_asked_for_a_password() {
+    let machine = Machine::bare();
+    let mut command = machine.command(["init"]);
+    command.env_remove("LARDER_KEY_FILE");
+    run(command).expect(12).says("no password or key was given").says("there is no terminal to ask on");
+    let made = Machine::new();
+    let mut command = made.command(["restore", "latest"]);
+    command.env_remove("LARDER_KEY_FILE");
+    run(command).expect(12).says("there is no terminal to ask on");
+}
+
+#[test]
+fn without_a_repository_named_the_program_says_how_to_name_one() {
+    let machine = Machine::bare();
+    let mut command = machine.command(["restore", "latest"]);
+    command.env_remove("LARDER_REPO");
+    run(command).expect(2).says("no repository is named").says("LARDER_REPO");
+}
+
+#[test]
+fn a_wrong_key_or_password_exits_with_12() {
+    let machine = Machine::new();
+    let other = Machine::new();
+    let mut command = machine.command(["restore", "latest"]);
+    command.env("LARDER_KEY_FILE", &other.key);
+    run(command).expect(12).says("wrong key file").says("it opens none of the 1 key slots");
+    let mut command = machine.command(["restore", "latest"]);
+    command.env("LARDER_KEY_FILE", machine.place("nowhere"));
+    run(command).expect(12).says("cannot read the key file");
+    set_mode(&machine.key, 0o644);
+    machine.run(["restore", "latest"]).expect(12).says("can be read by others").says("chmod 600");
+
+    let machine = Machine::bare();
+    let with = |password: &str, args: &[&str]| {
+        let mut command = machine.command(args);
+        command.env_remove("LARDER_KEY_FILE").env("LARDER_PASSWORD", password);
+        run(command)
+    };
+    with("right", &["init"]).expect(0);
+    with("wrong", &["restore", "latest"]).expect(12).says("wrong password");
+    with("right", &["restore", "latest"]).expect(1).says("there is no snapshot");
+    with("", &["restore", "latest"]).expect(12);
+}
+
+#[test]
+fn a_format_that_is_newer_or_foreign_is_told_from_damage() {
+    let machine = Machine::new();
+    let config = machine.repository.join("config/00000000");
+    let bytes = fs::read(&config).unwrap();
+    let with = |at: usize, byte: u8| {
+        let mut changed = bytes.clone();
+        changed[at] = byte;
+        fs::write(&config, changed).unwrap();
+        machine.run(["restore", "latest"])
+    };
+    with(5, 2).expect(1).says("newer").says("use a newer larder");
+    with(0, b'X').expect(4).says("damaged");
+    with(bytes.len() - 1, !bytes[bytes.len() - 1]).expect(4);
+    with(0, bytes[0]).expect(1).says("there is no snapshot");
+}

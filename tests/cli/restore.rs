@@ -1,0 +1,201 @@
+//! Where a restore puts things, what it refuses, and what addresses mean.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::{machine_with_snapshot, text};
+use crate::support::plant::{self, Item, plant};
+use crate::support::program::Machine;
+use crate::support::tree::{Tree, assert_same, below, look, regrouped};
+
+#[test]
+fn without_a_place_the_plan_is_shown_and_nothing_changes() {
+    let (machine, _source) = machine_with_snapshot();
+    let run = machine.run(["restore", "latest"]).expect(0).prints("plan: snapshot ");
+    assert!(run.stdout.contains("nothing was changed; say where with --to DIR"), "{run:?}");
+    let to = machine.place("to");
+    machine.run(["restore", "latest", "-n", "--to", text(&to)]).expect(0).prints("run it without -n");
+    assert!(!to.exists());
+    let json = machine.run(["restore", "latest", "--json"]).expect(0).json();
+    assert_eq!(json["type"], "plan");
+}
+
+#[test]
+fn a_place_that_is_not_empty_is_refused_and_stays_as_it_is() {
+    let (machine, _source) = machine_with_snapshot();
+    let to = machine.place("to");
+    plant(&to, &[(b"mine", Item::File(b"mine".to_vec())), (b"empty", Item::File(b"mine, too".to_vec()))]);
+    let before = look(&to);
+    machine.restore("latest", &to).expect(1).says("it is not empty").says("--overwrite");
+    assert_same(&before, &look(&to), "after the refusal");
+    let file = machine.place("file");
+    fs::write(&file, "x").unwrap();
+    machine.restore("latest", &file).expect(1);
+    assert_eq!(fs::read(&file).unwrap(), b"x");
+    let link = machine.place("link");
+    symlink("nowhere", &link).unwrap();
+    machine.restore("latest", &link).expect(1);
+    assert!(!machine.place("nowhere").exists());
+}
+
+#[test]
+fn overwriting_replaces_what_the_snapshot_has_and_leaves_the_rest() {
+    let (machine, source) = machine_with_snapshot();
+    let seen = look(&source);
+    let to = machine.place("to");
+    machine.restore("latest", &to).expect(0);
+    plant::forty_later(&to);
+    plant(&to, &[(b"mine", Item::File(b"mine".to_vec()))]);
+    // A folder with something in it gives way to nothing but a folder.
+    plant(&to, &[(b"link/full", Item::File(b"full".to_vec()))]);
+    machine.run(["restore", "latest", "--overwrite", "--to", text(&to)]).expect(1).says("not empty");
+    fs::remove_file(to.join("link/full")).unwrap();
+    machine.run(["restore", "latest", "--overwrite", "--to", text(&to)]).expect(0);
+    let mut found = look(&to);
+    for mine in [&b"mine"[..], b"more", b"moved", b"folder 4/new", b"folder 2/linked"] {
+        assert!(found.remove(mine).is_some(), "{mine:?} is gone");
+    }
+    assert_same(&seen, &regrouped(found), "after overwriting");
+    let hidden: Vec<_> = look(&to).into_keys().filter(|p| p.windows(15).any(|w| w == b"larder-partial-")).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+}
+
+#[test]
+fn overwriting_never_leaves_the_place_through_a_link() {
+    let (machine, _source) = machine_with_snapshot();
+    let (to, outside) = (machine.place("to"), machine.place("outside"));
+    plant(&outside, &[(b"file 0", Item::File(b"outside".to_vec()))]);
+    fs::create_dir(&to).unwrap();
+    symlink(&outside, to.join("folder 0")).unwrap();
+    symlink(outside.join("file 0"), to.join("empty")).unwrap();
+    let before = look(&outside);
+    machine.run(["restore", "latest", "--overwrite", "--to", text(&to)]).expect(0);
+    assert_same(&before, &look(&outside), "what lies outside");
+    assert!(to.join("folder 0/file 0").exists() && !to.join("folder 0").is_symlink());
+}
+
+/// A machine with snapshots of two sources, twice; the trees of both times.
+fn two_sources() -> (Machine, [[Tree; 2]; 2], [String; 2]) {
+    let machine = Machine::new();
+    let (one, two) = (machine.place("one"), machine.place("two"));
+    plant::forty(&one);
+    plant(&two, &[(b"a/b/c", Item::File(b"c".to_vec())), (b"a/d", Item::File(b"d".to_vec())), (b"x", Item::Folder)]);
+    let mut trees = Vec::new();
+    let mut ids = Vec::new();
+    for later in [false, true] {
+        if later {
+            plant::forty_later(&one);
+            fs::write(two.join("a/d"), "later").unwrap();
+        }
+        trees.push([look(&one), look(&two)]);
+        let json = machine.run(["backup", "--json", text(&one), text(&two)]).expect(0).json();
+        ids.push(json["snapshot"].as_str().unwrap().to_owned());
+    }
+    (machine, trees.try_into().unwrap(), ids.try_into().unwrap())
+}
+
+#[test]
+fn addresses_mean_what_they_say() {
+    let (machine, trees, ids) = two_sources();
+    let mut count = 0;
+    let mut expect = |address: &str, expected: &Tree, paths: &[&str]| {
+        count += 1;
+        let to = machine.place(&format!("to {count}"));
+        let mut args = vec!["restore", address];
+        args.extend(paths);
+        args.extend(["--to", text(&to)]);
+        machine.run(args).expect(0);
+        assert_same(expected, &look(&to), address);
+    };
+    let [[old_one, old_two], [one, two]] = &trees;
+    expect("latest:one", one, &[]);
+    expect("latest~0:two", two, &[]);
+    expect("latest~1:one", old_one, &[]);
+    expect(&format!("{}:two", &ids[0][..8]), old_two, &[]);
+    expect(&format!("{}:one", ids[1]), one, &[]);
+    expect("latest:one/deep/a", &below(one, b"deep/a"), &[]);
+    expect("one@2099-01-01", one, &[]);
+    expect("@2099-01-01 10:00:two/a", &below(two, b"a"), &[]);
+
+    let both = machine.place("both");
+    machine.restore("latest", &both).expect(0);
+    assert_same(one, &below(&look(&both), b"one"), "several sources get a folder each");
+    assert_same(two, &below(&look(&both), b"two"), "several sources get a folder each");
+    assert_eq!(fs::read_dir(&both).unwrap().count(), 2);
+
+    for (address, code, message) in [
+        ("latest~2", 1, "there are not 3 snapshots"),
+        ("latest:three", 1, "three"),
+        ("latest:one/nothing/here", 1, "nothing/here is not in the snapshot"),
+        ("@2001-01-01", 1, "no snapshot at or before"),
+        ("ffffffffffff", 1, "no snapshot ffffffffffff"),
+        ("abc", 2, ""),
+        ("one@yesterday-ish", 2, ""),
+    ] {
+        let to = machine.place("never");
+        machine.restore(address, &to).expect(code).says(message);
+        assert!(!to.exists(), "{address}");
+    }
+    machine.run(["restore", "latest", "a/b"]).expect(2).says("the snapshot has several sources");
+}
+
+#[test]
+fn paths_keep_their_place_and_single_files_their_name() {
+    let (machine, trees, _) = two_sources();
+    let two = &trees[1][1];
+    let to = machine.place("paths");
+    machine.run(["restore", "latest:two", "a/b", "x", "--to", text(&to)]).expect(0);
+    let mut expected = two.clone();
+    expected.remove(&b"a/d"[..]);
+    assert_same(&expected, &look(&to), "two paths");
+
+    let to = machine.place("file");
+    machine.run(["restore", "latest:two/a/d", "--to", text(&to)]).expect(0);
+    let found = look(&to);
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&b""[..], b"d"]);
+    assert_eq!(found[&b"d"[..]], two[&b"a/d"[..]]);
+
+    let to = machine.place("linked");
+    machine.run(["restore", "latest:one", "folder 2/linked", "--to", text(&to)]).expect(0);
+    let mut node = trees[1][0][&b"folder 2/linked"[..]].clone();
+    node.same_as = None;
+    assert_eq!(look(&to)[&b"folder 2/linked"[..]], node, "a second name without the first");
+
+    let to = machine.place("missing");
+    machine.run(["restore", "latest:two", "a/b", "a/none", "--to", text(&to)]).expect(1).says("a/none is not in");
+    assert!(!to.exists());
+    for path in ["../x", "a/../d", "/etc/passwd", "a//b"] {
+        let run = machine.run(["restore", "latest:two", path, "--to", text(&to)]);
+        assert!(matches!(run.code, Some(1 | 2)) || path.starts_with('/') || path == "a//b", "{run:?}");
+        assert!(!machine.place("x").exists());
+        let _ = fs::remove_dir_all(&to);
+    }
+}
+
+#[test]
+fn with_one_source_its_name_can_be_left_out() {
+    let (machine, source) = machine_with_snapshot();
+    let to = machine.place("to");
+    machine.run(["restore", "latest:folder 1", "--to", text(&to)]).expect(0);
+    assert_same(&below(&look(&source), b"folder 1"), &look(&to), "a folder");
+}
+
+#[test]
+fn a_pack_of_a_newer_format_costs_what_lies_in_it() {
+    let (machine, source) = machine_with_snapshot();
+    let seen = look(&source);
+    let mut lossy = 0;
+    for pack in crate::support::files_below(&machine.repository.join("packs")) {
+        let bytes = fs::read(&pack).unwrap();
+        let mut newer = bytes.clone();
+        newer[5] = 2;
+        fs::write(&pack, newer).unwrap();
+        let to = machine.place("to");
+        let run = machine.restore("latest", &to).expect(4).says("is newer than this program");
+        lossy += usize::from(look(&to).len() > 1);
+        assert!(look(&to).len() < seen.len(), "{run:?}");
+        fs::remove_dir_all(&to).unwrap();
+        fs::write(&pack, bytes).unwrap();
+    }
+    assert!(lossy > 0, "in one case at least something could be restored");
+}

@@ -1,0 +1,350 @@
+//! Damage of every kind in every place: whoever restores gets the right bytes, or is told what is lost.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use larder::id::ObjectId;
+use larder::repo::Folder;
+use larder::storage::memory::MemoryStorage;
+use larder::storage::{Key, Storage};
+use tempfile::TempDir;
+
+use crate::support::plant::{self, Item};
+use crate::support::program::Machine;
+use crate::support::tree::{Tree, assert_intact, look, lost_paths};
+use crate::support::{Chance, engine, number, scratch};
+
+/// A small repository with two snapshots.
+struct Scene {
+    base: TempDir,
+    source: PathBuf,
+    store: MemoryStorage,
+    snapshots: [(ObjectId, Tree); 2],
+}
+
+impl Scene {
+    /// The seed makes files that no other scene has.
+    fn new(seed: u64) -> Self {
+        let base = scratch();
+        let source = base.path().join("source");
+        plant::plant(
+            &source,
+            &[
+                (b"a/one", Item::File(plant::noise(seed, 3000))),
+                (b"a/same", Item::Link(b"a/one")),
+                (b"a/two", Item::File(plant::words(seed + 1, 9000))),
+                (b"b/empty", Item::File(Vec::new())),
+                (b"b/link", Item::Symlink(b"../a/one")),
+                (b"b/pipe", Item::Fifo),
+                (b"holes", Item::Sparse(1 << 20, vec![(1 << 18, plant::words(seed + 2, 8192))])),
+                (b"large attribute", Item::File(plant::words(seed + 3, 100))),
+                (b"two chunks", Item::File(plant::words(seed + 4, 300_000))),
+            ],
+        );
+        plant::set_xattr(&source.join("large attribute"), "user.large", &plant::noise(seed + 5, 2000));
+        let store = MemoryStorage::new();
+        let repository = engine::create(Arc::new(store.clone())).unwrap();
+        let one = (engine::backup(&repository, &source).unwrap().snapshot, look(&source));
+        fs::write(source.join("a/two"), plant::words(seed + 6, 10_000)).unwrap();
+        let two = (engine::backup(&repository, &source).unwrap().snapshot, look(&source));
+        Self { base, source, store, snapshots: [one, two] }
+    }
+
+    fn objects(&self) -> BTreeMap<Key, Vec<u8>> {
+        let listed = self.store.list("").unwrap();
+        listed.into_iter().map(|l| (l.key.clone(), self.store.get(&l.key, u64::MAX).unwrap())).collect()
+    }
+
+    /// A copy in which an object has other bytes, or is gone.
+    fn with(&self, changes: &[(&Key, Option<&[u8]>)]) -> MemoryStorage {
+        let copy = self.store.crash(u64::MAX);
+        for (key, bytes) in changes {
+            copy.delete(key).unwrap();
+            if let Some(bytes) = bytes {
+                copy.put(key, bytes).unwrap();
+            }
+        }
+        copy
+    }
+
+    /// Restores both snapshots from a damaged copy: exact, or an error, or losses that are named.
+    fn check(&self, store: &MemoryStorage, about: &str) -> Outcome {
+        let attempt = || {
+            let mut outcome = Outcome::default();
+            let repository = match engine::open(Arc::new(store.clone())) {
+                Ok(repository) => repository,
+                Err(_) => return Outcome { refused: 2, ..outcome },
+            };
+            for (id, expected) in &self.snapshots {
+                let base = scratch();
+                let to = base.path().join("to");
+                match engine::restore(&repository, id, &to) {
+                    Err(_) => outcome.refused += 1,
+                    Ok(report) => {
+                        assert_intact(expected, &look(&to), &report.lost, about);
+                        outcome.lost += lost_paths(expected, &report.lost).len();
+                        outcome.exact += usize::from(report.lost.is_empty());
+                    }
+                }
+            }
+            outcome
+        };
+        catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| panic!("{about}: see above"))
+    }
+}
+
+/// Of restores: how many were exact, refused; and how many entries were lost and named.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome {
+    exact: usize,
+    refused: usize,
+    lost: usize,
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.exact += other.exact;
+        self.refused += other.refused;
+        self.lost += other.lost;
+    }
+}
+
+fn folder(key: &Key) -> &str {
+    let name = key.as_str().split('/').next().unwrap_or_default();
+    if key.as_str().ends_with(".end") { "ends" } else { name }
+}
+
+/// What a restore by id does not need must not keep it from anything; a bad pack costs what lies in it and no more.
+fn is_needed(key: &Key) -> bool {
+    matches!(folder(key), "config" | "keys" | "packs" | "snapshots")
+}
+
+#[track_caller]
+fn expect_exact_unless_needed(key: &Key, outcome: Outcome, about: &str) {
+    assert!(folder(key) != "packs" || outcome.refused == 0, "{about}: {outcome:?}");
+    assert!(is_needed(key) || outcome.exact == 2, "{about}: {outcome:?}, though no restore needs a {}", folder(key));
+}
+
+/// Every place in the normal run's sample: all of both ends, and some of the middle.
+fn places(len: usize, chance: &mut Chance) -> Vec<usize> {
+    if number("LARDER_FULL", 0) == 1 {
+        return (0..len).collect();
+    }
+    let ends = (0..len.min(160)).step_by(3).chain((len.saturating_sub(60)..len).step_by(3));
+    let mut all: Vec<usize> = ends.chain((0..30).map(|_| chance.below(len as u64) as usize)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
+    let scene = Scene::new(1);
+    let mut chance = Chance(1);
+    let mut sums: BTreeMap<String, (usize, Outcome)> = BTreeMap::new();
+    for (key, bytes) in scene.objects() {
+        for at in places(bytes.len(), &mut chance) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << chance.below(8);
+            let about = format!("a bit of byte {at} of {key} is flipped");
+            let outcome = scene.check(&scene.with(&[(&key, Some(&flipped))]), &about);
+            expect_exact_unless_needed(&key, outcome, &about);
+            let sum = sums.entry(folder(&key).to_owned()).or_default();
+            sum.0 += 1;
+            sum.1 += outcome;
+        }
+    }
+    for (folder, (flips, outcome)) in &sums {
+        println!("{folder}: {flips} flips, {outcome:?}");
+    }
+    assert_eq!(sums.keys().collect::<Vec<_>>(), ["config", "ends", "index", "keys", "packs", "sessions", "snapshots"]);
+    for folder in ["config", "keys", "snapshots"] {
+        assert_ne!(sums[folder].1.refused, 0, "{folder}");
+    }
+    assert_ne!(sums["packs"].1.lost, 0);
+}
+
+#[test]
+fn a_truncated_or_longer_object_is_noticed_or_does_no_harm() {
+    let scene = Scene::new(1);
+    let mut chance = Chance(2);
+    for (key, bytes) in scene.objects() {
+        let mut lengths = vec![0, 1, 4, 95, 96, bytes.len() / 2, bytes.len() - 1];
+        lengths.extend((0..10).map(|_| chance.below(bytes.len() as u64) as usize));
+        for len in lengths {
+            let cut = &bytes[..len.min(bytes.len())];
+            let about = format!("{key} is cut to {len} bytes of {}", bytes.len());
+            expect_exact_unless_needed(&key, scene.check(&scene.with(&[(&key, Some(cut))]), &about), &about);
+        }
+        for more in [1, 4096] {
+            let longer = [&bytes[..], &vec![0; more]].concat();
+            let about = format!("{key} is {more} bytes longer");
+            expect_exact_unless_needed(&key, scene.check(&scene.with(&[(&key, Some(&longer))]), &about), &about);
+        }
+        for page in 0..bytes.len().div_ceil(4096).min(8) {
+            let mut zeroed = bytes.clone();
+            let end = bytes.len().min(page * 4096 + 4096);
+            zeroed[page * 4096..end].fill(0);
+            let about = format!("page {page} of {key} is zero");
+            expect_exact_unless_needed(&key, scene.check(&scene.with(&[(&key, Some(&zeroed))]), &about), &about);
+        }
+    }
+}
+
+#[test]
+fn a_missing_object_is_noticed_or_does_no_harm() {
+    let scene = Scene::new(1);
+    for key in scene.objects().keys() {
+        let about = format!("{key} is gone");
+        let outcome = scene.check(&scene.with(&[(key, None)]), &about);
+        expect_exact_unless_needed(key, outcome, &about);
+        let harm = outcome.refused + outcome.lost;
+        assert!(!is_needed(key) || harm > 0, "{about}, and nobody noticed");
+    }
+}
+
+#[test]
+fn two_objects_that_changed_places_are_never_taken_for_each_other() {
+    let scene = Scene::new(1);
+    let objects: Vec<(Key, Vec<u8>)> = scene.objects().into_iter().collect();
+    let mut pairs = 0;
+    for (n, (one, bytes_one)) in objects.iter().enumerate() {
+        for (two, bytes_two) in &objects[n + 1..] {
+            let about = format!("{one} and {two} changed places");
+            let swapped = scene.with(&[(one, Some(bytes_two)), (two, Some(bytes_one))]);
+            let outcome = scene.check(&swapped, &about);
+            let worst = [two, one].into_iter().find(|key| is_needed(key) && folder(key) != "packs");
+            expect_exact_unless_needed(worst.unwrap_or(if is_needed(one) { one } else { two }), outcome, &about);
+            pairs += 1;
+        }
+    }
+    println!("{pairs} pairs");
+}
+
+/// The other repository has the same key file, which is the worst case.
+#[test]
+fn an_object_of_another_repository_is_never_accepted() {
+    let (scene, other) = (Scene::new(1), Scene::new(1000));
+    let mut transplants = 0;
+    for (key, bytes) in scene.objects() {
+        for (foreign, foreign_bytes) in other.objects() {
+            if folder(&foreign) == folder(&key) {
+                let about = format!("{key} has the bytes of the other repository's {foreign}");
+                let outcome = scene.check(&scene.with(&[(&key, Some(&foreign_bytes))]), &about);
+                expect_exact_unless_needed(&key, outcome, &about);
+                assert!(bytes == foreign_bytes || !is_needed(&key) || outcome.refused + outcome.lost > 0, "{about}");
+                transplants += 1;
+            }
+        }
+    }
+    for (foreign, bytes) in other.objects() {
+        if folder(&foreign) == "config" {
+            continue;
+        }
+        let about = format!("the other repository's {foreign} lies there as well");
+        let store = scene.with(&[(&foreign, Some(&bytes))]);
+        assert_eq!(scene.check(&store, &about).exact, 2, "{about}");
+        let listing = engine::open(Arc::new(store.clone())).unwrap().snapshots().unwrap();
+        assert_eq!(listing.snapshots.len(), 2, "{about}");
+        assert_eq!(listing.damaged.len(), usize::from(folder(&foreign) == "snapshots"), "{about}");
+        let repository = engine::open(Arc::new(store)).unwrap();
+        let next = engine::backup(&repository, &scene.source).unwrap();
+        engine::assert_restores(&repository, &next.snapshot, &scene.snapshots[1].1, &about);
+        transplants += 1;
+    }
+    println!("{transplants} transplants");
+}
+
+/// A pack is gone and the source is unchanged: the next backup stores again what was lost.
+fn check_healing(cached: bool, with_index: bool) {
+    let scene = Scene::new(1);
+    let cache = scene.base.path().join("cache");
+    let open = |store: &MemoryStorage| {
+        let repository = engine::open(Arc::new(store.clone())).unwrap();
+        if cached { repository.with_cache(&cache) } else { repository }
+    };
+    // The cache is filled by a run that finds everything unchanged.
+    let filled = engine::backup(&open(&scene.store), &scene.source).unwrap();
+    let again = engine::backup(&open(&scene.store), &scene.source).unwrap();
+    assert_eq!(again.summary.statistics.bytes_read == 0, cached, "the cache is used, if there is one");
+    assert_eq!(filled.summary.statistics.bytes_added, again.summary.statistics.bytes_added);
+    for pack in engine::keys(&scene.store, Folder::Packs) {
+        let about = format!("{pack} is gone, cache {cached}, index {with_index}");
+        let store = scene.with(&[(&pack, None)]);
+        if !with_index {
+            engine::keys(&store, Folder::Index).iter().for_each(|key| store.delete(key).unwrap());
+        }
+        let repository = open(&store);
+        let next = engine::backup(&repository, &scene.source).unwrap_or_else(|e| panic!("{about}: {e:?}"));
+        assert_eq!(next.reasons, [], "{about}");
+        engine::assert_restores(&repository, &next.snapshot, &scene.snapshots[1].1, &about);
+        // The next cache is of a snapshot that is in no other copy of the repository.
+        let _ = fs::remove_dir_all(&cache);
+        engine::backup(&open(&scene.store), &scene.source).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_pack_is_stored_again_by_the_next_backup() {
+    check_healing(false, true);
+    check_healing(false, false);
+}
+
+#[test]
+fn a_lost_pack_is_stored_again_although_the_stat_cache_knows_its_files() {
+    check_healing(true, true);
+    check_healing(true, false);
+}
+
+#[test]
+fn a_restore_with_losses_names_them_and_exits_with_4() {
+    let machine = Machine::new();
+    let source = machine.place("source");
+    plant::forty(&source);
+    machine.backup(&source).expect(0);
+    let seen = look(&source);
+    let packs = crate::support::files_below(&machine.repository.join("packs"));
+    let mut codes = Vec::new();
+    for pack in &packs {
+        let bytes = fs::read(pack).unwrap();
+        let mut bad = bytes.clone();
+        let at = bytes.len() / 3;
+        bad[at] ^= 1;
+        fs::write(pack, bad).unwrap();
+        let to = machine.place("to");
+        let run = machine.run(["restore", "latest", "--json", "--to", to.to_str().unwrap()]);
+        codes.push(run.code);
+        let lost: Vec<larder::ops::restore::Lost> = run.stdout.lines().filter_map(lost_line).collect();
+        let summary = run.json();
+        assert_eq!(run.code == Some(4), !lost.is_empty(), "{run:?}");
+        assert_eq!(summary["exit_code"].as_i64(), run.code.map(i64::from));
+        assert_intact(&seen, &look(&to), &lost, &format!("{} is damaged", pack.display()));
+        fs::remove_dir_all(&to).unwrap();
+        if !lost.is_empty() {
+            let path = larder::text::escape(&lost[0].path);
+            machine.restore("latest", &to).expect(4).says("could not be restored").says(&path);
+            fs::remove_dir_all(&to).unwrap();
+        }
+        fs::write(pack, bytes).unwrap();
+    }
+    assert!(codes.contains(&Some(4)), "no pack mattered: {codes:?}");
+}
+
+fn lost_line(line: &str) -> Option<larder::ops::restore::Lost> {
+    let json: serde_json::Value = serde_json::from_str(line).unwrap();
+    if json["type"] != "lost" {
+        return None;
+    }
+    let path = match &json["path"] {
+        serde_json::Value::String(text) => text.clone().into_bytes(),
+        other => data_encoding::BASE64.decode(other["base64"].as_str().unwrap().as_bytes()).unwrap(),
+    };
+    Some(larder::ops::restore::Lost {
+        source: json["source"].as_str().unwrap().into(),
+        path,
+        why: json["why"].as_str().unwrap().into(),
+    })
+}
