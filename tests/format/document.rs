@@ -101,7 +101,7 @@ fn the_vectors_are_right() {
         tell(&format!("audience key {} of the epoch", audience as u8), &hex(&key));
     }
     let file = derive(&[0x77; 32], "larder v1 key file", b"");
-    tell("key of a key file with 32 bytes of 77", &hex(&file));
+    tell("key of a key file with 32 bytes of 0x77", &hex(&file));
     let commitment = derive(&file, "larder v1 key commitment", b"");
     assert_eq!(commitment, Secret::new(file).commitment());
     tell("its commitment, were it a bundle key", &hex(&commitment));
