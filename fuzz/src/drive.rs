@@ -33,14 +33,18 @@ fn artifact(target: &Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts").join(target.name).join("failed")
 }
 
+/// The beginning of an input, in hex.
+fn shown(input: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&input[..input.len().min(500)])
+}
+
 /// Runs one input; one that fails is kept in a file, and named.
 fn run(target: &Target, input: &[u8]) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).unwrap_or_else(|panic| {
         let path = artifact(target);
         let kept = path.parent().map(std::fs::create_dir_all).is_some_and(|made| made.is_ok())
             && std::fs::write(&path, input).is_ok();
-        let shown = data_encoding::HEXLOWER.encode(&input[..input.len().min(2000)]);
-        eprintln!("{} fails with {} bytes: {shown}", target.name, input.len());
+        eprintln!("{} fails with {} bytes: {}", target.name, input.len(), shown(input));
         if kept {
             eprintln!("again: cargo run --manifest-path fuzz/Cargo.toml --bin {} {}", target.name, path.display());
         }
@@ -56,7 +60,7 @@ pub fn for_a_while(name: &str) {
     let mut pool = (target.seeds)();
     let mut inputs = 0u64;
     for seed in &pool {
-        assert_eq!(run(target, seed), Verdict::Accepted, "{name}: a valid input is refused: {seed:x?}");
+        assert_eq!(run(target, seed), Verdict::Accepted, "{name}: a valid input is refused: {}", shown(seed));
         inputs += 1;
     }
     let valid = pool.len();

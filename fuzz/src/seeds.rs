@@ -106,6 +106,7 @@ pub fn config() -> Vec<Vec<u8>> {
         features_optional: vec![b"colour".to_vec()],
         chunker: Params::FILES,
         created: TIME,
+        generation: 3,
         unknown,
     };
     [config(&[], Unknown::new()), config(&[b"deltas", b"parity"], later())]
@@ -147,7 +148,7 @@ where
 {
     let mut table = Table::default();
     for (n, kind) in ChunkKind::ALL.into_iter().enumerate() {
-        let chunks = (0..n as u8 * 3).map(|c| ChunkInfo { id: id(n as u8 * 16 + c), raw_len: u32::from(c) << 12 });
+        let chunks = (0..=n as u8 * 3).map(|c| ChunkInfo { id: id(n as u8 * 16 + c), raw_len: u32::from(c + 1) << 12 });
         let (offset, stored_len) = (table.end(), 16 + 5000 * n as u32);
         table.frames.push(FrameInfo { kind, offset, stored_len, chunks: chunks.collect() });
     }
@@ -173,7 +174,7 @@ pub fn frame() -> Vec<Vec<u8>> {
             continue;
         };
         let mut builder = FrameBuilder::new(ChunkKind::Data);
-        for len in [0, 1, 200, 5000] {
+        for len in [1, 200, 5000] {
             let chunk = vec![len as u8; len];
             builder.push(keys.identity.chunk_id(ChunkKind::Data, &chunk), &chunk);
         }
@@ -194,8 +195,8 @@ pub fn index() -> Vec<Vec<u8>> {
 
 /// See the target of this name.
 pub fn chunk_list() -> Vec<Vec<u8>> {
-    let items = |count| list(count, |id| ChunkRef { id: ChunkId::new(id), len: u64::from(id[0]) << 40 });
-    vec![ChunkList { level: 1, items: items(40) }.encode(), ChunkList { level: 3, items: items(1) }.encode()]
+    let items = |count, shift| list(count, |id| ChunkRef { id: ChunkId::new(id), len: u64::from(id[0]) << shift });
+    vec![ChunkList { level: 1, items: items(40, 16) }.encode(), ChunkList { level: 3, items: items(1, 50) }.encode()]
 }
 
 fn content(count: u8) -> Content {
@@ -267,7 +268,7 @@ pub fn snapshot_summary() -> Vec<Vec<u8>> {
         user: b"root".to_vec(),
         program: b"larder 0".to_vec(),
         state: State::Partial,
-        sources: vec![source.clone(), SourceSummary { kind: SourceKind::File, ..source }],
+        sources: vec![source.clone(), SourceSummary { name: b"hosts".to_vec(), kind: SourceKind::File, ..source }],
         statistics,
         tags: vec![b"a".to_vec(), b"b".to_vec()],
         note: b"before v2".to_vec(),
@@ -278,8 +279,8 @@ pub fn snapshot_summary() -> Vec<Vec<u8>> {
 
 /// See the target of this name.
 pub fn snapshot_body() -> Vec<Vec<u8>> {
-    let source = |previous| SourceBody {
-        name: b"etc".to_vec(),
+    let source = |name: &[u8], previous| SourceBody {
+        name: name.to_vec(),
         kind: SourceKind::Folder,
         origin: b"/srv/\xff".to_vec(),
         root: Root { id: ChunkId::new([1; 32]), level: 2, entries: 3, bytes: 4 },
@@ -287,7 +288,7 @@ pub fn snapshot_body() -> Vec<Vec<u8>> {
         unknown: later(),
     };
     let reason = Reason { source: b"etc".to_vec(), path: b"a/b".to_vec(), why: b"denied".to_vec() };
-    let sources = vec![source(None), source(Some(ObjectId::new([6; 32])))];
+    let sources = vec![source(b"etc", None), source(b"home", Some(ObjectId::new([6; 32])))];
     let whole = Body { sources, reasons: vec![reason.clone(), reason], reasons_total: 7, unknown: later() };
     vec![whole.encode(), Body::default().encode()]
 }
