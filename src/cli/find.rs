@@ -28,7 +28,8 @@ pub fn snapshot_info(
         return by_id(listing, prefix);
     }
     for (id, error) in &listing.damaged {
-        passed_over(id, error, context)?;
+        let why = if error.reason().is_empty() { error.what() } else { error.reason() };
+        passed_over(id, &format!("is damaged and was passed over: {why}"), context)?;
     }
     let in_series = |info: &&SnapshotInfo| {
         series.is_none_or(|name| info.summary.sources.iter().any(|source| source.name == name.as_bytes()))
@@ -40,8 +41,16 @@ pub fn snapshot_info(
         When::Id(_) => None,
     };
     let found = found.ok_or_else(|| none_there(listing, when, series, context))?;
-    if let When::At(limit) = when {
-        tell_gap(found, *limit, context);
+    let limit = if let When::At(limit) = when { Some(*limit) } else { None };
+    let is_newer = |info: &&SnapshotInfo| {
+        info.summary.time > found.summary.time && limit.is_none_or(|limit| info.summary.time <= limit)
+    };
+    for info in listing.snapshots.iter().filter(|info| !info.confirmed).filter(in_series).filter(is_newer) {
+        let why = "is unconfirmed and was passed over: `larder check` confirms it if it is whole";
+        passed_over(&info.id, why, context)?;
+    }
+    if let Some(limit) = limit {
+        tell_gap(found, limit, context);
     }
     Ok(found.clone())
 }
@@ -82,9 +91,8 @@ fn none_there(listing: &Listing, when: &When, series: Option<&str>, context: &Co
 }
 
 /// The newest that can be read need not be the newest: nobody shall take the one for the other unawares.
-fn passed_over(id: &ObjectId, error: &Error, context: &Context<'_>) -> Result<()> {
-    let why = if error.reason().is_empty() { error.what() } else { error.reason() };
-    let message = format!("snapshot {} is damaged and was passed over: {why}", id.short());
+fn passed_over(id: &ObjectId, why: &str, context: &Context<'_>) -> Result<()> {
+    let message = format!("snapshot {} {why}", id.short());
     if context.global.json {
         return context.output.json(&json::Warning { message: &message });
     }

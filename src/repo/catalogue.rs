@@ -340,11 +340,6 @@ impl Catalogue {
     pub fn has_tombs(&self) -> bool {
         !self.tombed.is_empty()
     }
-
-    /// Whether these bytes are known to be lost, so that files which used them must be read again.
-    pub fn is_damaged(&self, id: &ChunkId) -> bool {
-        !self.damage.is_empty() && !self.contains(id)
-    }
 }
 
 /// Where all chunks of a pack lie, if it has this number.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{machine_with_snapshot, text};
+use crate::support::files_below;
 use crate::support::plant::{self, Item, plant};
 use crate::support::program::Machine;
 use crate::support::tree::{Tree, assert_same, below, look, regrouped};
@@ -198,4 +199,22 @@ fn a_pack_of_a_newer_format_costs_what_lies_in_it() {
         fs::write(&pack, bytes).unwrap();
     }
     assert!(lossy > 0, "in one case at least something could be restored");
+}
+
+#[test]
+fn latest_says_so_when_it_passes_over_a_snapshot_that_it_cannot_use() {
+    for folder in ["snapshots", "sessions"] {
+        let (machine, source) = machine_with_snapshot();
+        let before = files_below(&machine.repository.join(folder));
+        plant::forty_later(&source);
+        machine.backup(&source).expect(0);
+        let is_new =
+            |file: &std::path::PathBuf| !before.contains(file) && (folder == "snapshots" || file.extension().is_some());
+        let file = files_below(&machine.repository.join(folder)).into_iter().find(is_new).unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        let at = bytes.len() - 40;
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        machine.run(["restore", "latest"]).expect(0).says("was passed over");
+    }
 }
