@@ -33,3 +33,11 @@ need_cargo() {
         return 1
     fi
 }
+
+# Owners, devices and mounts can only be tested by root; tests that mean something only without it drop it themselves.
+tests_as_root() {
+    local triple
+    [ "$(id -u)" -ne 0 ] || return 0
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+    export "CARGO_TARGET_${triple}_RUNNER=sudo -E env PATH=$PATH"
+}

@@ -158,7 +158,7 @@ fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
         }
     }
     for (folder, (flips, outcome)) in &sums {
-        println!("{folder}: {flips} flips, {outcome:?}");
+        println!("figure: bits flipped in {folder} = {flips}: {outcome:?}");
     }
     assert_eq!(sums.keys().collect::<Vec<_>>(), ["config", "ends", "index", "keys", "packs", "sessions", "snapshots"]);
     for folder in ["config", "keys", "snapshots"] {
@@ -221,7 +221,7 @@ fn two_objects_that_changed_places_are_never_taken_for_each_other() {
             pairs += 1;
         }
     }
-    println!("{pairs} pairs");
+    println!("figure: objects that changed places = {pairs} pairs, 0 accepted");
 }
 
 /// The other repository has the same key file, which is the worst case.
@@ -255,7 +255,7 @@ fn an_object_of_another_repository_is_never_accepted() {
         engine::assert_restores(&repository, &next.snapshot, &scene.snapshots[1].1, &about);
         transplants += 1;
     }
-    println!("{transplants} transplants");
+    println!("figure: objects of another repository = {transplants}, 0 accepted");
 }
 
 /// A pack is gone and the source is unchanged: the next backup stores again what was lost.

@@ -408,4 +408,5 @@ fn whatever_is_done_to_a_tree_every_snapshot_gives_back_what_it_was_made_of() {
     }) {
         panic!("{error}");
     }
+    println!("figure: random histories, each snapshot against a plain copy = {cases}, 0 different");
 }
