@@ -50,6 +50,11 @@ impl Secret {
         *blake3::keyed_hash(&self.0, bytes).as_bytes()
     }
 
+    /// The same, of bytes that go by.
+    pub fn hasher(&self) -> ObjectHasher {
+        ObjectHasher(blake3::Hasher::new_keyed(&self.0))
+    }
+
     /// Whether `mac` is this key's hash of these bytes, compared in constant time.
     pub fn verify(&self, bytes: &[u8], mac: &[u8; 32]) -> bool {
         blake3::keyed_hash(&self.0, bytes) == *mac

@@ -1,8 +1,8 @@
 //! Cache files: redb databases that are written once, named by their bytes, and never changed.
 //!
-//! A file is built under a hidden name, closed, and renamed to `<what>.<BLAKE3 of its bytes>.redb`. Whoever opens one
-//! compares bytes and name first, so a file that was cut, overwritten or rotted is as good as none, and redb never
-//! sees a file that it did not write. Any number of processes may read the same file; nobody waits for anybody.
+//! A file is built under a hidden name, closed, and renamed to `<what>.<keyed BLAKE3 of its bytes>.redb`. Whoever opens
+//! one compares bytes and name first, so a file that was cut, overwritten or forged is as good as none, and redb only
+//! ever sees what a holder of the repository's keys wrote. Any number of processes may read the same file; nobody waits for anybody.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -13,7 +13,7 @@ use redb::{Database, ReadOnlyDatabase};
 
 use super::Repository;
 use crate::clock;
-use crate::crypto::ObjectHasher;
+use crate::crypto::Secret;
 
 /// Memory that redb may use for one file, bytes.
 const MEMORY_BYTES: usize = 8 << 20;
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     database: Option<Database>,
     folder: PathBuf,
     path: PathBuf,
+    key: Secret,
 }
 
 impl Draft {
@@ -37,7 +38,7 @@ impl Draft {
         let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
         let file = private_file(&path).ok()?;
         let database = Database::builder().set_cache_size(MEMORY_BYTES).create_file(file);
-        Some(Self { database: Some(database.ok()?), folder, path })
+        Some(Self { database: Some(database.ok()?), folder, path, key: name_key(repository) })
     }
 
     /// The database to fill.
@@ -48,7 +49,7 @@ impl Draft {
     /// Closes the file and gives it its name.
     pub fn publish(mut self, what: &str) -> Option<PathBuf> {
         drop(self.database.take()?);
-        let hash = hash_file(&File::open(&self.path).ok()?)?;
+        let hash = hash_file(&self.key, &File::open(&self.path).ok()?)?;
         let named = self.folder.join(format!("{what}.{hash}.redb"));
         std::fs::rename(&self.path, &named).ok()?;
         Some(named)
@@ -62,8 +63,12 @@ impl Drop for Draft {
     }
 }
 
-fn hash_file(mut file: &File) -> Option<String> {
-    let mut hasher = ObjectHasher::default();
+fn name_key(repository: &Repository) -> Secret {
+    repository.keys().identity.cache.derive("larder v1 cache name", b"")
+}
+
+fn hash_file(key: &Secret, mut file: &File) -> Option<String> {
+    let mut hasher = key.hasher();
     let mut buffer = vec![0; 256 << 10];
     loop {
         match file.read(&mut buffer).ok()? {
@@ -85,9 +90,9 @@ pub(super) fn published(repository: &Repository, folder: &str, what: &str) -> Ve
 }
 
 /// Opens a published file, if its bytes are those that its name says.
-pub(super) fn open(path: &Path) -> Option<ReadOnlyDatabase> {
+pub(super) fn open(repository: &Repository, path: &Path) -> Option<ReadOnlyDatabase> {
     let named = path.file_stem()?.to_str()?.rsplit('.').next()?;
-    if hash_file(&File::open(path).ok()?)? != named {
+    if hash_file(&name_key(repository), &File::open(path).ok()?)? != named {
         return None;
     }
     Database::builder().set_cache_size(MEMORY_BYTES).open_read_only(path).ok()

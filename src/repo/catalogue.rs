@@ -1,8 +1,8 @@
 //! Where every chunk lies, as the index objects and the packs themselves say.
 //!
 //! What counts as present: a copy in a pack that is listed and that no damage record names; for writers also one that
-//! no tomb condemns. On local
-//! storage the packs are listed too, so that packs which no index names (their writer died) are used, and packs that
+//! no tomb condemns. Readers try what a damage record names, too, but last: the record may be of a bad hour of the
+//! machine, and every chunk is compared with its id anyway. On local storage the packs are listed too, so that packs which no index names (their writer died) are used, and packs that
 //! are gone are not counted on.
 
 use std::collections::{HashMap, HashSet};
@@ -53,6 +53,8 @@ pub struct Catalogue {
     first: HashMap<ChunkPrefix, Place>,
     /// Further copies of chunks that have more than one.
     more: HashMap<ChunkPrefix, Vec<Place>>,
+    /// Copies that a damage record names.
+    doubtful: HashMap<ChunkPrefix, Vec<Place>>,
     /// Packs that were there, but that no index object named.
     orphans: Vec<PackEntry>,
     /// Packs that an index object names, but that are gone.
@@ -245,6 +247,7 @@ impl Catalogue {
         self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
         for (prefix, place) in places_of(pack, number) {
             if !self.counts(&place) {
+                self.doubtful.entry(prefix).or_default().push(place);
                 continue;
             }
             match self.first.entry(prefix) {
@@ -264,6 +267,13 @@ impl Catalogue {
         !self.tombed.contains(&pack) && !self.missing.contains(&pack) && !self.damage.iter().any(is_bad)
     }
 
+    /// Every copy that might be read, the doubtful ones last.
+    pub fn copies_to_read(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
+        let doubtful = self.doubtful.get(&id.prefix()).into_iter().flatten().copied();
+        let cached = self.in_segments(id).filter(|place| !self.counts(place));
+        self.copies(id).chain(doubtful).chain(cached)
+    }
+
     /// A copy of this chunk.
     pub fn find(&self, id: &ChunkId) -> Option<Place> {
         self.first.get(&id.prefix()).copied().or_else(|| self.cached(id).next())
@@ -278,12 +288,16 @@ impl Catalogue {
     }
 
     fn cached(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
+        self.in_segments(id).filter(|place| self.counts(place))
+    }
+
+    fn in_segments(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
         let prefix = id.prefix();
         let renumbered = move |cached: &Cached| {
             let base = cached.base;
             cached.segment.copies(&prefix).into_iter().map(move |place| Place { pack: place.pack + base, ..place })
         };
-        self.segments.iter().flat_map(renumbered).filter(|place| self.counts(place))
+        self.segments.iter().flat_map(renumbered)
     }
 
     /// Whether a copy of this chunk is there.

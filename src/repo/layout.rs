@@ -60,10 +60,13 @@ impl Folder {
         }
     }
 
-    /// The name of the object under this key; `None` if it is no object of this folder.
+    /// The name of the object under this key, or whose second copy lies there; `None` if it is no object of this
+    /// folder.
     pub fn id(self, key: &Key) -> Option<ObjectId> {
-        let id = ObjectId::from_hex(key.as_str().rsplit('/').next()?)?;
-        (self.key(&id) == *key).then_some(id)
+        let name = key.as_str().rsplit('/').next()?;
+        let id = ObjectId::from_hex(name.strip_suffix(COPY).unwrap_or(name))?;
+        let place = self.key(&id);
+        (place == *key || self == Self::Keys && copy_of(&place) == *key).then_some(id)
     }
 }
 
@@ -82,10 +85,18 @@ pub(super) fn config(generation: u32) -> Key {
     key(&format!("config/{generation:08}"))
 }
 
-/// The generation under this key.
+/// The generation under this key, or whose second copy lies there.
 pub(super) fn config_generation(key: &Key) -> Option<u32> {
     let text = key.as_str().strip_prefix("config/")?;
-    text.parse().ok().filter(|generation| config(*generation) == *key)
+    let text = text.strip_suffix(COPY).unwrap_or(text);
+    text.parse().ok().filter(|generation| [config(*generation), copy_of(&config(*generation))].contains(key))
+}
+
+const COPY: &str = ".copy";
+
+/// Where the second copy of a configuration or a key slot lies.
+pub(super) fn copy_of(original: &Key) -> Key {
+    key(&format!("{}{COPY}", original.as_str()))
 }
 
 /// Keys are made of fixed words and hex digits here, so this is always one.
@@ -106,8 +117,13 @@ mod tests {
         }
         assert_eq!(Folder::Packs.id(&key(&format!("packs/00/{id}"))), None);
         assert_eq!(Folder::Keys.id(&Folder::Index.key(&id)), None);
+        assert_eq!(Folder::Keys.id(&copy_of(&Folder::Keys.key(&id))), Some(id));
+        assert_eq!(Folder::Notes.id(&copy_of(&Folder::Notes.key(&id))), None);
+        assert_eq!(Folder::Keys.id(&copy_of(&copy_of(&Folder::Keys.key(&id)))), None);
         assert_eq!(ended_session(&session_end(&id)), Some(id));
         assert_eq!(config_generation(&config(7)), Some(7));
+        assert_eq!(config_generation(&copy_of(&config(7))), Some(7));
         assert_eq!(config_generation(&key("config/7")), None);
+        assert_eq!(config_generation(&key("config/7.copy")), None);
     }
 }

@@ -13,6 +13,7 @@ mod segment;
 mod session;
 mod snapshots;
 mod stat_cache;
+mod twice;
 mod writer;
 
 pub use catalogue::{Catalogue, Place};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Folder, layout, malformed, unopened};
+use super::{Folder, layout, malformed, twice, unopened};
 use crate::chunk::{Cutter, Params};
 use crate::clock::{self, World};
 use crate::crypto::{Argon, Audience, Keyring, Secret};
@@ -16,8 +16,6 @@ use crate::storage::{ErrorKind, Key, Storage};
 
 /// Longest object other than a pack. Bytes.
 const OBJECT_BYTES_MAX: u64 = 80 << 20;
-/// Longest configuration or key slot. Bytes.
-const SMALL_BYTES_MAX: u64 = 64 << 10;
 
 /// What opens a repository.
 #[derive(Clone, Copy)]
@@ -107,30 +105,27 @@ impl Repository {
             generation: 0,
             unknown: Vec::new(),
         };
-        storage.put(&layout::config(0), &config.encode(&keys.identity))?;
+        twice::put(&*storage, &layout::config(0), &config.encode(&keys.identity))?;
         storage.barrier()?;
         Ok(Self::new(storage, world, config, keys, slot))
     }
 
     /// Opens the repository at this storage.
     pub fn open(storage: Arc<dyn Storage>, world: Arc<dyn World>, key: KeySource<'_>) -> Result<Self> {
-        let (generation, place, bytes) = Self::read_config(&*storage)?;
-        let config = Config::parse(&bytes).map_err(|e| malformed(&place, &e))?;
-        if config.generation != generation {
-            return Err(Error::new(Kind::Damage, format!("{place} is not what its name says"))
-                .why(format!(
-                    "it is generation {}: an old configuration was put in the place of a new one",
-                    config.generation
-                ))
-                .fix("restore this file from a copy of the repository"));
-        }
-        let (slot, keys) = Self::unlock(&*storage, &config, key)?;
-        if !Config::verify(&bytes, &keys.identity) {
-            return Err(Error::new(Kind::Damage, format!("{place} is not authentic"))
-                .why("the keys open, but the configuration was not written by a holder of them")
-                .fix("restore this file from a copy of the repository"));
-        }
+        let generation = Self::newest_config(&*storage)?;
+        let (config, slot, keys) = twice::get(&*storage, &layout::config(generation), |place, bytes| {
+            let config = parse_config(place, generation, bytes)?;
+            let (slot, keys) = Self::unlock(&*storage, &config, key)?;
+            verify_config(place, bytes, &keys)?;
+            Ok((config, slot, keys))
+        })?;
         Ok(Self::new(storage, world, config, keys, slot))
+    }
+
+    /// Whether these bytes are the configuration.
+    pub(super) fn check_config(&self, place: &str, bytes: &[u8]) -> Result<()> {
+        parse_config(place, self.config.generation, bytes)?;
+        verify_config(place, bytes, &self.keys)
     }
 
     fn new(storage: Arc<dyn Storage>, world: Arc<dyn World>, config: Config, keys: Keyring, slot: ObjectId) -> Self {
@@ -144,24 +139,21 @@ impl Repository {
         self
     }
 
-    fn read_config(storage: &dyn Storage) -> Result<(u32, String, Vec<u8>)> {
+    fn newest_config(storage: &dyn Storage) -> Result<u32> {
         let listed = storage.list("config")?;
-        let numbered = listed.iter().filter_map(|l| Some((layout::config_generation(&l.key)?, l)));
-        let Some((generation, newest)) = numbered.max_by_key(|(generation, _)| *generation) else {
-            return Err(Error::new(Kind::NoRepository, format!("no repository at {}", storage.describe()))
+        let newest = listed.iter().filter_map(|l| layout::config_generation(&l.key)).max();
+        newest.ok_or_else(|| {
+            Error::new(Kind::NoRepository, format!("no repository at {}", storage.describe()))
                 .why("it has no configuration")
-                .fix("check --repo, or make one: larder init"));
-        };
-        let place = format!("the configuration {}", newest.key);
-        Ok((generation, place, storage.get(&newest.key, SMALL_BYTES_MAX)?))
+                .fix("check --repo, or make one: larder init")
+        })
     }
 
     /// Tries this key on every slot that it could open.
     fn unlock(storage: &dyn Storage, config: &Config, key: KeySource<'_>) -> Result<(ObjectId, Keyring)> {
         let mut tried = 0;
         let mut broken = None;
-        for listed in storage.list(Folder::Keys.name())? {
-            let Some(id) = Folder::Keys.id(&listed.key) else { continue };
+        for id in list(storage, Folder::Keys)? {
             match Self::unlock_one(storage, config, key, &id) {
                 Ok(Some(keys)) => return Ok((id, keys)),
                 Ok(None) => tried += 1,
@@ -198,10 +190,13 @@ impl Repository {
     }
 
     fn read_slot(storage: &dyn Storage, id: &ObjectId) -> Result<Slot> {
-        let place = format!("key slot {}", id.short());
-        let bytes = storage.get(&Folder::Keys.key(id), SMALL_BYTES_MAX)?;
-        check_name(&place, id, &bytes)?;
-        Slot::parse(&bytes).map_err(|e| malformed(&place, &e))
+        twice::get(storage, &Folder::Keys.key(id), |place, bytes| Self::parse_slot(place, id, bytes))
+    }
+
+    /// The key slot of this name in these bytes.
+    pub(super) fn parse_slot(place: &str, id: &ObjectId, bytes: &[u8]) -> Result<Slot> {
+        check_name(place, id, bytes)?;
+        Slot::parse(bytes).map_err(|e| malformed(place, &e))
     }
 
     fn write_slot(
@@ -220,7 +215,7 @@ impl Repository {
         let label = SlotLabel { label: label.as_bytes().to_vec(), created: world.now() };
         let bytes = Slot::lock(header, lock, &slot_key, keys, &label).encode();
         let id = ObjectId::of(&bytes);
-        storage.put(&Folder::Keys.key(&id), &bytes)?;
+        twice::put(storage, &Folder::Keys.key(&id), &bytes)?;
         Ok(id)
     }
 
@@ -248,7 +243,7 @@ impl Repository {
                 .why("without it nothing could be read any more")
                 .fix("add another key first: larder key add"));
         }
-        self.storage.delete(&Folder::Keys.key(id))?;
+        twice::delete(&*self.storage, &Folder::Keys.key(id))?;
         Ok(self.storage.barrier()?)
     }
 
@@ -294,8 +289,7 @@ impl Repository {
 
     /// The names of all objects in a folder. Anything else that lies there is left out.
     pub fn list(&self, folder: Folder) -> Result<Vec<ObjectId>> {
-        let listed = self.storage.list(folder.name())?;
-        Ok(listed.iter().filter_map(|l| folder.id(&l.key)).collect())
+        list(&*self.storage, folder)
     }
 
     /// Reads a sealed object and opens its sections, which must be for these audiences.
@@ -375,6 +369,32 @@ impl Repository {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+fn list(storage: &dyn Storage, folder: Folder) -> Result<Vec<ObjectId>> {
+    let mut ids: Vec<_> = storage.list(folder.name())?.iter().filter_map(|l| folder.id(&l.key)).collect();
+    // Both copies of a key slot.
+    ids.dedup();
+    Ok(ids)
+}
+
+fn parse_config(place: &str, generation: u32, bytes: &[u8]) -> Result<Config> {
+    let config = Config::parse(bytes).map_err(|e| malformed(place, &e))?;
+    if config.generation == generation {
+        return Ok(config);
+    }
+    Err(Error::new(Kind::Damage, format!("{place} is not what its name says"))
+        .why(format!("it is generation {}: an old configuration was put in the place of a new one", config.generation))
+        .fix("restore this file from a copy of the repository"))
+}
+
+fn verify_config(place: &str, bytes: &[u8], keys: &Keyring) -> Result<()> {
+    if Config::verify(bytes, &keys.identity) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Damage, format!("{place} is not authentic"))
+        .why("the keys open, but the configuration was not written by a holder of them")
+        .fix("restore this file from a copy of the repository"))
 }
 
 /// Compares an object's bytes with its name.

@@ -117,7 +117,7 @@ impl<'r> ChunkReader<'r> {
     /// A chunk's plaintext, from the first copy that is good.
     pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut error = None;
-        for place in self.catalogue.copies(id).filter(|place| place.kind == kind) {
+        for place in self.catalogue.copies_to_read(id).filter(|place| place.kind == kind) {
             let read = self.chunk_at(&place, id).or_else(|e| self.chunk_by_table(&place, id).map_err(|_| e));
             match read {
                 Ok(bytes) => return Ok(bytes),

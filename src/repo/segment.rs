@@ -73,7 +73,7 @@ impl Segment {
     /// Opens every segment that can be used; others are removed.
     pub fn open_all(repository: &Repository) -> Vec<Self> {
         let open = |path: PathBuf| {
-            let segment = Self::open(&path);
+            let segment = Self::open(repository, &path);
             if segment.is_none() {
                 cache::remove(&path);
             }
@@ -82,8 +82,8 @@ impl Segment {
         cache::published(repository, FOLDER, WHAT).into_iter().filter_map(open).collect()
     }
 
-    fn open(path: &std::path::Path) -> Option<Self> {
-        let database = cache::open(path)?;
+    fn open(repository: &Repository, path: &std::path::Path) -> Option<Self> {
+        let database = cache::open(repository, path)?;
         let transaction = database.begin_read().ok()?;
         let meta = transaction.open_table(META).ok()?;
         let get = |name: &str| Some(meta.get(name).ok()??.value().to_vec());
@@ -104,7 +104,7 @@ impl Segment {
         places.sort_unstable_by_key(|(prefix, place)| (*prefix, place.pack, place.frame, place.nth));
         let draft = Draft::create(repository, FOLDER)?;
         fill(draft.database()?, covers, packs, &places)?;
-        Self::open(&draft.publish(WHAT)?)
+        Self::open(repository, &draft.publish(WHAT)?)
     }
 
     /// The copies of a chunk, with the segment's own pack numbers.

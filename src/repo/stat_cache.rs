@@ -84,7 +84,9 @@ impl StatCache {
     /// Opens the cache for a source; `None` if there is none that can be used.
     pub fn open(repository: &Repository, source: &[u8]) -> Option<Self> {
         let kind = kind_of(repository, source);
-        cache::published(repository, FOLDER, &kind).iter().find_map(|path| Self::read(repository, cache::open(path)?))
+        cache::published(repository, FOLDER, &kind)
+            .iter()
+            .find_map(|path| Self::read(repository, cache::open(repository, path)?))
     }
 
     fn read(repository: &Repository, database: ReadOnlyDatabase) -> Option<Self> {

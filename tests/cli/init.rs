@@ -67,7 +67,7 @@ fn an_interrupted_init_can_be_run_again() {
     machine.run(["restore", "latest"]).expect(10);
     machine.run(["init"]).expect(0);
     machine.run(["restore", "latest"]).expect(1).says("there is no snapshot");
-    assert_eq!(crate::support::files_below(&machine.repository.join("keys")).len(), 1);
+    assert_eq!(crate::support::files_below(&machine.repository.join("keys")).len(), 2);
 }
 
 #[test]
@@ -120,6 +120,7 @@ fn a_format_that_is_newer_or_foreign_is_told_from_damage() {
     let machine = Machine::new();
     let config = machine.repository.join("config/00000000");
     let bytes = fs::read(&config).unwrap();
+    fs::remove_file(machine.repository.join("config/00000000.copy")).unwrap();
     let with = |at: usize, byte: u8| {
         let mut changed = bytes.clone();
         changed[at] = byte;

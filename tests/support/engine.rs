@@ -9,6 +9,7 @@ use larder::error::Result;
 use larder::event::{Cancel, Job, Silent};
 use larder::id::ObjectId;
 use larder::ops::backup::{self, Report, Request, Source};
+use larder::ops::check;
 use larder::ops::restore::{self, Part, Pick};
 use larder::repo::{Catalogue, Folder, KeySource, Repository};
 use larder::source::files;
@@ -70,6 +71,12 @@ pub fn request(path: &Path) -> Request {
 
 pub fn backup(repository: &Repository, path: &Path) -> Result<Report> {
     backup::backup(repository, &request(path), job())
+}
+
+/// Checks the structure.
+pub fn check(repository: &Repository) -> check::Report {
+    let request = check::Request { data: None, time_max: None, bytes_max: None };
+    check::check(repository, &request, job()).unwrap()
 }
 
 /// Restores the first source of a snapshot to a new place.

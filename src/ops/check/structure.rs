@@ -39,7 +39,10 @@ impl<'a> Structure<'a> {
             self.findings.add(object, what);
         }
         // The catalogue has read the others.
-        for folder in [Folder::Keys, Folder::Sessions, Folder::Notes, Folder::Tombs] {
+        for (key, error) in self.repository.check_opening()? {
+            self.findings.add(key.as_str(), format!("{error}; where its second copy is good, put that in its place"));
+        }
+        for folder in [Folder::Sessions, Folder::Notes, Folder::Tombs] {
             for id in self.repository.list(folder)? {
                 self.job.cancel.check()?;
                 match self.small_object(folder, &id) {
@@ -58,7 +61,6 @@ impl<'a> Structure<'a> {
     fn small_object(&self, folder: Folder, id: &ObjectId) -> Result<()> {
         let repository = self.repository;
         match folder {
-            Folder::Keys => repository.key_slot(id).map(drop),
             Folder::Notes => repository.note(id).map(drop),
             Folder::Sessions => {
                 let (session, _) = repository.session(id)?;

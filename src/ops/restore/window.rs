@@ -96,7 +96,7 @@ impl<'a> Window<'a> {
         let mut offset = 0;
         let reader = self.reader;
         let result = reader.for_each_chunk(&content, &mut |chunk| {
-            let place = reader.catalogue().find(&chunk.id);
+            let place = reader.catalogue().copies_to_read(&chunk.id).next();
             let Some(place) = place else {
                 return Err(Error::new(Kind::Damage, format!("chunk {} is missing", chunk.id.short())));
             };
