@@ -219,6 +219,29 @@ fn what_opens_a_repository_is_stored_twice() {
     assert_eq!(pairs, 2);
 }
 
+/// The record may be of a bad hour of the machine: readers still try, writers store again.
+#[test]
+fn what_a_damage_record_names_is_read_if_it_is_good_and_stored_again() {
+    let scene = Scene::new(1);
+    let objects = scene.objects();
+    let packs: Vec<_> = objects.iter().filter(|(key, _)| folder(key) == "packs").collect();
+    for (key, bytes) in packs {
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        let store = scene.with(&[(key, Some(&flipped))]);
+        let repository = engine::open(Arc::new(store.clone())).unwrap();
+        assert!(!engine::check_all(&repository).is_healthy(), "{key}");
+        store.delete(key).unwrap();
+        store.put(key, bytes).unwrap();
+        assert_eq!(scene.check(&store, "the pack is well again").exact, 2, "{key}");
+        engine::backup(&repository, &scene.source).unwrap();
+        store.delete(key).unwrap();
+        store.put(key, &flipped).unwrap();
+        let last = engine::backup(&repository, &scene.source).unwrap();
+        engine::assert_restores(&repository, &last.snapshot, &scene.snapshots[1].1, &key.to_string());
+    }
+}
+
 #[test]
 fn a_missing_object_is_noticed_or_does_no_harm() {
     let scene = Scene::new(1);

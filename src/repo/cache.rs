@@ -33,6 +33,7 @@ impl Draft {
     pub fn create(repository: &Repository, folder: &str) -> Option<Self> {
         let folder = repository.cache()?.join(folder);
         make_private_folder(&folder).ok()?;
+        tag(repository);
         remove_old_drafts(&folder);
         let random: [u8; 16] = clock::random(repository.world()).ok()?;
         let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
@@ -110,6 +111,17 @@ fn remove_old_drafts(folder: &Path) {
         if is_draft && age.is_some_and(|age| age > DRAFT_AGE_MAX) {
             remove(entry.path());
         }
+    }
+}
+
+/// Marks the caches as such (bford.info/cachedir), so that no backup, ours or another's, stores them.
+fn tag(repository: &Repository) {
+    use std::io::Write;
+    let tag = repository.cache().map(|root| root.join("CACHEDIR.TAG"));
+    if let Some(mut file) = tag.and_then(|tag| private_file(&tag).ok()) {
+        // It is only a courtesy.
+        let _ = file
+            .write_all(b"Signature: 8a477f597d28d172789f06886806bc55\n# Caches of larder; delete them at any time.\n");
     }
 }
 

@@ -82,7 +82,9 @@ impl Decompressor {
             }
             Codec::Zstd => {
                 // The decompressor would take more frames, and skip frames that hold nothing, behind the first.
-                if zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len()) {
+                if !stored.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes())
+                    || zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len())
+                {
                     return Err(Malformed::bad("compressed data", "it is not exactly one zstd frame"));
                 }
                 out.resize(start + len, 0);
@@ -135,6 +137,7 @@ mod tests {
         let mut one = Vec::new();
         c.append(&[7; 1000], &mut one);
         let skippable = [&0x184d_2a50u32.to_le_bytes()[..], &[0; 4]].concat();
+        assert!(d.append(Codec::Zstd, &skippable, 0, &mut Vec::new()).is_err());
         for more in [&[0][..], &skippable] {
             assert!(d.append(Codec::Zstd, &[&one, more].concat(), 1000, &mut Vec::new()).is_err());
         }

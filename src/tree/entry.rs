@@ -150,6 +150,9 @@ impl StoredEntry {
         if e.device != (0, 0) && !matches!(e.kind, Kind::CharDevice | Kind::BlockDevice) {
             return bad("only devices have device numbers");
         }
+        if e.hard_link.is_some() && e.kind == Kind::Directory {
+            return bad("a directory has no hard links");
+        }
         if e.mode > 0o7777 || e.mtime.nanos > 999_999_999 {
             return bad("mode or time out of range");
         }
@@ -194,6 +197,9 @@ fn parse_content(r: &mut Reader<'_>) -> wire::Result<Content> {
     let mut chunks = Vec::with_capacity(r.remaining() / 33);
     while !r.is_empty() {
         chunks.push(take_item(r, level)?);
+    }
+    if chunks.is_empty() {
+        return Err(r.bad("content without a chunk"));
     }
     Ok(Content { level, chunks })
 }

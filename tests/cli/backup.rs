@@ -232,3 +232,18 @@ fn usage_errors_exit_with_2_before_anything_is_touched() {
     let snapshots = |tree: &crate::support::tree::Tree| tree.keys().filter(|k| k.starts_with(b"snapshots/")).count();
     assert_eq!(snapshots(&before), snapshots(&after));
 }
+
+#[test]
+fn neither_the_repository_nor_its_caches_are_stored_in_it() {
+    let machine = Machine::new();
+    let base = machine.place("");
+    let name = format!("all={}", text(&base));
+    machine.run(["backup", &name]).expect(0);
+    let said = machine.run(["backup", &name]).expect(0).stdout;
+    assert!(said.contains("left out: 1 cache folder, 1 repository (this one)\n"), "{said}");
+    let listed = machine.run(["ls", "-R", "latest:all"]).expect(0).stdout;
+    let repository = machine.repository.file_name().unwrap().to_str().unwrap();
+    assert!(listed.contains(repository) && !listed.contains("packs/"), "{listed}");
+    assert!(!listed.contains(".redb"), "{listed}");
+    machine.run(["backup", text(&machine.repository)]).expect(2).says("it is the repository itself");
+}

@@ -75,7 +75,16 @@ pub fn backup(repository: &Repository, path: &Path) -> Result<Report> {
 
 /// Checks the structure.
 pub fn check(repository: &Repository) -> check::Report {
-    let request = check::Request { data: None, time_max: None, bytes_max: None };
+    check_with(repository, None)
+}
+
+/// Checks the structure and all data.
+pub fn check_all(repository: &Repository) -> check::Report {
+    check_with(repository, Some(1.0))
+}
+
+fn check_with(repository: &Repository, data: Option<f64>) -> check::Report {
+    let request = check::Request { data, time_max: None, bytes_max: None };
     check::check(repository, &request, job()).unwrap()
 }
 

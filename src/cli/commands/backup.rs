@@ -1,7 +1,7 @@
 //! `larder backup`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::context::Context;
@@ -47,7 +47,7 @@ pub struct Args {
     /// Leave out what matches this pattern of gitignore syntax; may be repeated
     ///
     /// A file called .larderignore does the same for the folder it is in. Folders marked by a CACHEDIR.TAG are left out
-    /// too. All of these are counted in the summary.
+    /// too, and so is the repository itself. All of these are counted in the summary.
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// Leave out what matches a pattern in this file; may be repeated
@@ -89,8 +89,9 @@ impl Args {
 
 /// Takes it.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    let request = request(args, context)?;
-    let storage = engine::storage(&engine::location(context)?)?;
+    let location = engine::location(context)?;
+    let request = request(args, &location, context)?;
+    let storage = engine::storage(&location)?;
     let storage = if args.dry_run { Arc::new(DryRun::new(storage)) } else { storage };
     let repository = engine::open_on(storage, context)?;
     let reporter = context.reporter();
@@ -102,7 +103,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     Ok(exit)
 }
 
-fn request(args: &Args, context: &Context<'_>) -> Result<Request> {
+fn request(args: &Args, repository: &Path, context: &Context<'_>) -> Result<Request> {
     let sources = args.named_sources()?.into_iter().map(|(name, path)| Source { name, path }).collect();
     let zone = context.zone();
     let now = jiff::Timestamp::from_second(context.world.now().seconds).unwrap_or_default();
@@ -112,6 +113,7 @@ fn request(args: &Args, context: &Context<'_>) -> Result<Request> {
             excludes: args.exclude.clone(),
             exclude_from: args.exclude_from.clone(),
             one_file_system: args.one_file_system,
+            repository: Some(repository.into()),
         },
         client: args.client.clone().unwrap_or_else(engine::host_name),
         user: engine::user_name(),
@@ -175,12 +177,14 @@ fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Resu
 fn left_out(report: &Report) -> Vec<String> {
     let skipped = &report.skipped;
     let counts = [
-        (skipped.by_pattern, "excluded by pattern"),
-        (skipped.cache_directories, "cache folders"),
-        (skipped.sockets, "sockets"),
-        (skipped.other_file_systems, "other file systems"),
+        (skipped.by_pattern, "excluded by pattern", "excluded by pattern"),
+        (skipped.cache_directories, "cache folder", "cache folders"),
+        (skipped.sockets, "socket", "sockets"),
+        (skipped.other_file_systems, "other file system", "other file systems"),
+        (skipped.repository, "repository (this one)", "repositories (this one)"),
     ];
-    let parts: Vec<String> =
-        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", render::grouped(*n))).collect();
+    let told =
+        |(n, one, many): &(u64, &str, &str)| format!("{} {}", render::grouped(*n), if *n == 1 { one } else { many });
+    let parts: Vec<String> = counts.iter().filter(|(n, ..)| *n > 0).map(told).collect();
     if parts.is_empty() { Vec::new() } else { vec![format!("left out: {}", parts.join(", "))] }
 }

@@ -333,6 +333,7 @@ fn add_skipped(sum: &mut Skipped, more: &Skipped) {
     sum.cache_directories += more.cache_directories;
     sum.sockets += more.sockets;
     sum.other_file_systems += more.other_file_systems;
+    sum.repository += more.repository;
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct Options {
     pub exclude_from: Vec<PathBuf>,
     /// Keeps the directory on which another file system is mounted, but nothing below it.
     pub one_file_system: bool,
+    /// A directory of which nothing below is kept wherever it turns up: the repository that this goes into.
+    pub repository: Option<PathBuf>,
 }
 
 /// One step of a walk.
@@ -117,6 +119,8 @@ pub struct Skipped {
     pub sockets: u64,
     /// Directories on which another file system is mounted, which were kept, but not what is below them.
     pub other_file_systems: u64,
+    /// The repository that this goes into, which was kept as an empty directory.
+    pub repository: u64,
 }
 
 /// An entry of the tree, with what is needed to read it. Holds its directory open: drop it soon.

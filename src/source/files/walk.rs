@@ -33,6 +33,8 @@ pub struct Walk {
     root: Arc<OwnedFd>,
     root_dev: u64,
     one_file_system: bool,
+    /// Device and inode of the repository.
+    repository: Option<(u64, u64)>,
     rules: Rules,
     skipped: Skipped,
     /// The entry seen last.
@@ -78,6 +80,11 @@ pub fn walk(root: &Path, options: &Options) -> Result<Walk> {
     let stat = stat::of_name(&parent, name, true).map_err(|e| failed(e.into()))?;
     match stat {
         Some(stat) if stat.kind == Kind::Directory => {
+            if options.repository.as_deref().and_then(place_of) == Some((stat.dev, stat.ino)) {
+                return Err(Error::new(error::Kind::Usage, format!("cannot back up {}", text::path(root)))
+                    .why("it is the repository itself")
+                    .fix("copy a repository with a copying program, such as rsync"));
+            }
             let directory = open::for_reading(&parent, name, OFlags::DIRECTORY).map_err(|e| failed(e.into()))?;
             Ok(Walk::new(directory, stat.dev, rules, options).starting_with(Vec::new(), stat, b"."))
         }
@@ -89,6 +96,11 @@ pub fn walk(root: &Path, options: &Options) -> Result<Walk> {
             .why("it is neither a directory nor a regular file")
             .fix("give what comes out of it on standard input, as NAME=-")),
     }
+}
+
+fn place_of(directory: &Path) -> Option<(u64, u64)> {
+    let stat = stat::of_handle(open_path(directory).ok()?).ok()??;
+    Some((stat.dev, stat.ino))
 }
 
 fn open_path(directory: &Path) -> rustix::io::Result<OwnedFd> {
@@ -125,6 +137,7 @@ impl Walk {
             root: Arc::new(root),
             root_dev,
             one_file_system: options.one_file_system,
+            repository: options.repository.as_deref().and_then(place_of),
             rules,
             skipped: Skipped::default(),
             path: Vec::new(),
@@ -172,6 +185,8 @@ impl Walk {
         let step = found(self.path.clone(), &stat, &level.directory, None);
         if is_directory && self.one_file_system && stat.dev != self.root_dev {
             self.skipped.other_file_systems += 1;
+        } else if is_directory && self.repository == Some((stat.dev, stat.ino)) {
+            self.skipped.repository += 1;
         } else if is_directory {
             self.entering = Some(stat);
         }
