@@ -201,7 +201,7 @@ fn what_opens_a_repository_is_stored_twice() {
     let originals = objects.keys().filter(|key| matches!(folder(key), "config" | "keys"));
     let mut pairs = 0;
     for original in originals.filter(|key| !key.as_str().ends_with(".copy")) {
-        let copy = Key::new(&format!("{original}.copy")).unwrap();
+        let copy = Key::new(format!("{original}.copy")).unwrap();
         let mut flipped = objects[original].clone();
         flipped[100] ^= 1;
         for spoilt in [None, Some(&flipped[..])] {
