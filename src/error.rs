@@ -20,6 +20,8 @@ pub enum Kind {
     NoRepository,
     /// The repository, or an object, was written by a newer program.
     Newer,
+    /// The repository may not be read or written by this user.
+    Denied,
     /// Somebody else is using it.
     Busy,
     /// Wrong password or key.
@@ -42,6 +44,7 @@ impl Kind {
             Kind::Damage => "damage",
             Kind::NoRepository => "no-repository",
             Kind::Newer => "newer-format",
+            Kind::Denied => "denied",
             Kind::Busy => "busy",
             Kind::WrongKey => "wrong-key",
             Kind::NoSpace => "no-space",

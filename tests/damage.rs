@@ -1,6 +1,6 @@
 //! Damage of every kind in every place: whoever restores gets the right bytes, or is told what is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -68,6 +68,18 @@ impl Scene {
             }
         }
         copy
+    }
+
+    /// The paths that a restore of each snapshot loses.
+    fn lost(&self, store: &MemoryStorage) -> BTreeSet<(ObjectId, Vec<u8>)> {
+        let repository = engine::open(Arc::new(store.clone())).unwrap();
+        let mut out = BTreeSet::new();
+        for (id, _) in &self.snapshots {
+            let base = scratch();
+            let report = engine::restore(&repository, id, &base.path().join("to")).unwrap();
+            out.extend(report.lost.into_iter().map(|lost| (*id, lost.path)));
+        }
+        out
     }
 
     /// Restores both snapshots from a damaged copy: exact, or an error, or losses that are named.
@@ -231,14 +243,69 @@ fn what_a_damage_record_names_is_read_if_it_is_good_and_stored_again() {
         let store = scene.with(&[(key, Some(&flipped))]);
         let repository = engine::open(Arc::new(store.clone())).unwrap();
         assert!(!engine::check_all(&repository).is_healthy(), "{key}");
-        store.delete(key).unwrap();
-        store.put(key, bytes).unwrap();
+        let well = || {
+            store.delete(key).unwrap();
+            store.put(key, bytes).unwrap();
+        };
+        well();
         assert_eq!(scene.check(&store, "the pack is well again").exact, 2, "{key}");
         engine::backup(&repository, &scene.source).unwrap();
         store.delete(key).unwrap();
         store.put(key, &flipped).unwrap();
         let last = engine::backup(&repository, &scene.source).unwrap();
         engine::assert_restores(&repository, &last.snapshot, &scene.snapshots[1].1, &key.to_string());
+        // A check that finds it well takes the record back, whatever was asked for.
+        well();
+        assert_eq!(engine::check(&repository).found, [], "{key}");
+        assert_eq!(engine::count(&store, Folder::Damage), 0, "{key}");
+    }
+}
+
+/// What a check says is lost is lost, and nothing else: whatever was done to a pack, and before and after the check.
+#[test]
+fn a_check_names_what_a_restore_loses_and_takes_nothing_away() {
+    let scene = Scene::new(1);
+    let objects = scene.objects();
+    for (key, bytes) in objects.iter().filter(|(key, _)| folder(key) == "packs") {
+        let cuts: [Option<Vec<u8>>; 7] = [
+            None,
+            Some(Vec::new()),
+            Some(bytes[..100].to_vec()),
+            Some(bytes[..bytes.len() / 2].to_vec()),
+            Some(bytes[..bytes.len() - 1].to_vec()),
+            Some([&bytes[..], b"x"].concat()),
+            Some(vec![0; bytes.len()]),
+        ];
+        for (n, cut) in cuts.iter().enumerate() {
+            let about = format!("{key}, form {n}");
+            let store = scene.with(&[(key, cut.as_deref())]);
+            let repository = engine::open(Arc::new(store.clone())).unwrap();
+            let before = scene.lost(&store);
+            let report = engine::check_all(&repository);
+            assert!(!report.is_healthy(), "{about}");
+            let named: BTreeSet<_> =
+                report.found.iter().flat_map(|found| &found.affects).map(|a| (a.snapshot, a.path.clone())).collect();
+            assert_eq!(scene.lost(&store), before, "{about}: after the check");
+            assert!(before.is_subset(&named), "{about}: {before:?} lost, {named:?} named");
+            assert!(named.is_empty() || !before.is_empty(), "{about}: {named:?} named, nothing lost");
+            engine::backup(&repository, &scene.source).unwrap();
+            let after = engine::check_all(&repository);
+            let needed: Vec<_> = after.found.iter().filter(|found| !found.affects.is_empty()).collect();
+            assert!(
+                needed.iter().flat_map(|found| &found.affects).all(|a| a.snapshot == scene.snapshots[0].0),
+                "{about}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_deleted_snapshot_is_noticed() {
+    let scene = Scene::new(1);
+    for key in scene.objects().keys().filter(|key| folder(key) == "snapshots") {
+        let repository = engine::open(Arc::new(scene.with(&[(key, None)]))).unwrap();
+        let found = engine::check(&repository).found;
+        assert!(found.len() == 1 && found[0].what.contains("is gone"), "{found:?}");
     }
 }
 

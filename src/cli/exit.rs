@@ -60,7 +60,7 @@ impl Exit {
     /// The code that stands for a failure of this kind.
     pub fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Failed | Kind::Missing | Kind::Newer => Self::Failed,
+            Kind::Failed | Kind::Missing | Kind::Newer | Kind::Denied => Self::Failed,
             Kind::Usage => Self::Usage,
             Kind::Damage => Self::Damage,
             Kind::NoRepository => Self::NoRepository,

@@ -66,7 +66,7 @@ pub struct BadFrame {
     pub chunks: Vec<ChunkPrefix>,
 }
 
-/// Copies that never count as present again. One section for the index audience.
+/// Copies that a writer must not count on. One section for the index audience.
 ///
 /// Field 1, critical, repeated: pack id(32), frame ordinal + 1 as varint or 0 for all, then 16-byte chunk prefixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,17 +5,18 @@
 //! machine, and every chunk is compared with its id anyway. On local storage the packs are listed too, so that packs which no index names (their writer died) are used, and packs that
 //! are gone are not counted on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 
 use super::segment::{SEGMENTS_MAX, Segment};
 use super::{Folder, Repository, malformed, read_table};
 use crate::crypto::{Audience, ChunkKind};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
+use crate::pack::{ChunkInfo, FrameInfo};
 use crate::record::{BadFrame, Damage, Tomb};
 
 /// Where one copy of a chunk lies.
@@ -75,6 +76,14 @@ struct Cached {
 
 /// What some index objects say, in order.
 type Said = Vec<(ObjectId, Index)>;
+
+impl Repository {
+    /// Reads a damage record.
+    pub fn damage(&self, id: &ObjectId) -> Result<Damage> {
+        let [bytes] = self.read(Folder::Damage, id, [Audience::Index])?;
+        Damage::parse(&bytes).map_err(|e| malformed(&format!("damage record {}", id.short()), &e))
+    }
+}
 
 impl Catalogue {
     /// Reads all that there is into memory: for those who look at most of it.
@@ -138,12 +147,9 @@ impl Catalogue {
 
     fn read_damage(&mut self, repository: &Repository, to_write: bool) -> Result<()> {
         for id in repository.list(Folder::Damage)? {
-            let read = repository.read(Folder::Damage, &id, [Audience::Index]).and_then(|[bytes]| {
-                Damage::parse(&bytes).map_err(|e| malformed(&format!("damage record {}", id.short()), &e))
-            });
-            match read {
+            match repository.damage(&id) {
                 Ok(damage) => self.damage.extend(damage.frames),
-                Err(e) if to_write => return Err(e),
+                Err(e) if to_write || e.kind() == Kind::Denied => return Err(e),
                 Err(e) => self.unreadable.push(format!("damage record {}: {e}", id.short())),
             }
         }
@@ -168,9 +174,8 @@ impl Catalogue {
             }
             if gone(&pack.id) {
                 self.missing.push(pack.id);
-            } else {
-                self.add(&pack);
             }
+            self.add(&pack);
         }
     }
 
@@ -207,6 +212,7 @@ impl Catalogue {
         for (id, result) in results {
             match result {
                 Ok(index) => said.push((id, index)),
+                Err(e) if e.kind() == Kind::Denied => return Err(e),
                 // The packs' own tables say the same; only time is lost.
                 Err(e) => self.unreadable.push(format!("index {}: {e}", id.short())),
             }
@@ -230,6 +236,7 @@ impl Catalogue {
                     self.add(&pack);
                     self.orphans.push(pack);
                 }
+                Err(e) if e.kind() == Kind::Denied => return Err(e),
                 Err(e) => {
                     let text = format!("pack {}: {e}", id.short());
                     job.warn(&format!("a pack cannot be used: {text}"));
@@ -246,15 +253,54 @@ impl Catalogue {
         self.packs.push(PackInfo { id: pack.id, size: pack.size });
         self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
         for (prefix, place) in places_of(pack, number) {
-            if !self.counts(&place) {
-                self.doubtful.entry(prefix).or_default().push(place);
-                continue;
-            }
-            match self.first.entry(prefix) {
-                std::collections::hash_map::Entry::Vacant(slot) => drop(slot.insert(place)),
-                std::collections::hash_map::Entry::Occupied(_) => self.more.entry(prefix).or_default().push(place),
-            }
+            self.add_place(prefix, place);
         }
+    }
+
+    fn add_place(&mut self, prefix: ChunkPrefix, place: Place) {
+        if !self.counts(&place) {
+            self.doubtful.entry(prefix).or_default().push(place);
+            return;
+        }
+        match self.first.entry(prefix) {
+            std::collections::hash_map::Entry::Vacant(slot) => drop(slot.insert(place)),
+            std::collections::hash_map::Entry::Occupied(_) => self.more.entry(prefix).or_default().push(place),
+        }
+    }
+
+    /// Takes what was seen in these packs in the place of what damage records say of them: these frames are bad, and
+    /// no others. Only for [`Self::load`].
+    pub fn learn(&mut self, read: &HashSet<ObjectId>, bad: Vec<BadFrame>) {
+        if bad.is_empty() && !self.damage.iter().any(|old| read.contains(&old.pack)) {
+            return;
+        }
+        self.damage.retain(|old| !read.contains(&old.pack));
+        self.damage.extend(bad);
+        let first = std::mem::take(&mut self.first).into_iter();
+        let lists = std::mem::take(&mut self.more).into_iter().chain(std::mem::take(&mut self.doubtful));
+        let places =
+            first.chain(lists.flat_map(|(prefix, places)| places.into_iter().map(move |place| (prefix, place))));
+        places.collect::<Vec<_>>().into_iter().for_each(|(prefix, place)| self.add_place(prefix, place));
+    }
+
+    /// The frames that the index says lie in this pack, by ordinal; only [`Self::load`] knows them.
+    pub fn frames_in(&self, pack: &ObjectId) -> BTreeMap<u32, FrameInfo<ChunkPrefix>> {
+        let lists = self.more.iter().chain(&self.doubtful);
+        let lists = lists.flat_map(|(prefix, places)| places.iter().map(move |place| (*prefix, *place)));
+        let mut all: Vec<_> = self.first.iter().map(|(prefix, place)| (*prefix, *place)).chain(lists).collect();
+        all.retain(|(_, place)| self.pack(place.pack).id == *pack);
+        all.sort_by_key(|(_, place)| (place.frame, place.nth));
+        let mut frames = BTreeMap::new();
+        for (id, Place { frame, offset, stored_len, raw_len, kind, .. }) in all {
+            let new = FrameInfo { kind, offset: offset.into(), stored_len, chunks: Vec::new() };
+            frames.entry(frame).or_insert(new).chunks.push(ChunkInfo { id, raw_len });
+        }
+        frames
+    }
+
+    /// Packs that hold copies of this chunk which do not count.
+    pub fn packs_lost(&self, id: &ChunkId) -> impl Iterator<Item = ObjectId> {
+        self.doubtful.get(&id.prefix()).into_iter().flatten().map(|place| self.pack(place.pack).id)
     }
 
     /// Whether the copy at this place may be relied on.

@@ -130,7 +130,8 @@ impl From<Error> for crate::error::Error {
             ErrorKind::Missing => Kind::Missing,
             ErrorKind::NoSpace => Kind::NoSpace,
             ErrorKind::Exists | ErrorKind::Length => Kind::Damage,
-            ErrorKind::Denied | ErrorKind::Other => Kind::Failed,
+            ErrorKind::Denied => Kind::Denied,
+            ErrorKind::Other => Kind::Failed,
         };
         let fix = match e.kind {
             ErrorKind::Missing => "run `larder check`: an object that is needed is gone",

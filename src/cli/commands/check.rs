@@ -57,7 +57,12 @@ fn tell_program(report: &Report, context: &Context<'_>) -> Result<()> {
             source: text::escape(&affected.source),
             path: affected.path.as_slice().into(),
         });
-        context.output.json(&json::Damage { object: &found.object, what: &found.what, affects: affects.collect() })?;
+        context.output.json(&json::Damage {
+            object: &found.object,
+            what: &found.what,
+            affects: affects.collect(),
+            affects_more: found.affects_more,
+        })?;
     }
     context.output.json(&json::Check {
         healthy: report.is_healthy(),
@@ -95,6 +100,9 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
         for affected in &found.affects {
             let path = if affected.path.is_empty() { ".".into() } else { text::escape(&affected.path) };
             out(format!("             {}:{}/{path}", affected.snapshot.short(), text::escape(&affected.source)))?;
+        }
+        if found.affects_more > 0 {
+            out(format!("             and {} more", render::grouped(found.affects_more)))?;
         }
     }
     if !report.not_recorded.is_empty() {

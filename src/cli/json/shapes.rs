@@ -419,6 +419,8 @@ pub struct Damage<'a> {
     pub what: &'a str,
     /// What cannot be restored because of it.
     pub affects: Vec<Affected<'a>>,
+    /// How much more, which is not named.
+    pub affects_more: u64,
 }
 
 /// A file that damage makes unreadable.
@@ -701,8 +703,8 @@ mod tests {
     fn checks_tell_each_damage_and_the_whole() {
         let affects = vec![Affected { snapshot: id('a'), source: "app".into(), path: "a".into() }];
         assert_eq!(
-            line(&Damage { object: "packs/ab/abcd", what: "gone", affects }).unwrap(),
-            r#"{"v":1,"type":"damage","object":"packs/ab/abcd","what":"gone","affects":[{"snapshot":"aaaaaaaa","source":"app","path":"a"}]}"#
+            line(&Damage { object: "packs/ab/abcd", what: "gone", affects, affects_more: 0 }).unwrap(),
+            r#"{"v":1,"type":"damage","object":"packs/ab/abcd","what":"gone","affects":[{"snapshot":"aaaaaaaa","source":"app","path":"a"}],"affects_more":0}"#
         );
         let check = Check {
             healthy: true,

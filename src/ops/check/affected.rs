@@ -79,9 +79,11 @@ impl Naming<'_> {
     }
 
     fn affects(&mut self, finding: usize, snapshot: &ObjectId, source: &SourceBody, path: &[u8]) {
-        let affects = &mut self.findings.found[finding].affects;
-        if affects.len() < NAMED_MAX {
-            affects.push(Affected { snapshot: *snapshot, source: source.name.clone(), path: path.to_vec() });
+        let found = &mut self.findings.found[finding];
+        if found.affects.len() < NAMED_MAX {
+            found.affects.push(Affected { snapshot: *snapshot, source: source.name.clone(), path: path.to_vec() });
+        } else {
+            found.affects_more += 1;
         }
     }
 

@@ -1,20 +1,23 @@
 //! Whole packs, read and compared chunk by chunk.
+//!
+//! A pack whose own table is gone is judged by what the index says of it: one bad byte costs the frame that it is in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Findings, Report, Request};
+use super::{Report, Request};
 use crate::entry::Time;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Result};
 use crate::event::Job;
-use crate::id::{ChunkId, ObjectId};
-use crate::pack::{FrameInfo, PACK_BYTES_MAX, PackKey};
+use crate::id::{ChunkPrefix, ObjectId};
+use crate::pack::{FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
 use crate::repo::{Catalogue, Folder, Repository};
 use crate::seal::Decompressor;
+use crate::storage::ErrorKind;
 
 /// When each pack was last read and found whole.
 pub(super) struct Ledger(HashMap<ObjectId, Time>);
@@ -44,6 +47,9 @@ impl Ledger {
         let total: u64 = sizes.values().sum();
         let goal = (total as f64 * share.clamp(0.0, 1.0)).ceil() as u64;
         let mut sum = 0;
+        if share >= 1.0 {
+            return order.into_iter().map(|(_, id, size)| (id, size)).collect();
+        }
         let take = |(_, id, size): (Option<Time>, ObjectId, u64)| {
             let more = sum < goal;
             sum += size;
@@ -53,129 +59,122 @@ impl Ledger {
     }
 }
 
-/// What one pack's bytes showed.
-struct Wrong {
-    pack: ObjectId,
-    what: String,
-    frames: Vec<BadFrame>,
-    chunks: Vec<ChunkId>,
+/// What is wrong with one pack.
+pub(super) struct Wrong {
+    pub pack: ObjectId,
+    pub what: String,
+    /// The frames that cannot be used.
+    pub frames: Vec<BadFrame>,
 }
 
-/// Reads these packs, as far as time and bytes allow. Those that are whole come back.
+/// What came of reading packs.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Read, and as they must be.
+    pub whole: HashSet<ObjectId>,
+    /// Read, and not so; by name.
+    pub wrong: Vec<Wrong>,
+}
+
+/// Reads these packs: the first ones anyhow, the others as far as time and bytes allow.
 pub(super) fn read_packs(
     repository: &Repository,
     catalogue: &Catalogue,
-    order: &[(ObjectId, u64)],
+    anyhow: &[(ObjectId, u64)],
+    others: &[(ObjectId, u64)],
     request: &Request,
-    findings: &mut Findings,
     report: &mut Report,
     job: Job<'_>,
-) -> Result<Vec<ObjectId>> {
-    let total: u64 = order.iter().map(|(_, size)| size).sum();
+) -> Result<Seen> {
+    let total: u64 = anyhow.iter().chain(others).map(|(_, size)| size).sum();
     let bytes_max = request.bytes_max.unwrap_or(u64::MAX);
-    job.phase("reading data", Some(order.len() as u64), Some(total.min(bytes_max)));
+    job.phase("reading data", Some((anyhow.len() + others.len()) as u64), Some(total.min(bytes_max)));
     let (begun, bytes, packs) = (repository.world().elapsed(), AtomicU64::new(0), AtomicU64::new(0));
-    let wrong = Mutex::new(Vec::new());
+    let seen = Mutex::new(Seen::default());
     let out_of_time = || request.time_max.is_some_and(|max| repository.world().elapsed().saturating_sub(begun) >= max);
-    let one = |(id, size): &(ObjectId, u64)| -> Result<Option<ObjectId>> {
+    let one = |id: &ObjectId, size: u64| -> Result<()> {
         job.cancel.check()?;
+        let read = read_pack(repository, catalogue, id)?;
+        packs.fetch_add(1, Ordering::Relaxed);
+        job.advance(1, size);
+        let mut seen = seen.lock().map_err(|_| Error::new(crate::error::Kind::Failed, "another thread failed"))?;
+        match read {
+            Read::Whole => _ = seen.whole.insert(*id),
+            Read::Wrong(wrong) => seen.wrong.push(wrong),
+            Read::Gone => {}
+        }
+        Ok(())
+    };
+    anyhow.par_iter().try_for_each(|(id, size)| {
+        bytes.fetch_add(*size, Ordering::Relaxed);
+        one(id, *size)
+    })?;
+    others.par_iter().try_for_each(|(id, size)| {
         if out_of_time() || bytes.fetch_add(*size, Ordering::Relaxed) >= bytes_max {
             bytes.fetch_sub(*size, Ordering::Relaxed);
-            return Ok(None);
+            return Ok(());
         }
-        let found = read_pack(repository, id)?;
-        packs.fetch_add(1, Ordering::Relaxed);
-        job.advance(1, *size);
-        Ok(match found {
-            Some(bad) => {
-                if let Ok(mut wrong) = wrong.lock() {
-                    wrong.push(bad);
-                }
-                None
-            }
-            None => Some(*id),
-        })
-    };
-    let whole: Vec<Option<ObjectId>> = order.par_iter().map(one).collect::<Result<_>>()?;
+        one(id, *size)
+    })?;
     report.packs_read = packs.into_inner();
     report.bytes_read = bytes.into_inner();
-    let mut wrong = wrong.into_inner().unwrap_or_default();
-    wrong.sort_by_key(|bad| bad.pack);
-    for bad in wrong {
-        note(bad, catalogue, findings);
-    }
-    Ok(whole.into_iter().flatten().collect())
+    let mut seen = seen.into_inner().unwrap_or_default();
+    seen.wrong.sort_by_key(|wrong| wrong.pack);
+    Ok(seen)
 }
 
-/// Adds what one pack showed. What a damage record says already is no news: its copies do not count any more, and
-/// chunks that nothing else holds have been missed by the structure.
-fn note(bad: Wrong, catalogue: &Catalogue, findings: &mut Findings) {
-    let is_known = |frame: &BadFrame| {
-        let known = catalogue.damage().iter().filter(|old| old.pack == frame.pack);
-        known.into_iter().any(|old| old.frame.is_none() || old.frame == frame.frame)
-    };
-    if !bad.frames.is_empty() && bad.frames.iter().all(is_known) {
-        return;
-    }
-    let object = format!("pack {}", bad.pack.short());
-    let finding = match findings.found.iter().position(|found| found.object == object) {
-        Some(known) => known,
-        None => findings.add(object, bad.what),
-    };
-    for id in bad.chunks {
-        // Another copy may serve.
-        if !catalogue.copies(&id).any(|place| catalogue.pack(place.pack).id != bad.pack) {
-            findings.chunks.entry(id).or_insert(finding);
-        }
-    }
-    findings.frames.extend(bad.frames.into_iter().filter(|frame| !is_known(frame)));
+enum Read {
+    Whole,
+    Wrong(Wrong),
+    /// A prune took it away meanwhile.
+    Gone,
 }
 
-/// Reads a pack; what is wrong with it, if anything.
-fn read_pack(repository: &Repository, id: &ObjectId) -> Result<Option<Wrong>> {
+/// Reads a pack. What this user may not read says nothing about the pack, and ends the check.
+fn read_pack(repository: &Repository, catalogue: &Catalogue, id: &ObjectId) -> Result<Read> {
+    let all_of_it = |what: String| {
+        Read::Wrong(Wrong { pack: *id, what, frames: vec![BadFrame { pack: *id, frame: None, chunks: Vec::new() }] })
+    };
     let bytes = match repository.storage().get(&Folder::Packs.key(id), PACK_BYTES_MAX) {
         Ok(bytes) => bytes,
-        Err(e) => {
-            let error: crate::error::Error = e.into();
-            // One that a prune took away meanwhile is no damage; anything else is.
-            return Ok((error.kind() != Kind::Missing).then(|| useless(id, error.to_string())));
-        }
+        Err(e) if e.kind == ErrorKind::Missing => return Ok(Read::Gone),
+        Err(e) if e.kind == ErrorKind::Denied => return Err(e.into()),
+        Err(e) => return Ok(all_of_it(Error::from(e).to_string())),
     };
-    let (key, table) = match repository.open_pack_bytes(id, &bytes) {
-        Ok(opened) => opened,
-        Err(e) => return Ok(Some(useless(id, e.to_string()))),
+    let (mut what, key, frames) = match repository.open_pack_bytes(id, &bytes) {
+        Ok((key, table)) => (String::new(), key, (0..).zip(table.to_prefixes().frames).collect()),
+        Err(e) => match PackKey::open(repository.keys(), &bytes[..bytes.len().min(HEAD_BYTES)]) {
+            Ok((_, key)) => (e.to_string(), key, catalogue.frames_in(id)),
+            Err(_) => return Ok(all_of_it(e.to_string())),
+        },
     };
-    let mut decompressor =
-        Decompressor::new().map_err(|e| crate::error::Error::io("cannot start a decompressor", &e))?;
-    let mut bad = Wrong { pack: *id, what: String::new(), frames: Vec::new(), chunks: Vec::new() };
-    for (ordinal, frame) in table.frames.iter().enumerate() {
-        if let Err(what) = check_frame(repository, &key, ordinal as u32, frame, &bytes, &mut decompressor) {
-            bad.what = format!("frame {ordinal}: {what}");
-            bad.chunks.extend(frame.chunks.iter().map(|chunk| chunk.id));
-            let chunks = frame.chunks.iter().map(|chunk| chunk.id.prefix()).collect();
-            bad.frames.push(BadFrame { pack: *id, frame: Some(ordinal as u32), chunks });
+    let mut decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
+    let mut bad = Vec::new();
+    let mut last = String::new();
+    for (ordinal, frame) in &frames {
+        if let Err(what) = check_frame(repository, &key, *ordinal, frame, &bytes, &mut decompressor) {
+            last = format!("frame {ordinal}: {what}");
+            let chunks = frame.chunks.iter().map(|chunk| chunk.id).collect();
+            bad.push(BadFrame { pack: *id, frame: Some(*ordinal), chunks });
         }
     }
-    if bad.frames.len() > 1 {
-        bad.what = format!("{} of {} frames are damaged; the last: {}", bad.frames.len(), table.frames.len(), bad.what);
+    match bad.len() {
+        0 if what.is_empty() && ObjectId::of(&bytes) == *id => return Ok(Read::Whole),
+        0 if what.is_empty() => {
+            what = "its bytes are not those that its name says, though every chunk in it is good".into()
+        }
+        0 => what += "; every chunk in it is good",
+        1 if what.is_empty() => what = last,
+        n => what = format!("{n} of {} frames are damaged; the last: {last}", frames.len()),
     }
-    if bad.frames.is_empty() && ObjectId::of(&bytes) != *id {
-        bad.what = "its bytes are not those that its name says, though every chunk in it is good".into();
-    }
-    Ok((!bad.what.is_empty()).then_some(bad))
-}
-
-/// A pack of which nothing can be used.
-fn useless(id: &ObjectId, what: String) -> Wrong {
-    let frames = vec![BadFrame { pack: *id, frame: None, chunks: Vec::new() }];
-    Wrong { pack: *id, what, frames, chunks: Vec::new() }
+    Ok(Read::Wrong(Wrong { pack: *id, what, frames: bad }))
 }
 
 fn check_frame(
     repository: &Repository,
     key: &PackKey,
     ordinal: u32,
-    frame: &FrameInfo<ChunkId>,
+    frame: &FrameInfo<ChunkPrefix>,
     pack: &[u8],
     decompressor: &mut Decompressor,
 ) -> std::result::Result<(), String> {
@@ -188,10 +187,10 @@ fn check_frame(
     let identity = &repository.keys().identity;
     for (n, chunk) in frame.chunks.iter().enumerate() {
         let good = plain.chunk(n).is_some_and(|bytes| {
-            bytes.len() == chunk.raw_len as usize && identity.chunk_id(frame.kind, bytes) == chunk.id
+            bytes.len() == chunk.raw_len as usize && identity.chunk_id(frame.kind, bytes).prefix() == chunk.id
         });
         if !good {
-            return Err(format!("chunk {} is something else", chunk.id.short()));
+            return Err(format!("chunk {} is something else", chunk.id));
         }
     }
     Ok(())

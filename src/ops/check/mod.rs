@@ -48,8 +48,10 @@ pub struct Found {
     pub object: String,
     /// What is wrong with it, safe to print.
     pub what: String,
-    /// What needs it.
+    /// What needs it, as far as it is named.
     pub affects: Vec<Affected>,
+    /// How much more needs it.
+    pub affects_more: u64,
 }
 
 /// What a check found.
@@ -90,12 +92,11 @@ struct Findings {
     found: Vec<Found>,
     /// Chunks that cannot be had, and the finding that says why.
     chunks: BTreeMap<ChunkId, usize>,
-    frames: Vec<BadFrame>,
 }
 
 impl Findings {
     fn add(&mut self, object: impl Into<String>, what: impl Into<String>) -> usize {
-        self.found.push(Found { object: object.into(), what: what.into(), affects: Vec::new() });
+        self.found.push(Found { object: object.into(), what: what.into(), affects: Vec::new(), affects_more: 0 });
         self.found.len() - 1
     }
 }
@@ -103,27 +104,31 @@ impl Findings {
 /// Checks.
 pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
     job.phase("checking structure", None, None);
-    let catalogue = Catalogue::load(repository, job)?;
+    let mut catalogue = Catalogue::load(repository, job)?;
     let mut findings = Findings::default();
     let mut structure = structure::Structure::new(repository, &catalogue, &mut findings, job);
     structure.objects()?;
-    let sizes = structure.packs()?;
-    let listing = structure.snapshots()?;
+    let (sizes, doubtful) = structure.packs()?;
     let mut report = Report {
-        snapshots: (listing.snapshots.len() + listing.damaged.len()) as u64,
         chunks: catalogue.chunk_count() as u64,
         packs: sizes.len() as u64,
         bytes_total: sizes.values().sum(),
         ..Report::default()
     };
     let ledger = data::Ledger::read(repository);
-    let mut verified = Vec::new();
-    if let Some(share) = request.data {
-        let order = ledger.oldest_first(&sizes, share);
-        verified = data::read_packs(repository, &catalogue, &order, request, &mut findings, &mut report, job)?;
-    }
-    let read: BTreeSet<ObjectId> = verified.iter().copied().collect();
-    report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !read.contains(id)).count() as u64;
+    let mut others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, share));
+    others.retain(|(id, _)| !doubtful.contains(id));
+    let anyhow: Vec<_> = doubtful.iter().map(|id| (*id, sizes[id])).collect();
+    let seen = match anyhow.is_empty() && others.is_empty() {
+        true => data::Seen::default(),
+        false => data::read_packs(repository, &catalogue, &anyhow, &others, request, &mut report, job)?,
+    };
+    let news = learn(&mut catalogue, &seen, &mut findings);
+    job.phase("checking snapshots", None, None);
+    let listing = structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots()?;
+    report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
+    let was_read = |id: &ObjectId| seen.whole.contains(id) || seen.wrong.iter().any(|wrong| wrong.pack == *id);
+    report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
     if !findings.chunks.is_empty() {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
     }
@@ -131,14 +136,35 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         findings.found.iter().flat_map(|found| found.affects.iter().map(|a| a.snapshot)).collect();
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed).map(|info| info.id);
     report.confirmed = unconfirmed.filter(|id| !harmed.contains(id)).collect();
-    record(repository, &findings, &verified, &mut report)?;
+    record(repository, news, &seen, &mut report)?;
     report.found = findings.found;
     Ok(report)
 }
 
+/// Takes what was seen in the place of what was known; frames that nobody knew to be bad come back. What is known is a
+/// finding only where something needs it, since what was stored again is as good as before.
+fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> Vec<BadFrame> {
+    let mut news = Vec::new();
+    for wrong in &seen.wrong {
+        let is_known = |frame: &&BadFrame| {
+            let mut known = catalogue.damage().iter().filter(|old| old.pack == frame.pack);
+            known.any(|old| old.frame.is_none() || old.frame == frame.frame)
+        };
+        let fresh: Vec<_> = wrong.frames.iter().filter(|frame| !is_known(frame)).cloned().collect();
+        if wrong.frames.is_empty() || !fresh.is_empty() {
+            findings.add(format!("pack {}", wrong.pack.short()), &wrong.what);
+        }
+        news.extend(fresh);
+    }
+    let read = seen.whole.iter().copied().chain(seen.wrong.iter().map(|wrong| wrong.pack)).collect();
+    catalogue.learn(&read, seen.wrong.iter().flat_map(|wrong| wrong.frames.iter().cloned()).collect());
+    news
+}
+
 /// Keeps what was learnt. A repository that cannot be written can still be checked.
-fn record(repository: &Repository, findings: &Findings, verified: &[ObjectId], report: &mut Report) -> Result<()> {
-    if findings.frames.is_empty() && verified.is_empty() && report.confirmed.is_empty() {
+fn record(repository: &Repository, news: Vec<BadFrame>, seen: &data::Seen, report: &mut Report) -> Result<()> {
+    let healed = healed(repository, seen)?;
+    if news.is_empty() && healed.is_empty() && seen.whole.is_empty() && report.confirmed.is_empty() {
         return Ok(());
     }
     let write = || -> Result<()> {
@@ -146,14 +172,19 @@ fn record(repository: &Repository, findings: &Findings, verified: &[ObjectId], r
         let program = concat!("larder ", env!("CARGO_PKG_VERSION")).into();
         let begun = SessionRecord { time: now, process: std::process::id(), program, ..SessionRecord::default() };
         let session = Session::begin(repository, &begun)?;
-        if !findings.frames.is_empty() {
-            let damage = Damage { frames: findings.frames.clone(), ..Damage::default() };
+        if !news.is_empty() {
+            let damage = Damage { frames: news.clone(), ..Damage::default() };
             session.put(Folder::Damage, &[(Audience::Index, &damage.encode())])?;
         }
-        let (verified, confirmed) = (verified.to_vec(), report.confirmed.clone());
+        let mut verified: Vec<ObjectId> = seen.whole.iter().copied().collect();
+        verified.sort();
+        let confirmed = report.confirmed.clone();
         if !verified.is_empty() || !confirmed.is_empty() {
             let note = Note { time: now, verified, confirmed, ..Note::default() };
             session.put(Folder::Notes, &[(Audience::Summary, &note.encode())])?;
+        }
+        for id in &healed {
+            repository.storage().delete(&Folder::Damage.key(id))?;
         }
         repository.storage().barrier()?;
         session.end(Vec::new())
@@ -167,4 +198,18 @@ fn record(repository: &Repository, findings: &Findings, verified: &[ObjectId], r
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// Damage records of which nothing is true any more: every pack that they name was read and is whole, since somebody
+/// put the object back, or since it was the machine's bad hour and not the disk's.
+fn healed(repository: &Repository, seen: &data::Seen) -> Result<Vec<ObjectId>> {
+    let mut out = Vec::new();
+    for id in repository.list(Folder::Damage)? {
+        // One that cannot be read is a finding already.
+        let Ok(damage) = repository.damage(&id) else { continue };
+        if damage.frames.iter().all(|frame| seen.whole.contains(&frame.pack)) {
+            out.push(id);
+        }
+    }
+    Ok(out)
 }

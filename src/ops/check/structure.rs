@@ -1,6 +1,6 @@
 //! Everything but the packs' data: small objects, tables, trees, and whether every chunk is there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rayon::prelude::*;
 
@@ -14,6 +14,16 @@ use crate::record::Tomb;
 use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Repository, read_table};
 use crate::tree::{Child, Node, NodeItems, Root, StoredEntry};
 
+const GONE: &str = "is named by the index, but it is gone";
+const KNOWN: &str = "is damaged, as an earlier check found";
+const NOWHERE: &str = "no pack holds them";
+
+/// What is not as the index says.
+enum Doubt {
+    Pack(ObjectId),
+    Index(ObjectId),
+}
+
 pub(super) struct Structure<'a> {
     repository: &'a Repository,
     catalogue: &'a Catalogue,
@@ -22,14 +32,14 @@ pub(super) struct Structure<'a> {
     job: Job<'a>,
     /// Nodes, lists and attribute chunks that were read, good or bad.
     seen: HashSet<ChunkId>,
-    /// The finding that gathers chunks without a copy.
-    missing: Option<usize>,
+    /// The findings that gather chunks without a good copy, by what is said of them.
+    missing: BTreeMap<String, usize>,
 }
 
 impl<'a> Structure<'a> {
     pub fn new(repository: &'a Repository, catalogue: &'a Catalogue, findings: &'a mut Findings, job: Job<'a>) -> Self {
         let reader = ChunkReader::new(repository, catalogue);
-        Self { repository, catalogue, reader, findings, job, seen: HashSet::new(), missing: None }
+        Self { repository, catalogue, reader, findings, job, seen: HashSet::new(), missing: BTreeMap::new() }
     }
 
     /// Key slots, sessions, notes, damage records, tombs and index objects: each is what its name says and opens.
@@ -42,10 +52,11 @@ impl<'a> Structure<'a> {
         for (key, error) in self.repository.check_opening()? {
             self.findings.add(key.as_str(), format!("{error}; where its second copy is good, put that in its place"));
         }
+        let mut promised = Vec::new();
         for folder in [Folder::Sessions, Folder::Notes, Folder::Tombs] {
             for id in self.repository.list(folder)? {
                 self.job.cancel.check()?;
-                match self.small_object(folder, &id) {
+                match self.small_object(folder, &id, &mut promised) {
                     // A prune may take it away between listing and reading.
                     Err(e) if e.kind() == Kind::Missing => {}
                     Err(e) => {
@@ -55,10 +66,16 @@ impl<'a> Structure<'a> {
                 }
             }
         }
+        let listed: HashSet<ObjectId> = self.repository.list(Folder::Snapshots)?.into_iter().collect();
+        for snapshot in promised.iter().filter(|id| !listed.contains(id)) {
+            self.findings
+                .add(format!("snapshot {}", snapshot.short()), "is gone, though the run that made it ended well");
+        }
         Ok(())
     }
 
-    fn small_object(&self, folder: Folder, id: &ObjectId) -> Result<()> {
+    /// Reads it; adds the snapshots that it says are there.
+    fn small_object(&self, folder: Folder, id: &ObjectId, promised: &mut Vec<ObjectId>) -> Result<()> {
         let repository = self.repository;
         match folder {
             Folder::Notes => repository.note(id).map(drop),
@@ -68,7 +85,11 @@ impl<'a> Structure<'a> {
                     Some((ended, _)) if ended != session => {
                         Err(Error::new(Kind::Damage, "its end is another session's"))
                     }
-                    _ => Ok(()),
+                    Some((_, end)) => {
+                        promised.extend(end.snapshots);
+                        Ok(())
+                    }
+                    None => Ok(()),
                 }
             }
             _ => {
@@ -79,11 +100,9 @@ impl<'a> Structure<'a> {
         }
     }
 
-    /// Packs: none is missing, each has the length and the table that the index says. Their sizes.
-    pub fn packs(&mut self) -> Result<BTreeMap<ObjectId, u64>> {
-        for id in self.catalogue.missing() {
-            self.findings.add(format!("pack {}", id.short()), "is named by the index, but it is gone");
-        }
+    /// Packs: their sizes, and those that must be read to be believed, since their table, or their length, is not what
+    /// the index says, or since a damage record names them.
+    pub fn packs(&mut self) -> Result<(BTreeMap<ObjectId, u64>, BTreeSet<ObjectId>)> {
         let known: BTreeMap<ObjectId, u64> = self.catalogue.packs().iter().map(|pack| (pack.id, pack.size)).collect();
         let mut sizes = BTreeMap::new();
         for listed in self.repository.storage().list(Folder::Packs.name())? {
@@ -91,38 +110,35 @@ impl<'a> Structure<'a> {
                 sizes.insert(id, listed.size);
             }
         }
-        let wrong = |(id, size): (&ObjectId, &u64)| -> Option<(ObjectId, String)> {
-            let is_given_up = self.catalogue.damage().iter().any(|bad| bad.pack == *id && bad.frame.is_none());
-            if is_given_up || self.job.cancel.is_cancelled() {
-                return None;
-            }
+        let look = |(id, size): (&ObjectId, &u64)| -> Result<Option<Doubt>> {
+            self.job.cancel.check()?;
             match read_table(self.repository, id) {
-                Err(e) if e.kind() == Kind::Missing => None,
-                Err(e) => Some((*id, e.to_string())),
-                Ok((_, _, table)) => {
-                    let same_len = known.get(id).is_none_or(|known| known == size);
+                Err(e) if e.kind() == Kind::Missing => Ok(None),
+                Err(e) if e.kind() == Kind::Denied => Err(e),
+                Ok((_, _, table)) if known.get(id).is_none_or(|known| known == size) => {
                     let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
-                        let lost = self.catalogue.damage().iter().any(|bad| bad.pack == *id);
-                        lost || self.catalogue.copies(&chunk.id).any(|place| {
+                        self.catalogue.copies_to_read(&chunk.id).any(|place| {
                             (place.frame, place.nth, place.kind, place.raw_len) == (frame, nth, kind, chunk.raw_len)
                                 && self.catalogue.pack(place.pack).id == *id
                         })
                     });
-                    (!same_len || !is_known).then(|| (*id, "the index says otherwise than its own table".into()))
+                    Ok((!is_known).then_some(Doubt::Index(*id)))
                 }
+                _ => Ok(Some(Doubt::Pack(*id))),
             }
         };
-        let mut found: Vec<_> = sizes.par_iter().filter_map(wrong).collect();
-        self.job.cancel.check()?;
-        found.sort();
-        let reported: HashSet<String> = self.findings.found.iter().map(|found| found.object.clone()).collect();
-        for (id, what) in found {
-            let object = format!("pack {}", id.short());
-            if !reported.contains(&object) {
-                self.findings.add(object, what);
+        let doubts: Vec<Option<Doubt>> = sizes.par_iter().map(look).collect::<Result<_>>()?;
+        let damaged = self.catalogue.damage().iter().map(|bad| bad.pack).filter(|id| sizes.contains_key(id));
+        let mut doubtful: BTreeSet<ObjectId> = damaged.collect();
+        for doubt in doubts.into_iter().flatten() {
+            match doubt {
+                Doubt::Pack(id) => _ = doubtful.insert(id),
+                Doubt::Index(id) => {
+                    self.findings.add(format!("pack {}", id.short()), "the index says otherwise than its own table");
+                }
             }
         }
-        Ok(sizes)
+        Ok((sizes, doubtful))
     }
 
     /// Snapshots: each opens, every node and list is read once, every chunk is there.
@@ -253,17 +269,29 @@ impl<'a> Structure<'a> {
 
     fn data_chunk(&mut self, chunk: &ChunkRef) {
         let fits = |place: crate::repo::Place| place.kind == ChunkKind::Data && u64::from(place.raw_len) == chunk.len;
-        if self.catalogue.find(&chunk.id).is_some_and(fits) || self.findings.chunks.contains_key(&chunk.id) {
+        if self.catalogue.copies(&chunk.id).any(fits) || self.findings.chunks.contains_key(&chunk.id) {
             return;
         }
-        let finding = match self.missing {
-            Some(finding) => finding,
-            None => {
-                let finding = self.findings.add("chunks", "no pack that is there and whole holds them");
-                self.missing = Some(finding);
-                finding
-            }
-        };
+        let finding = self.cause(&chunk.id);
         self.findings.chunks.insert(chunk.id, finding);
+    }
+
+    /// The finding that says why a chunk cannot be had.
+    fn cause(&mut self, id: &ChunkId) -> usize {
+        let (object, what) = match self.catalogue.packs_lost(id).next() {
+            Some(pack) if self.catalogue.missing().contains(&pack) => (format!("pack {}", pack.short()), GONE),
+            Some(pack) => (format!("pack {}", pack.short()), KNOWN),
+            None => ("chunks".to_owned(), NOWHERE),
+        };
+        if let Some(finding) = self.missing.get(&object) {
+            return *finding;
+        }
+        let found = &self.findings.found;
+        let finding = match found.iter().position(|found| found.object == object) {
+            Some(finding) => finding,
+            None => self.findings.add(object.clone(), what),
+        };
+        self.missing.insert(object, finding);
+        finding
     }
 }
