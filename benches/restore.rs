@@ -4,7 +4,7 @@
 mod common;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use larder::ops::restore::{self, Part, Pick};
+use larder::ops::restore::{self, Part, Pick, Target};
 use larder::repo::Catalogue;
 use larder::target::files::Existing;
 
@@ -22,9 +22,9 @@ fn give_back(c: &mut Criterion) {
             |to| {
                 let catalogue = Catalogue::open(&place.repository, common::job()).unwrap();
                 let parts = std::slice::from_ref(&part);
-                let (target, existing) = (to.path().join("tree"), Existing::Refuse);
-                let report =
-                    restore::restore(&place.repository, &catalogue, &snapshot, parts, &target, existing, common::job());
+                let path = to.path().join("tree");
+                let target = Target { path: &path, existing: Existing::Refuse, repository: None };
+                let report = restore::restore(&place.repository, &catalogue, &snapshot, parts, target, common::job());
                 assert!(report.unwrap().lost.is_empty());
                 to
             },

@@ -32,6 +32,8 @@ fn everything(root: &Path) {
             (b"link", Item::Symlink(b"folder/second")),
             (b"link to nothing", Item::Symlink(b"\xff/\n")),
             (b"pipe", Item::Fifo),
+            (b"folder/same pipe", Item::Link(b"pipe")),
+            (b"folder/same link", Item::Link(b"link")),
             (b"character", Item::CharDevice(1, 3)),
             (b"block", Item::BlockDevice(259, 65_540)),
             (b"none in it", Item::Folder),
@@ -148,7 +150,7 @@ fn pipes_sockets_and_endless_files_keep_nobody_waiting() {
     let machine = Machine::new();
     let source = machine.place("source");
     plant(&source, &[(b"pipe", Item::Fifo), (b"socket", Item::Socket), (b"zero", Item::CharDevice(1, 5))]);
-    machine.backup(&source).expect(0).prints("1 sockets");
+    machine.backup(&source).expect(0).prints("1 socket");
     let mut expected = look(&source);
     expected.remove(&b"socket"[..]);
     let to = machine.place("to");
@@ -229,7 +231,7 @@ fn what_is_left_out_on_purpose_is_counted() {
         ],
     );
     let run = machine.run(["backup", source.to_str().unwrap(), "--exclude", "*.log"]).expect(0);
-    run.prints("left out: 2 excluded by pattern, 1 cache folders");
+    run.prints("left out: 2 excluded by pattern, 1 cache folder");
     let to = machine.place("to");
     machine.restore("latest", &to).expect(0);
     let mut expected = look(&source);

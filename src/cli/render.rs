@@ -28,6 +28,11 @@ pub fn grouped(number: u64) -> String {
     groups.filter(|group| !group.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// "1 entry", "41 220 entries".
+pub fn entries(number: u64) -> String {
+    if number == 1 { "1 entry".into() } else { format!("{} entries", grouped(number)) }
+}
+
 /// Text whose further lines stand under its first one. Names in it are escaped already; what the operating system or
 /// another program said may not be, so that control characters are caught here once more.
 fn block(text: &str, indent: usize) -> String {

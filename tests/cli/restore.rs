@@ -195,7 +195,9 @@ fn a_pack_of_a_newer_format_costs_what_lies_in_it() {
         let run = machine.restore("latest", &to).expect(4).says("is newer than this program");
         lossy += usize::from(look(&to).len() > 1);
         assert!(look(&to).len() < seen.len(), "{run:?}");
-        fs::remove_dir_all(&to).unwrap();
+        if to.exists() {
+            fs::remove_dir_all(&to).unwrap();
+        }
         fs::write(&pack, bytes).unwrap();
     }
     assert!(lossy > 0, "in one case at least something could be restored");
@@ -217,4 +219,40 @@ fn latest_says_so_when_it_passes_over_a_snapshot_that_it_cannot_use() {
         fs::write(&file, bytes).unwrap();
         machine.run(["restore", "latest"]).expect(0).says("was passed over");
     }
+}
+
+#[test]
+fn nothing_is_ever_restored_into_the_repository() {
+    let machine = Machine::new();
+    let home = machine.place("home");
+    let repository = &machine.repository;
+    plant(&home, &[(b"packs/x", Item::File(b"x".to_vec())), (b"y", Item::File(b"y".to_vec()))]);
+    machine.backup(&home).expect(0);
+    let before = files_below(repository);
+    for into in [
+        repository.clone(),
+        repository.join("new/deep"),
+        repository.join("packs"),
+        repository.join("../repository/new"),
+    ] {
+        let into = text(&into).to_owned();
+        machine.run(["restore", "latest", "--overwrite", "--to", &into]).expect(2).says("lies in the repository");
+        machine.run(["restore", "latest", "--to", &into]).expect(2).says("lies in the repository");
+    }
+    // The folder that a snapshot says is there has become the repository.
+    let around = repository.parent().unwrap();
+    let evil = machine.place("evil");
+    let name = repository.file_name().unwrap().to_str().unwrap();
+    plant(
+        &evil,
+        &[(format!("{name}/packs").as_bytes(), Item::File(b"evil".to_vec())), (b"good", Item::File(b"g".to_vec()))],
+    );
+    machine.run(["backup", text(&evil)]).expect(0);
+    let before_too = files_below(repository);
+    let run = machine.run(["restore", "latest:evil", "--overwrite", "--to", text(around)]).expect(1);
+    assert!(run.stderr.contains("was left as it is") && run.stderr.contains("it lies in the repository"), "{run:?}");
+    assert_eq!(fs::read(around.join("good")).unwrap(), b"g");
+    assert_eq!(files_below(repository), before_too);
+    assert!(before.len() < before_too.len());
+    machine.run(["check", "--data", "all"]).expect(0);
 }

@@ -236,7 +236,7 @@ fn the_wrong_password_or_key_opens_nothing() {
 
 #[test]
 fn what_a_restore_writes_is_what_was_listed() {
-    use larder::ops::restore::{Part, Pick, restore};
+    use larder::ops::restore::{Part, Pick, Target, restore};
     use larder::target::files::Existing;
 
     let folder = tempfile::tempdir().unwrap();
@@ -248,7 +248,8 @@ fn what_a_restore_writes_is_what_was_listed() {
     let snapshot = repository.snapshot(&newest.id).unwrap();
     let part = Part { source: 0, into: Vec::new(), pick: Pick::Paths(vec![b"nested".to_vec(), b"hello.txt".to_vec()]) };
     let to = folder.path().join("restored");
-    let report = restore(&repository, &catalogue, &snapshot, &[part], &to, Existing::Refuse, job(&cancel)).unwrap();
+    let target = Target { path: &to, existing: Existing::Refuse, repository: None };
+    let report = restore(&repository, &catalogue, &snapshot, &[part], target, job(&cancel)).unwrap();
     assert!(report.lost.is_empty());
     assert_eq!(fs::read(to.join("hello.txt")).unwrap(), b"Hello again, world!\n");
     assert_eq!(fs::read(to.join("nested/folder/deep/file")).unwrap(), b"deep\n");

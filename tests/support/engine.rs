@@ -10,7 +10,7 @@ use larder::event::{Cancel, Job, Silent};
 use larder::id::ObjectId;
 use larder::ops::backup::{self, Report, Request, Source};
 use larder::ops::check;
-use larder::ops::restore::{self, Part, Pick};
+use larder::ops::restore::{self, Part, Pick, Target};
 use larder::repo::{Catalogue, Folder, KeySource, Repository};
 use larder::source::files;
 use larder::storage::{Key, Storage};
@@ -92,8 +92,9 @@ fn check_with(repository: &Repository, data: Option<f64>) -> check::Report {
 pub fn restore(repository: &Repository, snapshot: &ObjectId, to: &Path) -> Result<restore::Report> {
     let snapshot = repository.snapshot(snapshot)?;
     let catalogue = Catalogue::load(repository, job())?;
+    let target = Target { path: to, existing: Existing::Refuse, repository: None };
     let parts = [Part { source: 0, into: Vec::new(), pick: Pick::At(Vec::new()) }];
-    restore::restore(repository, &catalogue, &snapshot, &parts, to, Existing::Refuse, job())
+    restore::restore(repository, &catalogue, &snapshot, &parts, target, job())
 }
 
 /// Restores a snapshot and compares it with the tree that it was made of.

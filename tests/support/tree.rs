@@ -33,15 +33,18 @@ pub struct Node {
 /// A tree by paths below its root; the root is the empty path. This is the plain copy that others are compared with.
 pub type Tree = BTreeMap<Vec<u8>, Node>;
 
-/// Looks at everything.
+/// Looks at everything; what is not there is an empty tree.
 pub fn look(root: &Path) -> Tree {
     let mut tree = Tree::new();
+    if !root.exists() {
+        return tree;
+    }
     let mut files: HashMap<(u64, u64), Vec<Vec<u8>>> = HashMap::new();
     for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
         let entry = entry.unwrap();
         let path = entry.path().strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
         let meta = fs::symlink_metadata(entry.path()).unwrap();
-        if meta.is_file() && meta.nlink() > 1 {
+        if !meta.is_dir() && meta.nlink() > 1 {
             files.entry((meta.dev(), meta.ino())).or_default().push(path.clone());
         }
         tree.insert(path, node(entry.path(), &meta));

@@ -1,7 +1,7 @@
 //! `larder restore`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::address::Address;
 use super::super::context::Context;
@@ -10,7 +10,7 @@ use super::super::find::{self, Meant};
 use super::super::{address, args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::ops::restore::{self, Part, Pick, Plan, Report};
+use crate::ops::restore::{self, Part, Pick, Plan, Report, Target};
 use crate::repo::{Catalogue, Repository};
 use crate::target::files::Existing;
 use crate::text;
@@ -56,7 +56,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let job = Job { progress: &reporter, cancel: context.cancel() };
     let result = match args.to.as_deref().filter(|_| !args.dry_run) {
         None => plan(args, context, &repository, &meant, &parts, job).map(|()| None),
-        Some(to) => restore_to(args, &repository, &meant, &parts, to, job).map(Some),
+        Some(to) => restore_to(args, &repository, &meant, &parts, (&engine::location(context)?, to), job).map(Some),
     };
     reporter.finish();
     match result? {
@@ -106,7 +106,7 @@ fn restore_to(
     repository: &Repository,
     meant: &Meant,
     parts: &[Part],
-    to: &std::path::Path,
+    (at, to): (&Path, &Path),
     job: Job<'_>,
 ) -> Result<(Report, std::time::Duration)> {
     let begun = repository.world().elapsed();
@@ -120,7 +120,8 @@ fn restore_to(
         bytes += root.bytes;
     }
     job.phase("restoring", whole.then_some(entries), whole.then_some(bytes));
-    let report = restore::restore(repository, &catalogue, &meant.snapshot, parts, to, existing, job)?;
+    let target = Target { path: to, existing, repository: Some(at) };
+    let report = restore::restore(repository, &catalogue, &meant.snapshot, parts, target, job)?;
     Ok((report, repository.world().elapsed().saturating_sub(begun)))
 }
 
@@ -200,9 +201,13 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
     if context.global.json {
         for lost in &report.lost {
             let (path, why) = (lost.path.as_slice().into(), lost.why.as_str());
-            context.output.json(&json::Lost { source: &lost.source, path, why })?;
+            context.output.json(&json::Lost { source: &lost.source, path, why, entries: lost.entries })?;
         }
-        let files = json::Files { new: written.files, failed: report.lost.len() as u64, ..json::Files::default() };
+        let files = json::Files {
+            new: written.files,
+            failed: report.lost.iter().map(|lost| lost.entries).sum(),
+            ..json::Files::default()
+        };
         context.output.json(&json::Summary {
             command: "restore",
             snapshot: Some(meant.snapshot.id.to_hex()),
@@ -218,7 +223,7 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
         super::super::tell(&format!("{}\n", render::warning(warning, super::super::paint::Paint::stderr())));
     }
     let to = args.to.as_deref().map(text::path).unwrap_or_default();
-    let entries = written.files + written.directories + written.symlinks + written.specials + written.hard_links;
+    let entries = written.entries();
     let line = format!(
         "restored {} in {} entries to {to} in {}",
         text::size(report.bytes),
@@ -231,9 +236,11 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
     if report.lost.is_empty() {
         return Ok(exit);
     }
-    let error = Error::new(Kind::Failed, format!("{} entries could not be restored", report.lost.len()))
+    let lost: u64 = report.lost.iter().map(|lost| lost.entries).sum();
+    let error = Error::new(Kind::Failed, format!("{} could not be restored", render::entries(lost)))
         .why(format!("the first is {}: {}", text::escape(&report.lost[0].path), report.lost[0].why))
         .fix(match exit {
+            _ if entries == 0 => "nothing was restored: try another snapshot; `larder check` tells what is affected",
             Exit::Damage => "the rest is complete; `larder check --data all` tells what else is damaged",
             _ => "the rest is complete; restore these again where, and as a user who, can make them",
         });

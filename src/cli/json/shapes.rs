@@ -408,6 +408,8 @@ pub struct Lost<'a> {
     pub path: Raw<'a>,
     /// Why.
     pub why: &'a str,
+    /// How many entries: that one, or all those from it on that lay in the same lost part of the tree.
+    pub entries: u64,
 }
 
 /// A line of `check`: something that is not as it must be.
@@ -695,8 +697,8 @@ mod tests {
             line(&plan).unwrap(),
             r#"{"v":1,"type":"plan","snapshot":"aaaaaaaa","time":"t","to":null,"sources":[{"name":"app","root":"/srv","paths":["a"],"entries":1,"bytes":2}],"entries":1,"bytes":2}"#
         );
-        let lost = Lost { source: "app", path: "a".into(), why: "b" };
-        assert_eq!(line(&lost).unwrap(), r#"{"v":1,"type":"lost","source":"app","path":"a","why":"b"}"#);
+        let lost = Lost { source: "app", path: "a".into(), why: "b", entries: 1 };
+        assert_eq!(line(&lost).unwrap(), r#"{"v":1,"type":"lost","source":"app","path":"a","why":"b","entries":1}"#);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     fn found(&mut self, found: Found, out: &mut Feed<'_, Task>) -> Result<()> {
         let known = self.known_at(&found.path);
-        let is_linked = found.stat.kind == Kind::File && found.stat.links > 1;
+        let is_linked = found.stat.kind != Kind::Directory && found.stat.links > 1;
         let (link, is_first) = match is_linked.then(|| self.link_of(&found)) {
             Some((group, is_first)) => (Some(group), is_first),
             None => (None, true),

@@ -91,7 +91,7 @@ impl<'a, 'r> Gather<'a, 'r> {
             Got::Same => self.first_name(stat.map(|s| (s.dev, s.ino))),
             Got::Nothing => None,
         };
-        let links = stat.filter(|stat| stat.kind == Kind::File && stat.links > 1);
+        let links = stat.filter(|stat| stat.kind != Kind::Directory && stat.links > 1);
         if let Some(stat) = links {
             let first =
                 self.links.entry((stat.dev, stat.ino)).or_insert(First { record: record.clone(), left: stat.links });

@@ -51,6 +51,19 @@ pub struct Lost {
     pub why: String,
     /// Stored bytes are to blame; else the target is.
     pub damaged: bool,
+    /// How many entries: that one, or all those from it on that lay in the same lost part of the tree.
+    pub entries: u64,
+}
+
+/// Where a restore writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The folder that the tree stands at.
+    pub path: &'a Path,
+    /// What to do with what is there.
+    pub existing: Existing,
+    /// The repository's own folder, if it is one: nothing is written into it.
+    pub repository: Option<&'a Path>,
 }
 
 /// What was restored.
@@ -137,14 +150,13 @@ fn shown(path: &[u8]) -> String {
 }
 
 /// Restores parts of a snapshot to a folder. An error means that the target was left as it was, or, when replacing
-/// file by file, that some are replaced and none is half written.
+/// file by file, that some are replaced and none is half written. Where all is lost, nothing is made.
 pub fn restore(
     repository: &Repository,
     catalogue: &Catalogue,
     snapshot: &Snapshot,
     parts: &[Part],
-    to: &Path,
-    existing: Existing,
+    target: Target<'_>,
     job: Job<'_>,
 ) -> Result<Report> {
     let reader = ChunkReader::new(repository, catalogue);
@@ -153,7 +165,7 @@ pub fn restore(
             require(&reader, &snapshot.body.sources[part.source], path)?;
         }
     }
-    let folder = Folder::create(to, existing)?;
+    let folder = Folder::create_outside(target.path, target.existing, target.repository)?;
     let mut restoring = Restoring {
         reader: &reader,
         folder: &folder,
@@ -170,6 +182,10 @@ pub fn restore(
     }
     let (bytes, lost) = (restoring.window.bytes_restored(), std::mem::take(&mut restoring.lost));
     drop(restoring);
+    if !lost.is_empty() && folder.is_empty() {
+        // An empty folder would look like a restore of nothing.
+        return Ok(Report { written: Written::default(), bytes, lost });
+    }
     job.phase("finishing", None, None);
     let written = folder.finish()?;
     Ok(Report { written, bytes, lost })
@@ -211,7 +227,7 @@ impl Restoring<'_> {
                     )?,
                     Err(e) => {
                         let error = unreadable(&e);
-                        self.lose(&e.first, &error);
+                        self.lose(&e.first, &error, e.entries);
                     }
                 }
                 if self.window.is_full() {
@@ -247,18 +263,18 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    fn lose(&mut self, path: &[u8], error: &Error) {
+    fn lose(&mut self, path: &[u8], error: &Error, entries: u64) {
         let why = error.to_string();
         self.job.warn(&format!("lost: {}: {why}", shown(path)));
         let damaged = is_about_stored_bytes(error);
-        self.lost.push(Lost { source: self.source.clone(), path: path.to_vec(), why, damaged });
+        self.lost.push(Lost { source: self.source.clone(), path: path.to_vec(), why, damaged, entries });
     }
 
     /// Goes on without an entry, if it is no more than that.
     fn survive(&mut self, path: &[u8], result: Result<()>) -> Result<()> {
         match result {
             Err(e) if costs_one_entry(&e) => {
-                self.lose(path, &e);
+                self.lose(path, &e, 1);
                 Ok(())
             }
             other => other,
@@ -276,20 +292,6 @@ impl Restoring<'_> {
 
     fn make(&mut self, path: &[u8], place: &[u8], entry: Entry) -> Result<()> {
         self.make_parents(place)?;
-        match entry.kind {
-            EntryKind::Directory => {
-                self.folder.directory(place, &entry)?;
-                self.made.push(place.to_vec());
-            }
-            EntryKind::Symlink => self.folder.symlink(place, &entry)?,
-            EntryKind::Fifo | EntryKind::CharDevice | EntryKind::BlockDevice => self.folder.special(place, &entry)?,
-            EntryKind::File => return self.file(path, place, entry),
-        }
-        self.job.advance(1, 0);
-        Ok(())
-    }
-
-    fn file(&mut self, path: &[u8], place: &[u8], entry: Entry) -> Result<()> {
         if let Some(group) = entry.hard_link {
             if let Some(first) = self.links.get(&group) {
                 self.waiting.push((first.clone(), place.to_vec(), path.to_vec()));
@@ -297,7 +299,17 @@ impl Restoring<'_> {
             }
             self.links.insert(group, place.to_vec());
         }
-        self.window.file(path, place, entry, self.job)
+        match entry.kind {
+            EntryKind::Directory => {
+                self.folder.directory(place, &entry)?;
+                self.made.push(place.to_vec());
+            }
+            EntryKind::Symlink => self.folder.symlink(place, &entry)?,
+            EntryKind::Fifo | EntryKind::CharDevice | EntryKind::BlockDevice => self.folder.special(place, &entry)?,
+            EntryKind::File => return self.window.file(path, place, entry, self.job),
+        }
+        self.job.advance(1, 0);
+        Ok(())
     }
 
     /// Folders whose entry was lost are made without it, so that what is in them can be restored.
@@ -323,14 +335,14 @@ impl Restoring<'_> {
     /// Writes what the window holds, then the further names of files in it.
     fn flush(&mut self) -> Result<()> {
         for (path, error) in self.window.flush(self.job)? {
-            self.lose(&path, &error);
+            self.lose(&path, &error, 1);
         }
         for (first, place, path) in std::mem::take(&mut self.waiting) {
             if self.window.is_open(&first) {
                 self.waiting.push((first, place, path));
             } else if self.lost.iter().any(|lost| self.window.place_of(&lost.path) == Some(&first)) {
                 let error = Error::new(Kind::Damage, "the file that it is another name of is lost");
-                self.lose(&path, &error);
+                self.lose(&path, &error, 1);
             } else {
                 let result = self.folder.hard_link(&first, &place);
                 self.survive(&path, result)?;

@@ -62,6 +62,10 @@ pub struct Folder {
     directories: Mutex<Vec<Directory>>,
     /// Other file systems mounted below the folder, by device number.
     mounted: Mutex<Vec<(u64, OwnedFd)>>,
+    /// Device and inode of a folder that is left as it is wherever it turns up.
+    keep_out: Option<(u64, u64)>,
+    /// Where it turned up.
+    kept_out: Mutex<Vec<Box<[u8]>>>,
 }
 
 /// What a folder and its open files share.
@@ -87,6 +91,16 @@ impl Folder {
     /// Prepares to write a tree at `to`. Folders above it are made if need be; `to` itself may be a symbolic link to a
     /// folder.
     pub fn create(to: &Path, existing: Existing) -> Result<Self> {
+        Self::create_outside(to, existing, None)
+    }
+
+    /// The same, but nothing is written into the folder `keep_out`: not when `to` lies in it, nor when it lies in `to`.
+    pub fn create_outside(to: &Path, existing: Existing, keep_out: Option<&Path>) -> Result<Self> {
+        if let Some(keep_out) = keep_out.filter(|keep_out| is_within(to, keep_out)) {
+            return Err(Error::new(error::Kind::Usage, format!("cannot write to {}", text::path(to)))
+                .why(format!("it lies in the repository {}", text::path(keep_out)))
+                .fix("restore to another place"));
+        }
         let token = stage::random_token()?;
         let stage = Stage::prepare(to, existing, &token)?;
         let tree = Tree::new(stage.root()?);
@@ -97,7 +111,9 @@ impl Folder {
             token,
             names_made: AtomicU64::new(0),
         };
-        Ok(Self { stage, tree, shared: Arc::new(shared), directories: Mutex::default(), mounted: Mutex::default() })
+        let keep_out = keep_out.and_then(place_of);
+        let (directories, mounted, kept_out) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { stage, tree, shared: Arc::new(shared), directories, mounted, keep_out, kept_out })
     }
 
     /// Makes a folder; everything in it comes after it. The path "" is the root.
@@ -105,21 +121,27 @@ impl Folder {
         let metadata = Metadata::of(path, entry)?;
         if path.is_empty() {
             metadata::let_owner_in(self.tree.root()).map_err(|e| cannot_create(path, e))?;
-        } else {
-            self.make_directory(path)?;
+        } else if !self.make_directory(path)? {
+            lock(&self.kept_out).push(path.into());
+            self.shared.tally().warn(path, "it is the repository, and was left as it is");
+            return Ok(());
         }
         lock(&self.directories).push(Directory { path: path.into(), metadata });
         self.shared.tally().report.directories += 1;
         Ok(())
     }
 
-    fn make_directory(&self, path: &[u8]) -> Result<()> {
+    /// False for the folder that is left as it is.
+    fn make_directory(&self, path: &[u8]) -> Result<bool> {
         let failed = |e| cannot_create(path, e);
-        let spot = self.tree.spot(path)?;
+        let spot = self.spot(path)?;
         let make = || rustix::fs::mkdirat(&*spot.directory, spot.name, Mode::RWXU);
         let made = make();
         if !self.shared.in_place {
-            return made.map_err(failed);
+            return made.map(|()| true).map_err(failed);
+        }
+        if made == Err(Errno::EXIST) && self.is_kept_out(&spot) {
+            return Ok(false);
         }
         if made == Err(Errno::EXIST) {
             tree::remove_other(&spot).and_then(|gone| if gone { make() } else { Ok(()) })
@@ -127,7 +149,28 @@ impl Folder {
             made
         }
         .map_err(failed)?;
-        self.take_over(&spot).map_err(failed)
+        self.take_over(&spot).map(|()| true).map_err(failed)
+    }
+
+    fn is_kept_out(&self, spot: &Spot) -> bool {
+        let stat = rustix::fs::statat(&*spot.directory, spot.name, AtFlags::SYMLINK_NOFOLLOW);
+        self.keep_out.is_some() && stat.ok().map(|stat| (stat.st_dev, stat.st_ino)) == self.keep_out
+    }
+
+    /// The place of this path, unless it lies in the folder that is left as it is.
+    fn spot<'a>(&self, path: &'a [u8]) -> Result<Spot<'a>> {
+        if lock(&self.kept_out)
+            .iter()
+            .any(|above| path.strip_prefix(&**above).is_some_and(|rest| rest.starts_with(b"/")))
+        {
+            return Err(Error::new(error::Kind::Failed, cannot(path)).why("it lies in the repository"));
+        }
+        self.tree.spot(path)
+    }
+
+    /// Whether nothing was made yet.
+    pub fn is_empty(&self) -> bool {
+        self.shared.tally().report.entries() == 0
     }
 
     /// Makes a folder usable that was there, or that got its rights from an access list of the one above.
@@ -151,14 +194,14 @@ impl Folder {
     /// Begins a regular file. Its content comes through the writer, in any order; what is never written is a hole.
     pub fn file(&self, path: &[u8], entry: &Entry) -> Result<FileWriter> {
         let metadata = Metadata::of(path, entry)?;
-        let spot = self.tree.spot(path)?;
+        let spot = self.spot(path)?;
         FileWriter::create(spot, entry.size, metadata, Arc::clone(&self.shared))
     }
 
     /// Makes a symbolic link.
     pub fn symlink(&self, path: &[u8], entry: &Entry) -> Result<()> {
         let metadata = Metadata::of(path, entry)?;
-        let spot = self.tree.spot(path)?;
+        let spot = self.spot(path)?;
         self.make(&spot, entry.kind, Some(&metadata), |name| {
             rustix::fs::symlinkat(&entry.target, &*spot.directory, name)
         })?;
@@ -169,7 +212,7 @@ impl Folder {
     /// Makes a named pipe or a device.
     pub fn special(&self, path: &[u8], entry: &Entry) -> Result<()> {
         let metadata = Metadata::of(path, entry)?;
-        let spot = self.tree.spot(path)?;
+        let spot = self.spot(path)?;
         let (kind, device) = match entry.kind {
             Kind::CharDevice => (FileType::CharacterDevice, rustix::fs::makedev(entry.device.0, entry.device.1)),
             Kind::BlockDevice => (FileType::BlockDevice, rustix::fs::makedev(entry.device.0, entry.device.1)),
@@ -184,11 +227,11 @@ impl Folder {
 
     /// Makes one more name for the file `first`, which is finished.
     pub fn hard_link(&self, first: &[u8], path: &[u8]) -> Result<()> {
-        let from = self.tree.spot(first)?;
-        let spot = self.tree.spot(path)?;
+        let from = self.spot(first)?;
+        let spot = self.spot(path)?;
         let stat = rustix::fs::statat(&*from.directory, from.name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| cannot_create(path, e))?;
-        if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Symlink | FileType::Directory) {
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let why = format!("{} is no file that could have two names", text::escape(first));
             return Err(Error::new(error::Kind::Damage, cannot(path)).why(why));
         }
@@ -293,6 +336,19 @@ impl Shared {
             self.tally().add(path, lost);
         }
     }
+}
+
+/// Whether a path leads into a folder, or to it, as far as it exists.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    let Some(place) = place_of(folder) else { return false };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = absolute.ancestors().find_map(|above| above.canonicalize().ok());
+    real.is_some_and(|real| real.ancestors().any(|above| place_of(above) == Some(place)))
+}
+
+fn place_of(folder: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(folder).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn file_type(kind: Kind) -> FileType {

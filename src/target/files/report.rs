@@ -29,6 +29,13 @@ pub struct Report {
     pub warnings_left_out: u64,
 }
 
+impl Report {
+    /// All that was made.
+    pub fn entries(&self) -> u64 {
+        self.files + self.directories + self.symlinks + self.specials + self.hard_links
+    }
+}
+
 /// A report being made.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
