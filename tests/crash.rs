@@ -494,3 +494,39 @@ fn packs_of_a_killed_run_are_used_on_disk() {
     engine::assert_restores(&repository, &report.snapshot, &scene.now, "after kills");
     assert_eq!(engine::count(&*open(), Folder::Packs), kept, "everything was stored already");
 }
+
+/// How many bytes a process has read by now; `None` when it has ended.
+fn bytes_read_by(process: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{process}/io")).ok()?;
+    io.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
+}
+
+/// Many small files, and one that is killed in its middle or just behind it.
+#[test]
+fn a_run_that_was_killed_goes_on_where_it_was() {
+    let mut most: f64 = 0.0;
+    for share in [0.5, 0.8] {
+        let machine = Machine::new();
+        let source = machine.place("source");
+        grow(&source, "a", 1, 100, 300_000);
+        plant::plant(&source, &[(b"big", plant::Item::File(plant::noise(2, 60 << 20)))]);
+        grow(&source.join("small"), "z", 3, 100, 300_000);
+        let total = 200.0 * 300_000.0 + f64::from(60 << 20);
+        // What changed a moment before it was read is read once more.
+        std::thread::sleep(Duration::from_millis(3100));
+        let mut child = machine.command(["backup", source.to_str().unwrap()]).spawn().unwrap();
+        while bytes_read_by(child.id()).is_some_and(|read| (read as f64) < share * total) {}
+        program::signal(child.id(), Signal::KILL);
+        child.wait().unwrap();
+        assert_eq!(support::files_below(&machine.repository.join("snapshots")).len(), 0, "it was killed too late");
+        let json = machine.run(["backup", "--json", source.to_str().unwrap()]).expect(0).json();
+        let again = json["bytes_read"].as_f64().unwrap() / total;
+        most = most.max(again - (1.0 - share));
+        // Packs of 4 MiB that were open, pieces of 4 MiB on their way, and one block of the log.
+        assert!(again < 1.0 - share + 0.38, "{again} of the bytes were read again after {share}");
+        let to = machine.place("to");
+        machine.restore("latest", &to).expect(0);
+        assert_same(&look(&source), &look(&to), "after the kill");
+    }
+    println!("figure: read again after a kill = at most {:.1} % of 120 MB more than was left", most * 100.0);
+}

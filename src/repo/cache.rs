@@ -31,10 +31,8 @@ pub(super) struct Draft {
 impl Draft {
     /// A draft in this folder of the repository's caches; `None` where none can be kept.
     pub fn create(repository: &Repository, folder: &str) -> Option<Self> {
-        let folder = repository.cache()?.join(folder);
-        make_private_folder(&folder).ok()?;
-        tag(repository);
-        remove_old_drafts(&folder);
+        let folder = self::folder(repository, folder)?;
+        remove_older(&folder, DRAFT_AGE_MAX, |name| name.starts_with('.'));
         let random: [u8; 16] = clock::random(repository.world()).ok()?;
         let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
         let file = private_file(&path).ok()?;
@@ -104,14 +102,22 @@ pub(super) fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-fn remove_old_drafts(folder: &Path) {
+/// Removes files of such names that nobody has touched for so long.
+pub(super) fn remove_older(folder: &Path, age_max: Duration, is_one: impl Fn(&str) -> bool) {
     for entry in walkdir::WalkDir::new(folder).min_depth(1).max_depth(1).into_iter().flatten() {
-        let is_draft = entry.file_name().as_encoded_bytes().starts_with(b".");
         let age = entry.metadata().ok().and_then(|meta| meta.modified().ok()).and_then(|time| time.elapsed().ok());
-        if is_draft && age.is_some_and(|age| age > DRAFT_AGE_MAX) {
+        if entry.file_name().to_str().is_some_and(&is_one) && age.is_some_and(|age| age > age_max) {
             remove(entry.path());
         }
     }
+}
+
+/// A folder of the repository's caches; `None` where none can be kept.
+pub(super) fn folder(repository: &Repository, name: &str) -> Option<PathBuf> {
+    let folder = repository.cache()?.join(name);
+    make_private_folder(&folder).ok()?;
+    tag(repository);
+    Some(folder)
 }
 
 /// Marks the caches as such (bford.info/cachedir), so that no backup, ours or another's, stores them.
@@ -132,7 +138,7 @@ fn make_private_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// A new file that only its owner may read.
-fn private_file(path: &Path) -> std::io::Result<File> {
+pub(super) fn private_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }

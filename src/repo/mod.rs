@@ -23,7 +23,7 @@ pub use packs::{read_head, read_table};
 pub use reader::{ChunkReader, EntryReader};
 pub use session::Session;
 pub use snapshots::{Listing, SnapshotInfo};
-pub use stat_cache::{Fingerprint, StatCache, StatCacheWriter};
+pub use stat_cache::{Fingerprint, Known, StatCache, StatCacheWriter};
 pub use writer::{ChunkWriter, FrameWriter, Written};
 
 use crate::error::{Error, Kind};

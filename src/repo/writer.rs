@@ -20,11 +20,10 @@ use crate::tree::Store;
 
 /// Data packs open at a time. Frames go to them at random, so that a storage provider cannot line up sizes with files.
 const DATA_PACKS: usize = 2;
-/// A pack ends where the next frame would make it longer than this. Bytes.
-const PACK_BYTES_SMALL: u64 = 16 << 20;
-const PACK_BYTES_BIG: u64 = 32 << 20;
-/// Repositories with more packs than this use the big ones.
-const PACKS_MANY: usize = 128;
+/// A pack is about this part of the repository, between these lengths in bytes: what a killed run has to store again
+/// is the packs that were open.
+const PACK_SHARE: u64 = 64;
+const PACK_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=32 << 20;
 /// An index object is written for so many packs, or after so long, whatever comes first.
 const INDEX_PACKS: usize = 8;
 const INDEX_INTERVAL: Duration = Duration::from_secs(60);
@@ -64,7 +63,8 @@ pub struct ChunkWriter<'r> {
     open: Vec<Mutex<Option<OpenPack>>>,
     pending: Mutex<Pending>,
     written: Mutex<Written>,
-    pack_bytes: u64,
+    /// Bytes of the packs that were there.
+    bytes_before: u64,
     level: i32,
 }
 
@@ -95,7 +95,7 @@ impl<'r> ChunkWriter<'r> {
             open: (0..=DATA_PACKS).map(|_| Mutex::default()).collect(),
             pending: Mutex::new(pending),
             written: Mutex::default(),
-            pack_bytes: if catalogue.packs().len() > PACKS_MANY { PACK_BYTES_BIG } else { PACK_BYTES_SMALL },
+            bytes_before: catalogue.packs().iter().map(|pack| pack.size).sum(),
             level,
         }
     }
@@ -143,7 +143,9 @@ impl<'r> ChunkWriter<'r> {
     /// Packs end just below their target, so that padding adds next to nothing.
     fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
         let table = 36 * (pack.chunks + frame.chunks.len()) + 4096 + TRAILER_BYTES;
-        pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= self.pack_bytes
+        let share = ((self.bytes_before + self.session.bytes_written()) / PACK_SHARE).next_power_of_two();
+        let target = share.clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
+        pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= target
     }
 
     fn begin_pack(&self) -> Result<OpenPack> {

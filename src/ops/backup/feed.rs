@@ -6,12 +6,12 @@ use std::sync::Mutex;
 
 use super::Run;
 use super::read::{Big, Item, Plan, Task};
-use crate::entry::{Extent, Kind};
+use crate::entry::{ChunkRef, Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
-use crate::repo::{ChunkReader, Fingerprint, StatCache};
+use crate::repo::{ChunkReader, Fingerprint, Known, StatCache};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
-use crate::tree::{self, Large, StoredEntry, TreeWalk, compare_paths};
+use crate::tree::{Large, StoredEntry, TreeWalk, compare_paths};
 
 /// Files of at most this length go in batches; longer ones are read and cut here. Bytes.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
@@ -23,8 +23,8 @@ const BATCH_ITEMS: usize = 1024;
 /// Bytes of a big file that are handed out together.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Entries of the previous run.
-pub(super) enum Known<'a> {
+/// Entries of previous runs.
+pub(super) enum Before<'a> {
     /// With what they looked like on disk.
     Cache(Box<StatCache>),
     /// Only what was stored.
@@ -32,14 +32,18 @@ pub(super) enum Known<'a> {
     Nothing,
 }
 
-impl Iterator for Known<'_> {
-    type Item = (tree::Found, Option<Fingerprint>);
+impl Iterator for Before<'_> {
+    type Item = Known;
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Known> {
         match self {
-            Self::Cache(cache) => cache.next().map(|(found, fingerprint)| (found, Some(fingerprint))),
-            // A part of it that cannot be read only makes files look new.
-            Self::Tree(walk) => walk.find_map(|found| found.ok()).map(|found| (found, None)),
+            Self::Cache(cache) => cache.next(),
+            Self::Tree(walk) => {
+                // A part of it that cannot be read only makes files look new.
+                let found = walk.find_map(|found| found.ok())?;
+                let (fingerprint, record) = (Fingerprint::NONE, Some(found.record));
+                Some(Known { path: found.path, fingerprint, record, chunks: Vec::new(), in_snapshot: true })
+            }
             Self::Nothing => None,
         }
     }
@@ -54,7 +58,7 @@ struct Links {
 pub(super) struct Feeder<'a, 'r> {
     run: &'a Run<'r>,
     walk: Walk,
-    known: Peekable<Known<'a>>,
+    known: Peekable<Before<'a>>,
     links: HashMap<(u64, u64), Links>,
     batch: Vec<Item>,
     batch_bytes: u64,
@@ -70,7 +74,7 @@ pub(super) fn fingerprint(stat: &Stat) -> Fingerprint {
 
 impl<'a, 'r> Feeder<'a, 'r> {
     /// At most `batches` of them are under way at a time.
-    pub fn new(run: &'a Run<'r>, walk: Walk, known: Known<'a>, batches: usize, skipped: &'a Mutex<Skipped>) -> Self {
+    pub fn new(run: &'a Run<'r>, walk: Walk, known: Before<'a>, batches: usize, skipped: &'a Mutex<Skipped>) -> Self {
         let reads_max = (HANDLES_MAX / batches.max(1)).clamp(1, BATCH_READS);
         let known = known.peekable();
         let (links, batch) = (HashMap::new(), Vec::new());
@@ -123,19 +127,20 @@ impl<'a, 'r> Feeder<'a, 'r> {
             None => (None, true),
         };
         let plan = if is_first { self.plan(found, known.as_ref(), link) } else { Plan::Same(found.path, found.stat) };
-        let before = known.map(|(known, _)| known.record);
+        let (before, begun) =
+            known.map_or((None, None), |known| (known.record, Some((known.fingerprint, known.chunks))));
         match plan {
             Plan::Read(found) if found.stat.kind == Kind::File && found.stat.size > SMALL_BYTES_MAX => {
-                self.big(Big { found, before, link }, out)
+                self.big(Big { found, before, link }, begun, out)
             }
             plan => self.push(Item { plan, before, link }, out),
         }
     }
 
     /// The entry of the previous run at this path.
-    fn known_at(&mut self, path: &[u8]) -> Option<(tree::Found, Option<Fingerprint>)> {
-        while self.known.next_if(|(known, _)| compare_paths(&known.path, path).is_lt()).is_some() {}
-        self.known.next_if(|(known, _)| known.path == path)
+    fn known_at(&mut self, path: &[u8]) -> Option<Known> {
+        while self.known.next_if(|known| compare_paths(&known.path, path).is_lt()).is_some() {}
+        self.known.next_if(|known| known.path == path)
     }
 
     /// The group of a file with several names, and whether this is the first of them.
@@ -156,34 +161,34 @@ impl<'a, 'r> Feeder<'a, 'r> {
         (group, true)
     }
 
-    fn plan(&self, found: Found, known: Option<&(tree::Found, Option<Fingerprint>)>, link: Option<[u8; 16]>) -> Plan {
-        match known.and_then(|(known, was)| self.unchanged(&found, &known.record, was.as_ref()?, link)) {
+    fn plan(&self, found: Found, known: Option<&Known>, link: Option<[u8; 16]>) -> Plan {
+        match known.and_then(|known| self.unchanged(&found, known, link)) {
             Some(record) => Plan::Known(found.path, found.stat, record),
             None => Plan::Read(found),
         }
     }
 
     /// The record of an entry that looks as it did when the record was made.
-    fn unchanged(&self, found: &Found, record: &[u8], was: &Fingerprint, link: Option<[u8; 16]>) -> Option<Vec<u8>> {
-        let is = fingerprint(&found.stat);
+    fn unchanged(&self, found: &Found, known: &Known, link: Option<[u8; 16]>) -> Option<Vec<u8>> {
+        let (was, is) = (known.fingerprint, fingerprint(&found.stat));
         let same = if self.run.request.trust_mtime && found.stat.kind == Kind::File {
             was.mtime == is.mtime && was.size == is.size
         } else {
-            *was == is
+            was == is
         };
-        let mut stored = StoredEntry::parse(record).ok()?;
-        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored) {
+        let mut stored = StoredEntry::parse(known.record.as_ref()?).ok()?;
+        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored, known.in_snapshot) {
             return None;
         }
         stored.entry.hard_link = link;
-        if *was != is {
+        if was != is {
             take_metadata(&mut stored, &found.stat);
         }
         Some(stored.encode())
     }
 
     /// Only if everything that the record names is there: what a snapshot once had may have been lost since.
-    fn is_usable(&self, stored: &StoredEntry) -> bool {
+    fn is_usable(&self, stored: &StoredEntry, in_snapshot: bool) -> bool {
         let catalogue = self.run.catalogue;
         let large = [&stored.xattrs, &stored.extents].into_iter().filter_map(|large| match large {
             Some(Large::Chunk(chunk)) => Some(chunk),
@@ -193,8 +198,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if !content.chunks.iter().chain(large).all(|chunk| catalogue.contains(&chunk.id)) {
             return false;
         }
-        // What lies behind lists costs reading them, so only where something is known to be lost.
-        if content.level == 0 || catalogue.is_whole() {
+        // What lies behind lists costs reading them, so only where something is known to be lost, or may never have
+        // been stored.
+        if content.level == 0 || in_snapshot && catalogue.is_whole() {
             return true;
         }
         let mut all = true;
@@ -205,29 +211,45 @@ impl<'a, 'r> Feeder<'a, 'r> {
         read.is_ok() && all
     }
 
-    /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more.
-    fn big(&mut self, item: Big, out: &mut Feed<'_, Task>) -> Result<()> {
+    /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more. Where an
+    /// earlier run was interrupted in it, this one goes on behind its chunks.
+    fn big(&mut self, item: Big, begun: Option<(Fingerprint, Vec<ChunkRef>)>, out: &mut Feed<'_, Task>) -> Result<()> {
         self.send_batch(out)?;
-        let mut read = self.read_big(&item, out)?;
+        let mut stored = match begun {
+            Some((was, chunks)) if was == fingerprint(&item.found.stat) => chunks,
+            _ => Vec::new(),
+        };
+        let catalogue = self.run.catalogue;
+        stored.truncate(stored.iter().position(|chunk| !catalogue.contains(&chunk.id)).unwrap_or(stored.len()));
+        let mut read = self.read_big(&item, stored, out)?;
         if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
-            out.send(Task::BigAgain)?;
-            read = self.read_big(&item, out)?;
+            read = self.read_big(&item, Vec::new(), out)?;
         }
         out.send(Task::BigEnd(Box::new(item), read))
     }
 
     /// The outer error stops the run, the inner one is about this file.
-    fn read_big(&self, item: &Big, out: &mut Feed<'_, Task>) -> Result<std::result::Result<BigFile, Failure>> {
+    fn read_big(
+        &self,
+        item: &Big,
+        stored: Vec<ChunkRef>,
+        out: &mut Feed<'_, Task>,
+    ) -> Result<std::result::Result<BigFile, Failure>> {
         let opened = item.found.open().and_then(|file| file.extents().map(|extents| (file, extents)));
         let (file, extents) = match opened {
             Ok(opened) => opened,
             Err(failure) => return Ok(Err(failure)),
         };
+        let mut skip: u64 = stored.iter().map(|chunk| chunk.len).sum();
+        out.send(Task::BigBegin(item.found.path.clone(), self.run.settled(file.stat()), stored))?;
         let whole = [Extent { offset: 0, len: file.stat().size }];
         let mut cutting = Cutting { run: self.run, bytes: Vec::new(), out };
         let mut short = false;
         for extent in extents.as_deref().unwrap_or(&whole) {
-            match cutting.extent(&file, extent)? {
+            let skipped = skip.min(extent.len);
+            skip -= skipped;
+            let rest = Extent { offset: extent.offset + skipped, len: extent.len - skipped };
+            match cutting.extent(&file, &rest)? {
                 Ok(complete) => short |= !complete,
                 Err(failure) => return Ok(Err(failure)),
             }

@@ -7,7 +7,7 @@ use super::{Reasons, Run, Source};
 use crate::entry::{ChunkRef, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::record::Statistics;
-use crate::repo::{FrameWriter, StatCacheWriter};
+use crate::repo::{Fingerprint, FrameWriter, StatCacheWriter};
 use crate::tree::{ListBuilder, Root, StoredEntry, TreeBuilder};
 
 /// The record that all names of a file share.
@@ -23,6 +23,8 @@ pub(super) struct Gather<'a, 'r> {
     tree: TreeBuilder,
     big: ListBuilder,
     big_bytes: u64,
+    /// The path of the big file, and what it looks like, if that can be relied on.
+    big_at: Option<(Vec<u8>, Fingerprint)>,
     links: HashMap<(u64, u64), First>,
     cache: Option<StatCacheWriter>,
     statistics: &'a mut Statistics,
@@ -40,7 +42,21 @@ impl<'a, 'r> Gather<'a, 'r> {
     ) -> Result<Self> {
         let tree = TreeBuilder::new(&run.repository.keys().identity.boundary);
         let (frames, big, links) = (run.writer.frames()?, ListBuilder::default(), HashMap::new());
-        Ok(Self { run, source, frames, tree, big, big_bytes: 0, links, cache, statistics, reasons, root_kind: None })
+        let big_at = None;
+        Ok(Self {
+            run,
+            source,
+            frames,
+            tree,
+            big,
+            big_bytes: 0,
+            big_at,
+            links,
+            cache,
+            statistics,
+            reasons,
+            root_kind: None,
+        })
     }
 
     pub fn take(&mut self, outcome: Outcome) -> Result<()> {
@@ -55,15 +71,13 @@ impl<'a, 'r> Gather<'a, 'r> {
                 self.run.job.advance(files, bytes);
             }
             Outcome::Piece(chunks) => {
-                let bytes: u64 = chunks.iter().map(|chunk: &ChunkRef| chunk.len).sum();
-                for chunk in chunks {
-                    self.big.push(chunk, &mut self.frames)?;
-                }
-                self.big_bytes += bytes;
-                self.statistics.bytes_read += bytes;
-                self.run.job.advance(0, bytes);
+                self.statistics.bytes_read += self.pieces(chunks, true)?;
             }
-            Outcome::BigAgain => self.forget_big(),
+            Outcome::BigBegin(path, fingerprint, stored) => {
+                self.forget_big();
+                self.big_at = fingerprint.map(|fingerprint| (path, fingerprint));
+                self.pieces(stored, false)?;
+            }
             Outcome::BigEnd(done) => {
                 self.entry(*done)?;
                 self.forget_big();
@@ -73,9 +87,26 @@ impl<'a, 'r> Gather<'a, 'r> {
         Ok(())
     }
 
+    /// Adds chunks to the big file: their bytes. Noted at once, so that a run that is killed need not read them again.
+    fn pieces(&mut self, chunks: Vec<ChunkRef>, is_more: bool) -> Result<u64> {
+        let bytes = chunks.iter().map(|chunk| chunk.len).sum();
+        if let (Some(cache), Some((path, fingerprint))) = (&mut self.cache, &self.big_at)
+            && cache.pieces(path, fingerprint, is_more, &chunks).is_none()
+        {
+            self.cache = None;
+        }
+        for chunk in chunks {
+            self.big.push(chunk, &mut self.frames)?;
+        }
+        self.big_bytes += bytes;
+        self.run.job.advance(0, bytes);
+        Ok(bytes)
+    }
+
     fn forget_big(&mut self) {
         self.big = ListBuilder::default();
         self.big_bytes = 0;
+        self.big_at = None;
     }
 
     fn entry(&mut self, done: Done) -> Result<()> {

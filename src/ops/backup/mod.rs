@@ -19,7 +19,9 @@ use crate::id::ObjectId;
 use crate::record::{
     Body, REASONS_MAX, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary,
 };
-use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Repository, Session, SnapshotInfo, StatCache, StatCacheWriter};
+use crate::repo::{
+    Catalogue, ChunkReader, ChunkWriter, Fingerprint, Repository, Session, SnapshotInfo, StatCache, StatCacheWriter,
+};
 use crate::source::files::{self, Skipped};
 use crate::text;
 
@@ -311,19 +313,24 @@ impl Run<'_> {
         Ok(Saved { body, cache })
     }
 
+    /// What a file looks like, if the next run may rely on that: a change so shortly before we looked could be followed
+    /// by one that no time stamp shows.
+    fn settled(&self, stat: &files::Stat) -> Option<Fingerprint> {
+        (stat.ctime.seconds + 2 < self.started.seconds).then(|| feed::fingerprint(stat))
+    }
+
     /// What is known from before. The cache counts only while the snapshot that it was made with is still there now
     /// that our session is listed, and while no prune is about to take anything away.
-    fn known(&self, previous: Option<&Previous>, cache_key: &[u8]) -> feed::Known<'_> {
+    fn known(&self, previous: Option<&Previous>, cache_key: &[u8]) -> feed::Before<'_> {
         use crate::repo::Folder;
         let is_listed = |id: &ObjectId| self.repository.storage().size(&Folder::Snapshots.key(id)).is_ok();
-        let cache = StatCache::open(self.repository, cache_key)
-            .filter(|cache| !self.catalogue.has_tombs() && is_listed(&cache.snapshot()));
+        let cache = StatCache::open(self.repository, cache_key, is_listed).filter(|_| !self.catalogue.has_tombs());
         match (cache, previous) {
-            (Some(cache), _) => feed::Known::Cache(Box::new(cache)),
+            (Some(cache), _) => feed::Before::Cache(Box::new(cache)),
             (None, Some(previous)) => {
-                feed::Known::Tree(Box::new(crate::tree::TreeWalk::new(&self.reader, &previous.source.root)))
+                feed::Before::Tree(Box::new(crate::tree::TreeWalk::new(&self.reader, &previous.source.root)))
             }
-            (None, None) => feed::Known::Nothing,
+            (None, None) => feed::Before::Nothing,
         }
     }
 }

@@ -36,8 +36,8 @@ pub(super) enum Task {
     Batch(Vec<Item>),
     /// Bytes of a big file, and where its chunks end in them.
     Piece(Vec<u8>, Vec<usize>),
-    /// The big file is read once more from its start.
-    BigAgain,
+    /// A big file is read from its start, or from behind these chunks. What it looks like, if that can be relied on.
+    BigBegin(Vec<u8>, Option<Fingerprint>, Vec<ChunkRef>),
     /// The big file is at its end, or could not be read.
     BigEnd(Box<Big>, std::result::Result<BigFile, Failure>),
 }
@@ -53,7 +53,7 @@ pub(super) struct Big {
 pub(super) enum Outcome {
     Batch(Vec<Done>),
     Piece(Vec<ChunkRef>),
-    BigAgain,
+    BigBegin(Vec<u8>, Option<Fingerprint>, Vec<ChunkRef>),
     BigEnd(Box<Done>),
 }
 
@@ -130,11 +130,9 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     fn done(&self, path: Vec<u8>, seen: Seen, got: Got, before: Option<Vec<u8>>) -> Done {
-        // A change so shortly before we looked could be followed by one that no time stamp shows.
-        let settled = seen.stat.ctime.seconds + 2 < self.run.started.seconds;
-        let known = settled && seen.changed.is_none();
+        let settled = self.run.settled(&seen.stat).filter(|_| seen.changed.is_none());
         // What must be read again is remembered all the same, lest it look new.
-        let fingerprint = Some(if known { fingerprint(&seen.stat) } else { Fingerprint::NONE });
+        let fingerprint = Some(settled.unwrap_or(Fingerprint::NONE));
         let bytes_read = seen.bytes_read;
         Done { path, stat: Some(seen.stat), got, before, failure: seen.changed, bytes_read, fingerprint }
     }
@@ -291,7 +289,7 @@ impl Work<Task, Outcome> for Reader<'_, '_> {
         Ok(match task {
             Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
             Task::Piece(bytes, ends) => Outcome::Piece(self.piece(&bytes, &ends)?),
-            Task::BigAgain => Outcome::BigAgain,
+            Task::BigBegin(path, fingerprint, stored) => Outcome::BigBegin(path, fingerprint, stored),
             Task::BigEnd(item, read) => Outcome::BigEnd(Box::new(self.big_end(*item, read)?)),
         })
     }
