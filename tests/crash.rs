@@ -523,7 +523,7 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
         let again = json["bytes_read"].as_f64().unwrap() / total;
         most = most.max(again - (1.0 - share));
         // Packs of 4 MiB that were open, pieces of 4 MiB on their way, and one block of the log.
-        assert!(again < 1.0 - share + 0.38, "{again} of the bytes were read again after {share}");
+        assert!(again < 1.0 - share + 0.45, "{again} of the bytes were read again after {share}");
         let to = machine.place("to");
         machine.restore("latest", &to).expect(0);
         assert_same(&look(&source), &look(&to), "after the kill");

@@ -34,8 +34,9 @@ const FOLDER: &str = "files";
 const WHAT: &str = "stat cache";
 const SALT_BYTES: usize = 16;
 const SNAPSHOT_BYTES: usize = 32 + TAG_BYTES;
-/// Entries are sealed when they are this long together. What is not sealed is lost with a killed run.
+/// Entries are sealed when they are this long together, or their files. What is not sealed is lost with a killed run.
 const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_FILE_BYTES: u64 = 8 << 20;
 /// No block is longer, sealed: an entry with all of its inline attributes fits.
 const BLOCK_BYTES_MAX: usize = 8 << 20;
 const ENTRIES: u8 = 1;
@@ -256,6 +257,8 @@ pub struct StatCacheWriter {
     name: String,
     key: Secret,
     block: Vec<u8>,
+    /// Bytes of the files in the block.
+    file_bytes: u64,
     last: Vec<u8>,
     next: u64,
 }
@@ -279,7 +282,7 @@ impl StatCacheWriter {
         file.write_all(&salt).ok()?;
         file.write_all(&[0; SNAPSHOT_BYTES]).ok()?;
         let key = key_of(repository, &salt);
-        Some(Self { file, path, folder, name, key, block: vec![ENTRIES], last: Vec::new(), next: 0 })
+        Some(Self { file, path, folder, name, key, block: vec![ENTRIES], file_bytes: 0, last: Vec::new(), next: 0 })
     }
 
     /// Adds an entry; paths must ascend.
@@ -291,7 +294,8 @@ impl StatCacheWriter {
         put_prefixed(&mut self.block, record);
         self.last.clear();
         self.last.extend_from_slice(path);
-        if self.block.len() >= BLOCK_BYTES { self.flush() } else { Some(()) }
+        self.file_bytes = self.file_bytes.saturating_add(fingerprint.size);
+        if self.block.len() >= BLOCK_BYTES || self.file_bytes >= BLOCK_FILE_BYTES { self.flush() } else { Some(()) }
     }
 
     /// Notes chunks of the file that is being read: its first ones, or more of them.
@@ -319,6 +323,7 @@ impl StatCacheWriter {
         }
         let block = std::mem::replace(&mut self.block, vec![ENTRIES]);
         self.last.clear();
+        self.file_bytes = 0;
         self.seal(&block)
     }
 
