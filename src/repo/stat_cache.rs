@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! log   := salt(16) ‖ sealed(snapshot id), or zeros ‖ block*
-//! block := length u32 ‖ sealed(1 ‖ entries) | sealed(2 ‖ pieces of the file that is being read)
+//! block := length u32 ‖ sealed(1 ‖ entries | 2 ‖ pieces of the file that is being read | 3: the end)
 //! ```
 //! A cache is never trusted over the repository: whoever uses it looks up every chunk that it names. Blocks are sealed
 //! in their order under a key of the repository; the first that does not open ends the log. Whatever is wrong with a
@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Repository;
 use super::cache;
@@ -41,6 +41,7 @@ const BLOCK_FILE_BYTES: u64 = 8 << 20;
 const BLOCK_BYTES_MAX: usize = 8 << 20;
 const ENTRIES: u8 = 1;
 const PIECES: u8 = 2;
+const END: u8 = 3;
 /// Blocks of pieces have at most so many.
 const PIECES_MAX: usize = 100_000;
 /// Of runs that came to no end, so many logs are kept, and none for longer.
@@ -118,8 +119,7 @@ fn logs(folder: &Path, name: &str) -> (Vec<PathBuf>, PathBuf) {
         rest.is_some_and(|rest| rest.starts_with('.'))
     };
     let mut parts: Vec<_> = entries.map(|entry| entry.into_path()).filter(is_part).collect();
-    let modified = |path: &PathBuf| path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    parts.sort_by_key(|path| Reverse(modified(path)));
+    parts.sort_by_key(|path| Reverse(path.metadata().and_then(|meta| meta.modified()).ok()));
     (parts, folder.join(name))
 }
 
@@ -129,6 +129,7 @@ struct Log {
     key: Secret,
     snapshot: Option<ObjectId>,
     next: u64,
+    is_whole: bool,
     ready: VecDeque<Known>,
     /// A big file whose entry is still to come.
     begun: Option<Known>,
@@ -143,7 +144,7 @@ impl Log {
         let key = key_of(repository, &salt);
         let snapshot =
             crypto::open(&key, u64::MAX, b"", &sealed).and_then(|id| Some(ObjectId::new(id.try_into().ok()?)));
-        Some(Self { file, key, snapshot, next: 0, ready: VecDeque::new(), begun: None })
+        Some(Self { file, key, snapshot, next: 0, is_whole: false, ready: VecDeque::new(), begun: None })
     }
 
     fn block(&mut self) -> Option<()> {
@@ -162,8 +163,10 @@ impl Log {
 
     fn parse(&mut self, plain: &[u8]) -> wire::Result<()> {
         let mut r = Reader::new(plain, WHAT);
-        if r.u8()? == PIECES {
-            return self.pieces(&mut r);
+        match r.u8()? {
+            PIECES => return self.pieces(&mut r),
+            END => self.is_whole = true,
+            _ => {}
         }
         let in_snapshot = self.snapshot.is_some();
         let mut last: Vec<u8> = Vec::new();
@@ -213,6 +216,7 @@ impl Iterator for Log {
 pub struct StatCache {
     logs: VecDeque<Log>,
     last: Option<Vec<u8>>,
+    is_whole: bool,
 }
 
 impl std::fmt::Debug for StatCache {
@@ -228,7 +232,17 @@ impl StatCache {
         let (parts, last) = logs(&repository.cache()?.join(FOLDER), &name_of(repository, source));
         let parts = parts.iter().chain([&last]).filter_map(|path| Log::open(repository, path));
         let logs: VecDeque<Log> = parts.filter(|log| log.snapshot.as_ref().is_none_or(&is_listed)).collect();
-        (!logs.is_empty()).then_some(Self { logs, last: None })
+        (!logs.is_empty()).then_some(Self { logs, last: None, is_whole: false })
+    }
+
+    /// The last path that was given.
+    pub fn last(&self) -> Option<&[u8]> {
+        self.last.as_deref()
+    }
+
+    /// Once all is given: whether that was all of the source, or only up to the last path.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 }
 
@@ -243,6 +257,7 @@ impl Iterator for StatCache {
                 self.last = Some(known.path.clone());
                 return Some(known);
             }
+            self.is_whole |= log.is_whole;
             self.logs.pop_front();
         }
         None
@@ -336,6 +351,7 @@ impl StatCacheWriter {
     /// Gives the log its name, as made with this snapshot, and takes away those that it replaces.
     pub fn finish(mut self, snapshot: &ObjectId) -> Option<()> {
         self.flush()?;
+        self.seal(&[END])?;
         let sealed = crypto::seal(&self.key, u64::MAX, b"", snapshot.as_bytes());
         self.file.write_all_at(&sealed, SALT_BYTES as u64).ok()?;
         let (parts, last) = logs(&self.folder, &self.name);

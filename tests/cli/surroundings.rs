@@ -193,7 +193,7 @@ fn caches_that_are_gone_cut_or_full_of_garbage_change_no_answer() {
     type Harm = Box<dyn Fn(&Path, &[u8])>;
     let mut harms: Vec<(String, Harm)> = Vec::new();
     harms.push(("gone".into(), Box::new(|file, _| fs::remove_file(file).unwrap())));
-    for len in [0usize, 1, 4095, 4096, 10_000] {
+    for len in [0usize, 1, 100, 4095, 4096, 10_000] {
         let cut = move |file: &Path, good: &[u8]| fs::write(file, &good[..len.min(good.len())]).unwrap();
         harms.push((format!("cut to {len}"), Box::new(cut)));
     }

@@ -23,29 +23,28 @@ const BATCH_ITEMS: usize = 1024;
 /// Bytes of a big file that are handed out together.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Entries of previous runs.
-pub(super) enum Before<'a> {
-    /// With what they looked like on disk.
-    Cache(Box<StatCache>),
-    /// Only what was stored.
-    Tree(Box<TreeWalk<&'a ChunkReader<'a>>>),
-    Nothing,
+/// Entries of previous runs: with what they looked like on disk, as far as the cache goes, and then as they were stored.
+pub(super) struct Before<'a> {
+    pub cache: Option<StatCache>,
+    pub tree: Option<TreeWalk<&'a ChunkReader<'a>>>,
 }
 
 impl Iterator for Before<'_> {
     type Item = Known;
 
     fn next(&mut self) -> Option<Known> {
-        match self {
-            Self::Cache(cache) => cache.next(),
-            Self::Tree(walk) => {
-                // A part of it that cannot be read only makes files look new.
-                let found = walk.find_map(|found| found.ok())?;
-                let (fingerprint, record) = (Fingerprint::NONE, Some(found.record));
-                Some(Known { path: found.path, fingerprint, record, chunks: Vec::new(), in_snapshot: true })
-            }
-            Self::Nothing => None,
+        if let Some(known) = self.cache.as_mut().and_then(StatCache::next) {
+            return Some(known);
         }
+        if self.cache.as_ref().is_some_and(StatCache::is_whole) {
+            return None;
+        }
+        let last = self.cache.as_ref().and_then(StatCache::last);
+        let follows = |path: &[u8]| last.is_none_or(|last| compare_paths(last, path).is_lt());
+        // A part of the tree that cannot be read only makes files look new.
+        let found = self.tree.as_mut()?.flatten().find(|found| follows(&found.path))?;
+        let (fingerprint, record) = (Fingerprint::NONE, Some(found.record));
+        Some(Known { path: found.path, fingerprint, record, chunks: Vec::new(), in_snapshot: true })
     }
 }
 

@@ -325,13 +325,8 @@ impl Run<'_> {
         use crate::repo::Folder;
         let is_listed = |id: &ObjectId| self.repository.storage().size(&Folder::Snapshots.key(id)).is_ok();
         let cache = StatCache::open(self.repository, cache_key, is_listed).filter(|_| !self.catalogue.has_tombs());
-        match (cache, previous) {
-            (Some(cache), _) => feed::Before::Cache(Box::new(cache)),
-            (None, Some(previous)) => {
-                feed::Before::Tree(Box::new(crate::tree::TreeWalk::new(&self.reader, &previous.source.root)))
-            }
-            (None, None) => feed::Before::Nothing,
-        }
+        let tree = previous.map(|previous| crate::tree::TreeWalk::new(&self.reader, &previous.source.root));
+        feed::Before { cache, tree }
     }
 }
 
