@@ -17,6 +17,7 @@ pub mod record;
 pub mod repo;
 pub mod seal;
 pub mod source;
+pub mod spare;
 pub mod storage;
 pub mod target;
 #[cfg(test)]

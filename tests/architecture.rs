@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const WORDS: &[&str] = &["id", "entry", "error", "event", "clock", "text", "wire", "child"];
+const WORDS: &[&str] = &["id", "entry", "error", "event", "clock", "text", "wire", "child", "spare"];
 
 /// The rooms above the words, and what each may import besides words and itself. Top down.
 const ROOMS: &[(&str, &[&str])] = &[

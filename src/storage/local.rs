@@ -10,6 +10,7 @@
 //!   are no objects, and are left out.
 
 mod create;
+mod direct;
 mod draft;
 mod hold;
 mod list;
@@ -18,8 +19,7 @@ mod root;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,11 +27,10 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Result, Storage, Upload};
+use crate::spare;
+use direct::DirectWriter;
 use draft::Draft;
 use root::{Root, folder_of};
-
-/// Small writes to an upload are gathered to this many bytes; bigger ones go straight through.
-const UPLOAD_BUFFER_BYTES: usize = 128 * 1024;
 
 /// A store in a folder.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl LocalStorage {
 
     fn read(&self, key: &Key, file: &File, offset: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, offset).map_err(|e| match e.kind() {
+        spare::read_exact_at(file, &mut bytes, offset).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => self.bad_length("read", key, "it became shorter while it was read".into()),
             _ => self.root.failed("read", key.as_str(), e),
         })?;
@@ -95,8 +94,7 @@ impl Storage for LocalStorage {
 
     fn upload(&self) -> Result<Box<dyn Upload>> {
         let draft = Draft::new(&self.root).map_err(|e| self.root.failed("write", "", e.into()))?;
-        let out = BufWriter::with_capacity(UPLOAD_BUFFER_BYTES, draft);
-        Ok(Box::new(LocalUpload { out, root: self.root.clone(), broken: false }))
+        Ok(Box::new(LocalUpload { out: DirectWriter::new(draft), root: self.root.clone(), broken: false }))
     }
 
     fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>> {
@@ -165,7 +163,7 @@ impl Storage for LocalStorage {
 }
 
 struct LocalUpload {
-    out: BufWriter<Draft>,
+    out: DirectWriter,
     root: Arc<Root>,
     /// A write failed, so bytes are missing in the middle.
     broken: bool,
@@ -184,6 +182,6 @@ impl Upload for LocalUpload {
         if self.broken {
             return Err(fail(io::Error::other("an earlier part of it could not be written")));
         }
-        self.out.into_inner().map_err(|e| fail(e.into_error()))?.publish(key)
+        self.out.publish(key).map_err(fail)?
     }
 }

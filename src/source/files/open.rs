@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::{Failure, Stat, stat, xattr};
 use crate::entry::{Extent, Xattr};
+use crate::spare;
 
 /// The most extents that are told apart in one file; the rest of the file counts as data.
 pub const EXTENTS_MAX: usize = 1 << 16;
@@ -77,7 +77,7 @@ impl OpenFile {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
         let mut done = 0;
         while done < buffer.len() {
-            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+            match spare::read_at(&self.file, &mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(len) => done += len,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}

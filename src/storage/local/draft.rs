@@ -45,6 +45,10 @@ impl Draft {
         Ok(draft)
     }
 
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Flushes the bytes and gives them their name. After a failed flush nobody knows what is on the disk, and a
     /// second flush would wrongly report success: so the draft is gone either way.
     pub fn publish(mut self, key: &Key) -> Result<()> {

@@ -80,10 +80,30 @@ fn a_draft_without_a_name_is_in_no_folder() {
 fn an_upload_that_failed_in_the_middle_cannot_be_finished() {
     let (_folder, store) = new();
     let draft = Draft::new(&store.root).unwrap();
-    let out = BufWriter::new(draft);
+    let out = DirectWriter::new(draft);
     let upload = Box::new(LocalUpload { out, root: store.root.clone(), broken: true });
     assert!(upload.finish(&key("a")).unwrap_err().why.contains("earlier part"));
     assert_eq!(store.list("").unwrap(), []);
+}
+
+/// In memory and on a disk: one of them takes direct writes.
+#[test]
+fn uploads_of_any_length_in_pieces_of_any_length_are_whole() {
+    for place in [std::env::temp_dir(), PathBuf::from("/dev/shm")] {
+        let folder = TempDir::new_in(place).unwrap();
+        let store = LocalStorage::open(folder.path()).unwrap();
+        for len in [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 20) + 1, 3_000_017] {
+            for piece in [1000, 4096, 2 << 20] {
+                let mut bytes = vec![0; len];
+                blake3::Hasher::new().update(&len.to_le_bytes()).finalize_xof().fill(&mut bytes);
+                let mut upload = store.upload().unwrap();
+                bytes.chunks(piece).for_each(|piece| upload.write(piece).unwrap());
+                // The second time the name is taken, by the same bytes.
+                upload.finish(&key(&format!("a/{len}"))).unwrap();
+                assert_eq!(store.get(&key(&format!("a/{len}")), u64::MAX).unwrap(), bytes, "{len} in {piece}");
+            }
+        }
+    }
 }
 
 #[test]
