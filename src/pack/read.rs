@@ -4,7 +4,7 @@ use super::table::Table;
 use super::{FrameBytes, HEAD_BYTES, TRAILER_BYTES, TRAILER_MAGIC};
 use crate::crypto::{self, Audience, ChunkKind, Keyring, Secret};
 use crate::id::ChunkId;
-use crate::seal::{Codec, Decompressor, HEADER_BYTES, Header, ObjectKind, OpenError, Wrap};
+use crate::seal::{Codec, Decompressor, HEADER_BYTES, Header, ObjectKind, OpenError, Wrap, decompress};
 use crate::wire::{Malformed, Reader};
 
 pub(super) const TABLE_PURPOSE: &str = "larder v1 pack table";
@@ -103,9 +103,7 @@ pub fn decode_table(key: &PackKey, trailer: &Trailer, sealed: &[u8]) -> Result<T
     if len > TABLE_BYTES_MAX {
         return Err(r.bad(format!("{len} bytes, at most {TABLE_BYTES_MAX} expected")).into());
     }
-    let mut decompressor = Decompressor::new().map_err(|e| r.bad(e.to_string()))?;
-    let mut raw = Vec::new();
-    decompressor.append(codec, r.bytes(r.remaining())?, len, &mut raw)?;
+    let raw = decompress(codec, r.bytes(r.remaining())?, len)?;
     let table = Table::parse(Reader::new(&raw, "pack table"))?;
     if table.frames.len() != trailer.frames as usize || table.end() != u64::from(trailer.table_offset) {
         return Err(Malformed::bad("pack table", "its frames are not those of the trailer").into());

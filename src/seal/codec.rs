@@ -1,5 +1,7 @@
 //! zstd, with the limits that a reader of foreign bytes needs.
 
+use std::cell::RefCell;
+
 use crate::wire::{Malformed, Result};
 
 /// How bytes were compressed. The numbers are the stored ones.
@@ -98,6 +100,24 @@ impl Decompressor {
         }
         Ok(())
     }
+}
+
+thread_local! {
+    /// To make one takes longer than to open a small object.
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
+}
+
+/// The plain form of a few bytes, which must be exactly `len` bytes long.
+pub fn decompress(codec: Codec, stored: &[u8], len: usize) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new().map_err(|e| Malformed::bad("compressed data", e.to_string()))?),
+        };
+        decompressor.append(codec, stored, len, &mut out)
+    })?;
+    Ok(out)
 }
 
 /// Whether compressing `data` is not worth it, judged by the fastest level on 16 KiB from its middle (limits.md:

@@ -9,7 +9,7 @@
 //! The wrapped secret is the session's, one per audience; the section's own key is derived from it with the header
 //! and the section's place, so that a section opens only where it was written. Wrap kind 2 is kept for HPKE.
 
-use super::{Codec, Compressor, Decompressor, HEADER_BYTES, Header};
+use super::{Codec, Compressor, HEADER_BYTES, Header, decompress};
 use crate::clock::{self, World};
 use crate::crypto::{self, Audience, Keyring, Secret};
 use crate::wire::{Malformed, Reader};
@@ -180,10 +180,7 @@ fn unpack(plain: &[u8], what: &'static str) -> Result<Vec<u8>, Malformed> {
     if len > SECTION_BYTES_MAX {
         return Err(r.bad(format!("a section of {len} bytes, at most {SECTION_BYTES_MAX} expected")));
     }
-    let mut out = Vec::new();
-    let mut decompressor = Decompressor::new().map_err(|e| r.bad(e.to_string()))?;
-    decompressor.append(codec, r.bytes(r.remaining())?, len, &mut out)?;
-    Ok(out)
+    decompress(codec, r.bytes(r.remaining())?, len)
 }
 
 fn pack(bytes: &[u8]) -> Vec<u8> {
