@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
 use crate::record::{Body, SessionEnd, SessionRecord, Summary, add_check};
 use crate::seal::{ObjectKind, SessionSecrets};
-use crate::storage::Hold;
+use crate::storage::{ErrorKind, Hold};
 
 /// A session of this process.
 pub struct Session<'r> {
@@ -93,9 +93,9 @@ impl<'r> Session<'r> {
     /// Ends the session, confirming these snapshots. Fails if the session was expired meanwhile: then somebody may
     /// have removed what the snapshots need.
     pub fn end(self, snapshots: Vec<ObjectId>) -> Result<()> {
-        if !snapshots.is_empty() && !self.is_listed()? {
+        if !snapshots.is_empty() && !self.is_there()? {
             return Err(Error::new(Kind::Failed, "this run was taken for dead and cannot confirm its snapshot")
-                .why(format!("session {} is no longer listed", self.name.short()))
+                .why(format!("session {} is no longer there", self.name.short()))
                 .fix("run the backup again; what was stored is used"));
         }
         let record = SessionEnd { snapshots, ..SessionEnd::default() };
@@ -105,7 +105,11 @@ impl<'r> Session<'r> {
         Ok(self.repository.storage().barrier()?)
     }
 
-    fn is_listed(&self) -> Result<bool> {
-        Ok(self.repository.list(Folder::Sessions)?.contains(&self.name))
+    fn is_there(&self) -> Result<bool> {
+        match self.repository.storage().size(&Folder::Sessions.key(&self.name)) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind == ErrorKind::Missing => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Storage for DryRun {
     }
 
     fn size(&self, key: &Key) -> Result<u64> {
-        self.inner.size(key)
+        self.kept.size(key).or_else(|_| self.inner.size(key))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
