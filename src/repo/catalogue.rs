@@ -411,8 +411,8 @@ pub(super) fn places_of(pack: &PackEntry, number: u32) -> impl Iterator<Item = (
     })
 }
 
-/// The segments whose index objects are all still there. When there are many, the largest of them only: what the
-/// others cover is read again, into one.
+/// The segments whose index objects are all still there. When there are many, the smallest are left out, and what
+/// they cover is read again, into one: as long as that at least doubles what is there, so no chunk moves often.
 fn usable_segments(repository: &Repository, objects: &[ObjectId]) -> Vec<Segment> {
     let listed: HashSet<&ObjectId> = objects.iter().collect();
     let mut covered = HashSet::new();
@@ -425,7 +425,11 @@ fn usable_segments(repository: &Repository, objects: &[ObjectId]) -> Vec<Segment
     };
     let (mut usable, mut useless): (Vec<_>, Vec<_>) = segments.into_iter().partition(is_usable);
     if usable.len() >= SEGMENTS_MAX {
-        useless.extend(usable.split_off(1));
+        let mut gathered = 0;
+        while let Some(small) = usable.pop_if(|segment| gathered == 0 || segment.chunks <= gathered) {
+            gathered += small.chunks;
+            useless.push(small);
+        }
     }
     useless.iter().for_each(|segment| super::cache::remove(&segment.path));
     usable

@@ -183,8 +183,10 @@ mod tests {
     use super::*;
     use crate::clock::System;
     use crate::pack::{ChunkInfo, FrameInfo, Table};
-    use crate::repo::KeySource;
+    use crate::record::SessionRecord;
+    use crate::repo::{Catalogue, ChunkWriter, KeySource, Session};
     use crate::storage::memory::MemoryStorage;
+    use crate::storage::wrap::record::{Operation, RecordStorage};
 
     fn pack(number: u8, chunks: u32) -> PackEntry {
         let id = |n: u32| {
@@ -221,6 +223,33 @@ mod tests {
             assert_eq!(segment.copies(&packs[0].table.frames[0].chunks[3].id).len(), 2);
             assert!(segment.copies(&ChunkPrefix::new([8; 16])).is_empty());
         }
+    }
+
+    #[test]
+    fn many_runs_read_each_index_object_a_few_times() {
+        const RUNS: u32 = 150;
+        let cache = tempfile::tempdir().unwrap();
+        let storage = Arc::new(RecordStorage::new(Arc::new(MemoryStorage::new())));
+        let key = KeySource::KeyFile(&[7; 32]);
+        let repository = Repository::create(storage.clone(), Arc::new(System::default()), key, "t").unwrap();
+        let repository = repository.with_cache(cache.path());
+        let cancel = crate::event::Cancel::new();
+        let job = crate::event::Job { progress: &crate::event::Silent, cancel: &cancel };
+        for n in 0..RUNS {
+            let session = Session::begin(&repository, &SessionRecord::default()).unwrap();
+            let catalogue = Catalogue::open(&repository, job).unwrap();
+            assert!(cache::published(&repository, FOLDER, WHAT).len() <= SEGMENTS_MAX);
+            let writer = ChunkWriter::new(&session, &catalogue, 1);
+            let mut frames = writer.frames().unwrap();
+            // The first run finds much, the others little.
+            (0..if n == 0 { 200 } else { 2 })
+                .for_each(|m| _ = frames.store_data(&[n, m].map(u32::to_le_bytes).concat()));
+            frames.flush().unwrap();
+            drop(frames);
+            writer.finish().unwrap();
+        }
+        let reads = storage.count(Operation::Get, "index/");
+        assert!(reads < 5 * RUNS as usize, "{reads} reads");
     }
 
     #[test]
