@@ -151,10 +151,17 @@ pub fn names(snapshot: &Snapshot) -> Vec<String> {
 
 /// Finds what an address means.
 pub fn meant(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
-    let listing = repository.snapshots()?;
-    let all = series_names(&listing);
+    match meant_in(&repository.snapshots()?, repository, address, context) {
+        // The list may know it from before it was damaged.
+        Err(e) if e.kind() == Kind::Damage => meant_in(&repository.snapshots_anew()?, repository, address, context),
+        other => other,
+    }
+}
+
+fn meant_in(listing: &Listing, repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
+    let all = series_names(listing);
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let info = snapshot_info(&listing, &address.when, address.series(&all), context)?;
+    let info = snapshot_info(listing, &address.when, address.series(&all), context)?;
     let snapshot = repository.snapshot(&info.id)?;
     let names = names(&snapshot);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -124,7 +124,7 @@ impl Finding<'_> {
             if !info.summary.sources.iter().any(|source| is_wanted(&source.name)) {
                 continue;
             }
-            match self.reader.repository().snapshot(&info.id) {
+            match self.reader.repository().snapshot_of(info) {
                 Ok(snapshot) => {
                     for source in snapshot.body.sources.into_iter().filter(|source| is_wanted(&source.name)) {
                         out.entry(source.name).or_default().push((number, source.root));

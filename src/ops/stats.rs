@@ -83,7 +83,7 @@ pub fn removal(reader: &ChunkReader<'_>, listing: &Listing, job: Job<'_>) -> Res
         marks.gap(error);
     }
     for (number, info) in listing.snapshots.iter().enumerate() {
-        match reader.repository().snapshot(&info.id) {
+        match reader.repository().snapshot_of(info) {
             Ok(snapshot) => {
                 for source in &snapshot.body.sources {
                     marks.tree(number as u32, source.root.level, &source.root.id)?;

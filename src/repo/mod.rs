@@ -6,6 +6,7 @@
 mod cache;
 mod catalogue;
 mod layout;
+mod list_cache;
 mod open;
 mod packs;
 mod reader;

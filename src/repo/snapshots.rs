@@ -1,30 +1,36 @@
 //! Which snapshots there are, and which of them count.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::HashSet;
 
+use rayon::prelude::*;
+
+use super::list_cache::{ListCache, Said};
 use super::{Folder, Repository, layout, malformed};
 use crate::crypto::Audience;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
 use crate::record::{Body, Note, SessionEnd, SessionRecord, Snapshot, Summary, strip_check};
 use crate::seal::ObjectKind;
+use crate::storage::{Key, Listed};
+use crate::wire::{self, Reader, put_prefixed};
+
+/// Lists keep shorter bodies, which are all but those of partial snapshots and of very many sources. Bytes.
+const LISTED_BODY_BYTES_MAX: usize = 4 << 10;
 
 /// A snapshot in a list.
 #[derive(Clone, Debug)]
 pub struct SnapshotInfo {
     /// Its name.
     pub id: ObjectId,
+    /// The run that made it.
+    pub session: SessionId,
     /// What its list section says.
     pub summary: Summary,
+    /// Its body, if that is short and good; [`Repository::snapshot_of`] has it anyhow.
+    body: Option<Body>,
     /// Whether its session's end, or a check, says that it is complete.
     pub confirmed: bool,
-}
-
-/// What is confirmed.
-#[derive(Debug, Default)]
-struct Confirmed {
-    by_session: BTreeSet<(SessionId, ObjectId)>,
-    by_note: BTreeSet<ObjectId>,
 }
 
 /// All snapshots, oldest first, and those that cannot be read.
@@ -37,6 +43,36 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// What follows from what the objects say. An end speaks only for its own session's snapshots, so that one put in
+    /// the place of another confirms nothing. One that a prune removed meanwhile, or that is damaged, confirms nothing
+    /// either; `check` reports damage.
+    fn of(said: Vec<Said<'_>>) -> Self {
+        let mut confirmed = HashSet::new();
+        for (listed, said) in &said {
+            let (Some(part), Ok(said)) = (Part::of(&listed.key), said) else { continue };
+            let (session, ids) = match (part, said.split_first_chunk()) {
+                (Part::End(_), Some((session, ids))) => (Some(SessionId::new(*session)), ids),
+                (Part::Note(_), _) => (None, &said[..]),
+                _ => continue,
+            };
+            confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
+        }
+        let mut new = Self::default();
+        for (listed, said) in said {
+            let Some(Part::Snapshot(id)) = Part::of(&listed.key) else { continue };
+            let place = || format!("snapshot {}", id.short());
+            match said.and_then(|said| take_snapshot(&said).map_err(|e| malformed(&place(), &e))) {
+                Ok((session, summary, body)) => {
+                    let confirmed = confirmed.contains(&(Some(session), id)) || confirmed.contains(&(None, id));
+                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed });
+                }
+                Err(e) => new.damaged.push((id, e)),
+            }
+        }
+        new.snapshots.sort_by_key(|info| (info.summary.time, info.id));
+        new
+    }
+
     /// The newest that counts, in the series of this name.
     pub fn newest_of(&self, series: &[u8]) -> Option<&SnapshotInfo> {
         let in_series = |info: &&SnapshotInfo| info.summary.sources.iter().any(|source| source.name == series);
@@ -44,31 +80,101 @@ impl Listing {
     }
 }
 
+/// An object that lists are made of.
+enum Part {
+    Snapshot(ObjectId),
+    End(ObjectId),
+    Note(ObjectId),
+}
+
+impl Part {
+    fn of(key: &Key) -> Option<Self> {
+        let snapshot = Folder::Snapshots.id(key).map(Self::Snapshot);
+        snapshot.or_else(|| layout::ended_session(key).map(Self::End)).or_else(|| Folder::Notes.id(key).map(Self::Note))
+    }
+}
+
+/// What [`Repository::read_part`] says of a snapshot.
+fn take_snapshot(said: &[u8]) -> wire::Result<(SessionId, Summary, Option<Body>)> {
+    let mut r = Reader::new(said, "snapshot");
+    let session = SessionId::new(r.array()?);
+    let summary = Summary::parse(r.prefixed()?)?;
+    let body = r.bytes(r.remaining())?;
+    let body = Some(body).filter(|body| !body.is_empty()).and_then(|body| Body::parse(body).ok());
+    let body = body.filter(|body| is_of(&summary, body));
+    Ok((session, summary, body))
+}
+
+/// Whether a summary and a body speak of the same sources.
+fn is_of(summary: &Summary, body: &Body) -> bool {
+    let said = summary.sources.iter().map(|source| (&source.name, source.kind));
+    said.eq(body.sources.iter().map(|source| (&source.name, source.kind)))
+}
+
 impl Repository {
-    /// Lists all snapshots. Confirmations are read after the snapshots are listed, so that a snapshot confirmed in
-    /// between is not taken for one that never was.
+    /// Lists all snapshots, and opens only what the cache does not know.
     pub fn snapshots(&self) -> Result<Listing> {
-        let ids = self.list(Folder::Snapshots)?;
-        let confirmed = self.confirmed()?;
-        let mut listing = Listing::default();
-        for id in ids {
-            match self.read_summary(&id) {
-                Ok((session, summary)) => {
-                    let confirmed = confirmed.by_session.contains(&(session, id)) || confirmed.by_note.contains(&id);
-                    listing.snapshots.push(SnapshotInfo { id, summary, confirmed });
-                }
-                Err(e) => listing.damaged.push((id, e)),
-            }
-        }
-        listing.snapshots.sort_by_key(|info| (info.summary.time, info.id));
-        Ok(listing)
+        let cache = ListCache::open(self);
+        let said = self.said(&cache)?;
+        // Without it the next list reads more, and finds the same.
+        let _ = cache.renew(self, &said);
+        Ok(Listing::of(said))
     }
 
-    fn read_summary(&self, id: &ObjectId) -> Result<(SessionId, Summary)> {
-        let audiences = [Audience::Summary, Audience::Content];
-        let (header, [summary, _]) = self.read_with_header(Folder::Snapshots, id, audiences)?;
-        let summary = Summary::parse(&summary).map_err(|e| malformed(&format!("snapshot {}", id.short()), &e))?;
-        Ok((header.session, summary))
+    /// The same, from the objects themselves, for those who want to know whether they are whole.
+    pub fn snapshots_anew(&self) -> Result<Listing> {
+        self.said(&ListCache::default()).map(Listing::of)
+    }
+
+    /// What every object says that lists are made of. Snapshots are listed before what confirms them, so that one
+    /// confirmed in between is not taken for one that never was.
+    fn said<'c>(&self, cache: &'c ListCache) -> Result<Vec<Said<'c>>> {
+        let said = |listed: Listed| {
+            let part = Part::of(&listed.key)?;
+            let known = cache.get(&listed).map(Cow::Borrowed);
+            let said = known.map_or_else(|| self.read_part(&part).map(Cow::Owned), Ok);
+            Some((listed, said))
+        };
+        let mut out = Vec::new();
+        for folder in [Folder::Snapshots, Folder::Sessions, Folder::Notes] {
+            let listed = self.storage().list(folder.name())?;
+            out.par_extend(listed.into_par_iter().filter_map(said));
+        }
+        Ok(out)
+    }
+
+    /// What one object says: the session of a snapshot, its summary, and its body if that is short; the session of an
+    /// end, and the snapshots that it confirms; the snapshots that a note confirms.
+    fn read_part(&self, part: &Part) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let confirmed = match part {
+            Part::Snapshot(id) => {
+                let audiences = [Audience::Summary, Audience::Content];
+                let (header, [summary, body]) = self.read_with_header(Folder::Snapshots, id, audiences)?;
+                out.extend_from_slice(header.session.as_bytes());
+                put_prefixed(&mut out, &summary);
+                out.extend(Some(body).filter(|body| body.len() <= LISTED_BODY_BYTES_MAX).into_iter().flatten());
+                return Ok(out);
+            }
+            Part::End(session) => {
+                let end = self.session_end(session)?;
+                let gone = || Error::new(Kind::Missing, format!("session {} has no end", session.short()));
+                let (session, end) = end.ok_or_else(gone)?;
+                out.extend_from_slice(session.as_bytes());
+                end.snapshots
+            }
+            Part::Note(id) => self.note(id)?.confirmed,
+        };
+        out.extend(confirmed.iter().flat_map(ObjectId::as_bytes));
+        Ok(out)
+    }
+
+    /// The whole snapshot behind a line of a list, without opening it again where the list has it all.
+    pub fn snapshot_of(&self, info: &SnapshotInfo) -> Result<Snapshot> {
+        match &info.body {
+            Some(body) => Ok(Snapshot { id: info.id, summary: info.summary.clone(), body: body.clone() }),
+            None => self.snapshot(&info.id),
+        }
     }
 
     /// Reads a whole snapshot.
@@ -77,37 +183,12 @@ impl Repository {
         let [summary, body] = self.read(Folder::Snapshots, id, [Audience::Summary, Audience::Content])?;
         let summary = Summary::parse(&summary).map_err(|e| malformed(&place, &e))?;
         let body = Body::parse(&body).map_err(|e| malformed(&place, &e))?;
-        let said = summary.sources.iter().map(|source| (&source.name, source.kind));
-        if !said.eq(body.sources.iter().map(|source| (&source.name, source.kind))) {
+        if !is_of(&summary, &body) {
             return Err(Error::new(Kind::Damage, format!("{place} contradicts itself"))
                 .why("its summary names other sources than its body")
                 .fix("restore another snapshot; `larder check` tells what else is damaged"));
         }
         Ok(Snapshot { id: *id, summary, body })
-    }
-
-    /// The run that made a snapshot.
-    pub fn snapshot_session(&self, id: &ObjectId) -> Result<SessionId> {
-        self.read_summary(id).map(|(session, _)| session)
-    }
-
-    /// What sessions' ends and notes of checks confirm. An end speaks only for its own session's snapshots, so that one
-    /// put in the place of another confirms nothing.
-    fn confirmed(&self) -> Result<Confirmed> {
-        let mut out = Confirmed::default();
-        for listed in self.storage().list(Folder::Sessions.name())? {
-            let Some(name) = layout::ended_session(&listed.key) else { continue };
-            // One that a prune removed meanwhile, or that is damaged, confirms nothing; `check` reports damage.
-            if let Ok(Some((session, end))) = self.session_end(&name) {
-                out.by_session.extend(end.snapshots.into_iter().map(|snapshot| (session, snapshot)));
-            }
-        }
-        for id in self.list(Folder::Notes)? {
-            if let Ok(note) = self.note(&id) {
-                out.by_note.extend(note.confirmed);
-            }
-        }
-        Ok(out)
     }
 
     /// Reads the end of a session, with the session's id; `None` if it has none.

@@ -256,3 +256,24 @@ fn nothing_is_ever_restored_into_the_repository() {
     assert!(before.len() < before_too.len());
     machine.run(["check", "--data", "all"]).expect(0);
 }
+
+#[test]
+fn latest_passes_over_a_snapshot_that_was_damaged_after_it_was_listed() {
+    let (machine, source) = machine_with_snapshot();
+    for _ in 0..33 {
+        machine.backup(&source).expect(0);
+    }
+    let listed = machine.run(["snapshots", "--json"]).expect(0);
+    let cache = files_below(&machine.cache);
+    assert!(cache.iter().any(|path| path.to_string_lossy().contains("/snapshots/list.")), "{cache:?}");
+    let newest = listed.json()["snapshots"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+    let file = machine.repository.join("snapshots").join(&newest);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    machine.restore("latest", &machine.place("to")).expect(0).says(&newest[..8]).says("was passed over");
+    assert_same(&look(&source), &look(&machine.place("to")), "the one before");
+    machine.restore(&newest, &machine.place("none")).expect(4);
+    machine.run(["check"]).expect(4).prints(&newest[..8]);
+    machine.backup(&source).expect(0);
+}

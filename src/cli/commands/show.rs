@@ -27,11 +27,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let info = find::snapshot_info(&repository.snapshots()?, &args.id, None, context)?;
     let snapshot = repository.snapshot(&info.id)?;
-    let session = repository.snapshot_session(&info.id)?;
     if context.global.json {
-        context.output.json(&as_json(&snapshot, session, info.confirmed))?;
+        context.output.json(&as_json(&snapshot, info.session, info.confirmed))?;
     } else {
-        context.output.text(&as_text(&snapshot, session, info.confirmed, context))?;
+        context.output.text(&as_text(&snapshot, info.session, info.confirmed, context))?;
     }
     Ok(Exit::Done)
 }

@@ -81,7 +81,7 @@ fn read_bodies<'a>(
             read.push((*info, Body::default()));
             continue;
         }
-        match repository.snapshot(&info.id) {
+        match repository.snapshot_of(info) {
             Ok(snapshot) => read.push((*info, snapshot.body)),
             Err(error) => damaged.push((info.id, error)),
         }

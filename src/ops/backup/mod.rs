@@ -239,7 +239,7 @@ fn check_series(repository: &Repository, request: &Request) -> Result<Vec<Option
     let one = |source: &Source| -> Result<Option<Previous>> {
         let Some(info) = listing.newest_of(source.name.as_bytes()) else { return Ok(None) };
         // One that cannot be read is no reason not to save today; `check` tells about it.
-        let Ok(snapshot) = repository.snapshot(&info.id) else { return Ok(None) };
+        let Ok(snapshot) = repository.snapshot_of(info) else { return Ok(None) };
         let found = snapshot.body.sources.into_iter().find(|body| body.name == source.name.as_bytes());
         let Some(body) = found else { return Ok(None) };
         if !request.adopt {

@@ -33,7 +33,7 @@ pub(super) fn name(
     job.phase("naming what is affected", None, None);
     let mut naming = Naming { reader: ChunkReader::new(repository, catalogue), findings, clean: HashSet::new(), job };
     for info in listing.snapshots.iter().rev() {
-        let Ok(snapshot) = repository.snapshot(&info.id) else { continue };
+        let Ok(snapshot) = repository.snapshot_of(info) else { continue };
         for source in &snapshot.body.sources {
             naming.node(&info.id, source, &source.root.id, b"")?;
         }

@@ -143,12 +143,12 @@ impl<'a> Structure<'a> {
 
     /// Snapshots: each opens, every node and list is read once, every chunk is there.
     pub fn snapshots(&mut self) -> Result<Listing> {
-        let listing = self.repository.snapshots()?;
+        let listing = self.repository.snapshots_anew()?;
         for (id, error) in &listing.damaged {
             self.findings.add(format!("snapshot {}", id.short()), error.to_string());
         }
         for info in &listing.snapshots {
-            match self.repository.snapshot(&info.id) {
+            match self.repository.snapshot_of(info) {
                 Ok(snapshot) => {
                     for source in &snapshot.body.sources {
                         self.root(&source.root)?;
