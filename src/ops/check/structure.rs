@@ -224,12 +224,12 @@ impl<'a> Structure<'a> {
             crate::tree::Large::Chunk(chunk) => Some(*chunk),
             crate::tree::Large::Inline(_) => None,
         });
-        let mut whole = true;
+        let mut has_more = stored.xattrs.is_some() || stored.extents.is_some();
         for chunk in large {
-            whole &= self.attr(&chunk)?;
+            has_more &= self.attr(&chunk)?;
         }
         self.content(&stored.entry.content)?;
-        if whole && let Err(e) = self.reader.entry(record) {
+        if has_more && let Err(e) = self.reader.entry(record) {
             self.findings.add(name(), e.to_string());
         }
         Ok(())
