@@ -38,6 +38,13 @@ pub fn path(path: &std::path::Path) -> String {
     escape(path.as_os_str().as_bytes())
 }
 
+/// The path as a word that a shell takes literally; `None` if it cannot be shown, and so not be copied, as it is.
+pub fn shell_word(path: &std::path::Path) -> Option<String> {
+    let plain = path.to_str()?;
+    let is_shown = |c: char| c == '\\' || !(c.is_control() || is_invisible(c));
+    plain.chars().all(is_shown).then(|| shell_words::quote(plain).into_owned())
+}
+
 /// A number of bytes in IEC units: "0 B", "1.2 KiB", "44 MiB".
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -64,6 +71,20 @@ mod tests {
         assert_eq!(escape(b"\x1b[2J\n\xff\\"), "\\x1b[2J\\x0a\\xff\\\\");
         assert_eq!(escape("a\u{202e}b".as_bytes()), "a\\u{202e}b");
         assert_eq!(escape("\u{9b}31m".as_bytes()), "\\x9b31m");
+        let turning = ['\u{200e}', '\u{200f}', '\u{61c}'].into_iter();
+        for c in turning.chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+            assert_eq!(escape(format!("a{c}b").as_bytes()), format!("a\\u{{{:x}}}b", c as u32));
+        }
+    }
+
+    #[test]
+    fn what_a_shell_is_to_take_can_be_copied() {
+        let word = |text: &str| shell_word(text.as_ref());
+        assert_eq!(word("/a/ünï").as_deref(), Some("/a/ünï"));
+        assert_eq!(word("it's a\\b").as_deref(), Some("'it'\\''s a\\b'"));
+        assert_eq!([word("a\nb"), word("a\u{202e}b"), word("\u{9b}")], [None, None, None]);
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(shell_word(std::ffi::OsStr::from_bytes(b"\xff").as_ref()), None);
     }
 
     #[test]

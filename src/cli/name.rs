@@ -19,11 +19,13 @@ pub fn check(name: &[u8]) -> Result<&str> {
     std::str::from_utf8(name).map_err(|error| refused().why(error))
 }
 
-/// A name that looks like this text, for advice.
+/// A name that looks like this text, for advice: what cannot be in a name becomes one dash, in its middle only, because
+/// what begins with a dash is taken for an option.
 pub fn suggest(text: &[u8]) -> String {
-    let replaced = text.iter().take(NAME_BYTES_MAX).map(|b| if is_allowed(*b) { char::from(*b) } else { '-' });
-    let name: String = replaced.collect();
-    if check(name.as_bytes()).is_ok() { name } else { "NAME".to_owned() }
+    let parts = text.split(|b| !is_allowed(*b) || *b == b'-').filter(|part| !part.is_empty());
+    let mut name = parts.collect::<Vec<_>>().join(&b'-');
+    name.truncate(NAME_BYTES_MAX);
+    check(&name).unwrap_or("files").to_owned()
 }
 
 fn is_allowed(b: u8) -> bool {
@@ -46,8 +48,10 @@ mod tests {
 
     #[test]
     fn advice_is_a_name_that_works() {
-        assert_eq!(suggest(b"My Documents"), "My-Documents");
-        assert_eq!([suggest(b""), suggest(b".."), suggest("é".as_bytes())], ["NAME", "NAME", "--"]);
-        assert!(check(suggest(&[b'/'; 100]).as_bytes()).is_ok());
+        let names = ["My Documents", "ünï", "-- a é-b --", "", "..", "中文"].map(|text| suggest(text.as_bytes()));
+        assert_eq!(names, ["My-Documents", "n", "a-b", "files", "files", "files"]);
+        for text in ["/".repeat(100), "ab ".repeat(100), "x".repeat(100)] {
+            assert!(check(suggest(text.as_bytes()).as_bytes()).is_ok());
+        }
     }
 }

@@ -23,7 +23,7 @@ pub fn read(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>> {
     if meta.is_file() && !is_descriptor(path) && meta.mode() & 0o044 != 0 {
         return Err(Error::new(Kind::WrongKey, format!("{what} can be read by others"))
             .why(format!("its mode is {:04o}", meta.mode() & 0o7777))
-            .fix(format!("chmod 600 {}", quoted(path))));
+            .fix(format!("chmod 600 {}", text::shell_word(path).unwrap_or_else(|| text::path(path)))));
     }
     read_all(file, what)
 }
@@ -62,14 +62,6 @@ pub fn without_line_end(bytes: &[u8]) -> &[u8] {
 fn is_descriptor(path: &Path) -> bool {
     let known: [&[u8]; 3] = [b"/dev/fd/", b"/dev/stdin", b"/proc/self/fd/"];
     known.iter().any(|prefix| path.as_os_str().as_bytes().starts_with(prefix))
-}
-
-/// The path as a word that a shell takes literally.
-fn quoted(path: &Path) -> String {
-    match path.to_str() {
-        Some(plain) => text::escape(shell_words::quote(plain).as_bytes()),
-        None => text::path(path),
-    }
 }
 
 #[cfg(test)]

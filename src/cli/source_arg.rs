@@ -41,15 +41,44 @@ impl SourceArg {
         if let Some(name) = &self.name {
             return Ok(name.clone());
         }
+        if let Some(error) = self.misnamed() {
+            return Err(error);
+        }
         let last = last_part(&self.path)?;
         let found = name::check(last.as_bytes()).map(str::to_owned);
         found.map_err(|error| {
-            let path = text::path(&self.path);
-            let why = error.reason().to_owned();
-            Error::new(Kind::Usage, format!("the source {path} needs a name"))
-                .why(why)
-                .fix(format!("name it: {}='{path}'", name::suggest(last.as_bytes())))
+            // Only the root of all has no last part.
+            let name = if last.is_empty() { "root".to_owned() } else { name::suggest(last.as_bytes()) };
+            Error::new(Kind::Usage, format!("the source {} needs a name", text::path(&self.path)))
+                .why(error.reason())
+                .fix(format!("name it: {}", named_word(&name, &self.path)))
         })
+    }
+
+    /// For a path that does not exist: whether what stands before its `=` was meant as a name, but can be none.
+    fn misnamed(&self) -> Option<Error> {
+        let bytes = self.path.as_os_str().as_bytes();
+        let (before, after) = bytes.split_at(bytes.iter().position(|b| *b == b'=')?);
+        if self.name.is_some() || before.contains(&b'/') || self.path.symlink_metadata().is_ok() {
+            return None;
+        }
+        let error = name::check(before).err()?;
+        let path = Path::new(OsStr::from_bytes(&after[1..]));
+        let (name, reason) = (name::suggest(before), error.reason().to_owned());
+        let fix = format!("name it: {}; a path with = in it is written ./PATH", named_word(&name, path));
+        Some(
+            Error::new(Kind::Usage, format!("'{}' cannot be the name of a source", text::escape(before)))
+                .why(reason)
+                .fix(fix),
+        )
+    }
+}
+
+/// What to type instead.
+fn named_word(name: &str, path: &Path) -> String {
+    match text::shell_word(path) {
+        Some(word) => format!("larder backup {name}={word}"),
+        None => format!("write {name}= before the path"),
     }
 }
 
@@ -81,6 +110,10 @@ fn refuse_other_kinds(source: &[u8]) -> Result<()> {
 pub fn named(sources: &[SourceArg], name: Option<&str>) -> Result<Vec<(String, PathBuf)>> {
     if name.is_some() && sources.len() != 1 {
         return Err(Error::new(Kind::Usage, "--name goes with one source only").fix("write NAME=SOURCE for each"));
+    }
+    if let (Some(name), [SourceArg { name: Some(other), .. }]) = (name, sources) {
+        return Err(Error::new(Kind::Usage, format!("the source has two names: {name} and {other}"))
+            .fix("leave one of them out; a path with = in it is written ./PATH"));
     }
     let mut found: Vec<(String, PathBuf)> = Vec::with_capacity(sources.len());
     for source in sources {
@@ -134,8 +167,23 @@ mod tests {
     fn what_cannot_be_a_name_asks_for_one() {
         let error = name("/srv/My Documents").unwrap_err();
         assert_eq!(error.what(), "the source /srv/My Documents needs a name");
-        assert_eq!(error.advice(), "name it: My-Documents='/srv/My Documents'");
-        assert_eq!(name("/").unwrap_err().kind(), Kind::Usage);
+        assert_eq!(error.advice(), "name it: larder backup My-Documents='/srv/My Documents'");
+        let advice = |text| name(text).unwrap_err().advice().to_owned();
+        assert_eq!(advice("/"), "name it: larder backup root=/");
+        assert_eq!(advice("ünï"), "name it: larder backup n=ünï");
+        assert_eq!(advice("中文"), "name it: larder backup files=中文");
+        assert_eq!(advice("a\nb"), "name it: write a-b= before the path");
+        assert_eq!(name("./=a").unwrap_err().what(), "the source ./=a needs a name");
+    }
+
+    #[test]
+    fn what_was_meant_as_a_name_is_told_from_a_path() {
+        for (text, fixed) in [("x y=/tmp/sp ace", "x-y='/tmp/sp ace'"), ("ä=/srv", "files=/srv"), ("=a", "files=a")] {
+            let error = name(text).unwrap_err();
+            assert!(error.what().ends_with("cannot be the name of a source"), "{error}");
+            assert!(error.advice().starts_with(&format!("name it: larder backup {fixed};")), "{}", error.advice());
+        }
+        assert_eq!(name("./x y=/tmp").unwrap(), "tmp");
     }
 
     #[test]
@@ -156,5 +204,7 @@ mod tests {
         assert_eq!(names(&["/a/x"], Some("z")), Some(vec!["z".to_owned()]));
         assert_eq!(names(&["/a/x", "/b/x"], None), None);
         assert_eq!(names(&["/a/x", "/b/y"], Some("z")), None);
+        let error = named(&args(&["x=/a"]), Some("z")).unwrap_err();
+        assert_eq!((error.kind(), error.what()), (Kind::Usage, "the source has two names: z and x"));
     }
 }

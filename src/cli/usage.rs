@@ -21,7 +21,16 @@ pub fn error(error: &ClapError) -> Error {
     let what = blocks.next().unwrap_or_default();
     let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
     let tip = blocks.find_map(|block| Some(block.strip_prefix("tip: ")?.to_owned()));
-    Error::new(Kind::Usage, what).fix(tip.unwrap_or_else(|| format!("see {} --help", command(&text))))
+    let command = command(&text);
+    let fix = match tip {
+        // After -- stands a command there, never a path.
+        Some(tip) if command == "larder backup" && tip.contains("use '-- ") => {
+            "a path that begins with a dash is written ./-PATH; see larder backup --help".to_owned()
+        }
+        Some(tip) => tip,
+        None => format!("see {command} --help"),
+    };
+    Error::new(Kind::Usage, what).fix(fix)
 }
 
 /// A block as one line; what was typed may hold anything.
@@ -57,6 +66,13 @@ mod tests {
             wrong("larder ls --nope latest"),
             told("unexpected argument '--nope' found", "to pass '--nope' as a value, use '-- --nope'")
         );
+        let dashed = "a path that begins with a dash is written ./-PATH; see larder backup --help";
+        assert_eq!(wrong("larder backup -x"), told("unexpected argument '-x' found", dashed));
+        assert_eq!(
+            wrong("larder backup"),
+            told("the following required arguments were not provided: <SOURCE>...", "see larder backup --help")
+        );
+        assert!(Cli::try_parse_from(["larder", "backup", "--", "-x"]).is_ok(), "its own error comes later");
         assert_eq!(wrong("larder ls latest more"), told("unexpected argument 'more' found", "see larder ls --help"));
         assert_eq!(wrong("larder key"), told("no command is given", "see larder --help"));
         assert_eq!(

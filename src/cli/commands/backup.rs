@@ -23,6 +23,7 @@ use crate::text;
 /// A file that cannot be read, or that changes while it is read, makes the snapshot partial: the rest is saved, the file
 /// is named, and the exit code is 3.
 #[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "larder backup [OPTIONS] <SOURCE>...")]
 #[command(after_help = "\
 Examples:
   larder backup /home
@@ -32,8 +33,9 @@ pub struct Args {
     /// What to save: [NAME=]PATH
     ///
     /// Without NAME the last part of the path is the name. A name has 1 to 64 letters, digits, dots, dashes and
-    /// underscores. A path with = in it is written ./PATH.
-    #[arg(required = true, value_name = "SOURCE", value_parser = args::source())]
+    /// underscores. A path with = in it is written ./PATH, and so is one that begins with a dash. A symbolic link that is
+    /// named here is followed; one that lies below a source is saved as a link.
+    #[arg(required_unless_present = "command", value_name = "SOURCE", value_parser = args::source())]
     pub sources: Vec<SourceArg>,
     /// Name of the source, if there is only one
     #[arg(long, value_name = "NAME", value_parser = args::name)]
@@ -81,7 +83,7 @@ impl Args {
     pub fn named_sources(&self) -> Result<Vec<(String, PathBuf)>> {
         if !self.command.is_empty() {
             return Err(Error::new(Kind::Usage, "a command after -- cannot be backed up by this version yet")
-                .fix("a path that begins with a dash is written ./-PATH"));
+                .fix("write paths, without the --; one that begins with a dash is written ./-PATH"));
         }
         super::super::source_arg::named(&self.sources, self.name.as_deref())
     }
@@ -89,8 +91,10 @@ impl Args {
 
 /// Takes it.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+    // First of all: what is wrong with it needs no repository to be told.
+    let sources = args.named_sources()?;
     let location = engine::location(context)?;
-    let request = request(args, &location, context)?;
+    let request = request(args, sources, &location, context)?;
     let storage = engine::storage(&location)?;
     let storage = if args.dry_run { Arc::new(DryRun::new(storage)) } else { storage };
     let repository = engine::open_on(storage, context)?;
@@ -103,8 +107,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     Ok(exit)
 }
 
-fn request(args: &Args, repository: &Path, context: &Context<'_>) -> Result<Request> {
-    let sources = args.named_sources()?.into_iter().map(|(name, path)| Source { name, path }).collect();
+fn request(args: &Args, sources: Vec<(String, PathBuf)>, repository: &Path, context: &Context<'_>) -> Result<Request> {
+    let sources = sources.into_iter().map(|(name, path)| Source { name, path }).collect();
     let zone = context.zone();
     let now = jiff::Timestamp::from_second(context.world.now().seconds).unwrap_or_default();
     Ok(Request {
