@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{machine_with_snapshot, text};
 use crate::support::files_below;
 use crate::support::plant::{self, Item, plant, set_mode};
-use crate::support::program::{self, Machine, NOBODY};
+use crate::support::program::{self, Machine, NOBODY, run};
 use crate::support::tree::{assert_same, look};
 
 #[test]
@@ -193,6 +193,66 @@ fn a_series_of_another_root_or_machine_is_not_continued_silently() {
     machine.run(["backup", text(&other), "--adopt"]).expect(0);
     machine.backup(&other).expect(0);
     machine.backup(&source).expect(2);
+}
+
+/// `..` stood in the recorded path, and the same folder by its plain path was then refused as another one.
+#[test]
+fn a_path_that_leads_upwards_is_of_the_same_series_as_the_plain_one() {
+    let machine = Machine::new();
+    let source = machine.place("a");
+    plant(&source, &[(b"docs/x", Item::File(b"x".to_vec()))]);
+    std::os::unix::fs::symlink(source.join("docs"), machine.place("link")).unwrap();
+    for (folder, path) in [("a/docs", ".."), ("a", "docs/.."), ("link", ".."), ("", "a/docs/../../a/"), ("", "a")] {
+        let mut command = machine.command(["backup", path, "--name", "a"]);
+        command.current_dir(machine.place(folder));
+        run(command).expect(0);
+        let json = machine.run(["show", "latest", "--json"]).expect(0).json();
+        assert_eq!(json["sources"][0]["root"], text(&source), "{path} in {folder}");
+    }
+    machine.run(["backup", "nowhere/.."]).expect(1).says("cannot find nowhere/..");
+    machine.run(["backup", "b=nowhere/.."]).expect(14);
+}
+
+#[test]
+fn a_pattern_that_holds_the_path_of_the_source_is_refused() {
+    let (machine, source) = machine_with_snapshot();
+    let file = machine.place("patterns");
+    let absolute = format!("{}/folder 1/*.tmp", text(&source));
+    fs::write(&file, format!("*.o\n!{absolute}\n")).unwrap();
+    let said = machine.run(["backup", text(&source), "--exclude", &absolute]).expect(2);
+    said.says("matches nothing").says("patterns are relative to the source").says("fix: write '/folder 1/*.tmp'\n");
+    let said = machine.run(["backup", text(&source), "--exclude-from", text(&file)]).expect(2);
+    said.says("fix: write '!/folder 1/*.tmp'\n");
+    machine.run(["backup", text(&source), "--exclude", text(&source)]).expect(2).says("leave the source out");
+    let run = machine.run(["backup", text(&source), "--exclude", "/folder 1"]).expect(0);
+    run.prints("left out: 1 excluded by pattern");
+}
+
+#[test]
+fn what_is_suggested_works_when_it_is_typed() {
+    let machine = Machine::new();
+    for name in ["ünï", "中文", "sp ace", "-x", "it's"] {
+        let source = machine.place(name);
+        plant(&source, &[(b"x", Item::File(b"x".to_vec()))]);
+        let said = machine.backup(&source);
+        if name == "-x" {
+            said.expect(0);
+            let mut command = machine.command(["backup", "-x"]);
+            command.current_dir(machine.place(""));
+            run(command).expect(2).says("a path that begins with a dash is written ./-PATH");
+            continue;
+        }
+        let said = said.expect(2).stderr;
+        let fix = said.lines().find_map(|line| line.strip_prefix("  fix: name it: larder")).unwrap_or_default();
+        let mut command = std::process::Command::new("sh");
+        command.arg("-c").arg(format!("exec '{}' {fix}", text(program::binary())));
+        machine.surround(&mut command);
+        run(command).expect(0);
+    }
+    let source = format!("x y={}", text(&machine.place("sp ace")));
+    machine.run(["backup", &source]).expect(2).says("fix: name it: larder backup x-y='");
+    machine.run(["backup", "--", "anything"]).expect(2).says("write paths, without the --");
+    machine.run(["backup", "--name", "foo", "bar=."]).expect(2).says("the source has two names: foo and bar");
 }
 
 #[test]

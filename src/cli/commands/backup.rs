@@ -48,6 +48,8 @@ pub struct Args {
     pub adopt: bool,
     /// Leave out what matches this pattern of gitignore syntax; may be repeated
     ///
+    /// Patterns are relative to the source: /a is only what lies directly in it, a is anything of that name.
+    ///
     /// A file called .larderignore does the same for the folder it is in. Folders marked by a CACHEDIR.TAG are left out
     /// too, and so is the repository itself. All of these are counted in the summary.
     #[arg(long, value_name = "PATTERN")]
@@ -108,17 +110,19 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
 }
 
 fn request(args: &Args, sources: Vec<(String, PathBuf)>, repository: &Path, context: &Context<'_>) -> Result<Request> {
+    let files = files::Options {
+        excludes: args.exclude.clone(),
+        exclude_from: args.exclude_from.clone(),
+        one_file_system: args.one_file_system,
+        repository: Some(repository.into()),
+    };
+    files.refuse_absolute(&sources.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>())?;
     let sources = sources.into_iter().map(|(name, path)| Source { name, path }).collect();
     let zone = context.zone();
     let now = jiff::Timestamp::from_second(context.world.now().seconds).unwrap_or_default();
     Ok(Request {
         sources,
-        files: files::Options {
-            excludes: args.exclude.clone(),
-            exclude_from: args.exclude_from.clone(),
-            one_file_system: args.one_file_system,
-            repository: Some(repository.into()),
-        },
+        files,
         client: args.client.clone().unwrap_or_else(engine::host_name),
         user: engine::user_name(),
         zone: (zone.to_offset(now).seconds(), zone.iana_name().unwrap_or_default().to_owned()),

@@ -269,10 +269,17 @@ fn check_owner(source: &Source, info: &SnapshotInfo, body: &SourceBody, request:
 }
 
 fn absolute(path: &std::path::Path) -> Result<PathBuf> {
-    // Not canonical: what the user named is what is compared and shown, links and all; only `.` goes.
-    std::path::absolute(path)
+    use std::path::Component;
+    // Not canonical: what the user named is what is compared and shown, links and all; only `.` and `..` go.
+    let path: PathBuf = std::path::absolute(path)
         .map(|path| path.components().collect())
-        .map_err(|e| Error::io(format!("cannot tell where {} is", text::path(path)), &e))
+        .map_err(|e| Error::io(format!("cannot tell where {} is", text::path(path)), &e))?;
+    let Some(last_up) = path.components().rev().position(|part| part == Component::ParentDir) else { return Ok(path) };
+    let up_to = path.components().count() - last_up;
+    let upwards: PathBuf = path.components().take(up_to).collect();
+    // Where `..` leads from a link is for the system to say. What is not there is told by whoever reads it.
+    let real = upwards.canonicalize().unwrap_or(upwards);
+    Ok(path.components().skip(up_to).fold(real, |path, part| path.join(part)))
 }
 
 impl Run<'_> {

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -34,14 +34,52 @@ pub(super) struct BadLine {
     pub why: String,
 }
 
+impl Options {
+    /// Refuses a pattern that begins with the place of a root, as a shell or a habit may write it: patterns are relative
+    /// to the root, so it would match nothing, and what it names would be saved.
+    pub fn refuse_absolute(&self, roots: &[PathBuf]) -> Result<()> {
+        let real = roots.iter().filter_map(|root| root.canonicalize().ok());
+        let absolute = roots.iter().filter_map(|root| std::path::absolute(root).ok());
+        let roots: Vec<PathBuf> = absolute.chain(real).filter(|root| root.parent().is_some()).collect();
+        let refuse = |pattern: &str| {
+            let path = Path::new(pattern.trim_start_matches('!'));
+            match roots.iter().find_map(|root| Some((root, path.strip_prefix(root).ok()?))) {
+                Some((root, below)) => Err(is_absolute(pattern, root, below)),
+                None => Ok(()),
+            }
+        };
+        self.excludes.iter().try_for_each(|pattern| refuse(pattern))?;
+        for file in &self.exclude_from {
+            let content = read_patterns(file)?;
+            String::from_utf8_lossy(&content).lines().try_for_each(refuse)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_absolute(pattern: &str, root: &Path, below: &Path) -> Error {
+    let sign = if pattern.starts_with('!') { "!" } else { "" };
+    let fix = match below.as_os_str().is_empty() {
+        true => "leave the source out, or write what to leave out of it".to_owned(),
+        false => format!("write '{sign}/{}'", text::path(below)),
+    };
+    Error::new(Kind::Usage, format!("the pattern {} matches nothing", text::escape(pattern.as_bytes())))
+        .why(format!("patterns are relative to the source, which is {}", text::path(root)))
+        .fix(fix)
+}
+
+fn read_patterns(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file)
+        .map_err(|e| Error::io(format!("cannot read patterns from {}", text::path(file)), &e).with_kind(Kind::Usage))
+}
+
 impl Rules {
     /// The rules that hold everywhere.
     pub fn new(options: &Options) -> Result<Self> {
         let mut builder = builder();
         for file in &options.exclude_from {
             let shown = text::path(file);
-            let content = std::fs::read(file)
-                .map_err(|e| Error::io(format!("cannot read patterns from {shown}"), &e).with_kind(Kind::Usage))?;
+            let content = read_patterns(file)?;
             if let Some(bad) = add_lines(&mut builder, &content).into_iter().next() {
                 return Err(Error::new(Kind::Usage, format!("bad pattern in {shown}, line {}", bad.line)).why(bad.why));
             }
