@@ -1,11 +1,13 @@
 //! Key files: one line, `LARDER-KEY-1-` and 64 lower-case hex digits. Whoever has the file has the key.
+//!
+//! One that was typed from paper may have white space around the line, and upper-case digits.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
 use super::secret_file;
@@ -21,18 +23,18 @@ const LINE_BYTES: usize = PREFIX.len() + 2 * KEY_BYTES;
 pub fn read_key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
     let what = || format!("the key file {}", text::path(path));
     let bytes = secret_file::read(path, &what())?;
-    parse(secret_file::without_line_end(&bytes))
-        .map_err(|why| Error::new(Kind::WrongKey, format!("{} holds no key", what())).why(why))
+    parse(&bytes).map_err(|why| Error::new(Kind::WrongKey, format!("{} holds no key", what())).why(why))
 }
 
-/// Parses the line of a key file.
-pub fn parse(line: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, &'static str> {
+/// Parses what a key file holds.
+pub fn parse(text: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, &'static str> {
+    let line = text.trim_ascii();
     let hex = line.strip_prefix(PREFIX).ok_or("it does not begin with LARDER-KEY-1-")?;
     if line.len() != LINE_BYTES {
         return Err("after LARDER-KEY-1- come exactly 64 digits, and nothing after them");
     }
     let mut key = Zeroizing::new([0; KEY_BYTES]);
-    HEXLOWER.decode_mut(hex, key.as_mut()).map_err(|_| "the key has digits other than 0-9 and a-f")?;
+    HEXLOWER_PERMISSIVE.decode_mut(hex, key.as_mut()).map_err(|_| "the key has digits other than 0-9 and a-f")?;
     Ok(key)
 }
 
@@ -95,11 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_one_spelling() {
+    fn a_line_typed_from_paper_is_understood_and_nothing_else_is() {
         let good = format!("LARDER-KEY-1-{}", "0a".repeat(32));
-        assert_eq!(*parse(good.as_bytes()).unwrap(), [10; 32]);
-        let bad = [good.to_uppercase(), good.to_lowercase(), good.replace("0a", "0A"), good[1..].to_owned()];
-        let more = [format!("{good}0a"), format!("{good}\n"), format!(" {good}"), good[..75].to_owned(), String::new()];
+        let typed = [good.to_uppercase(), format!("{good}\r\n"), format!("\n {good}\t\n"), good.clone()];
+        for text in typed {
+            assert_eq!(*parse(text.as_bytes()).unwrap(), [10; 32], "{text}");
+        }
+        let bad = [good.to_lowercase(), good.replace("0a", "0x"), good.replace("0a0a", "0a 0a"), good[1..].to_owned()];
+        let more = [format!("{good}0a"), format!("{good}\n{good}"), good[..75].to_owned(), String::new()];
         for text in bad.iter().chain(&more) {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
