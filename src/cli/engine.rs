@@ -8,8 +8,8 @@ use super::context::Context;
 use super::keyfile;
 use super::password::Secret;
 use crate::clock::System;
-use crate::error::{Error, Kind, Result};
-use crate::repo::{KeySource, Repository};
+use crate::error::Result;
+use crate::repo::{KeySource, Repository, no_repository};
 use crate::storage::local::LocalStorage;
 use crate::storage::{ErrorKind, Storage};
 use crate::text;
@@ -23,11 +23,7 @@ pub fn location(context: &Context<'_>) -> Result<PathBuf> {
 pub fn storage(path: &Path) -> Result<Arc<dyn Storage>> {
     match LocalStorage::open(path) {
         Ok(storage) => Ok(Arc::new(storage)),
-        Err(e) if e.kind == ErrorKind::Missing => {
-            Err(Error::new(Kind::NoRepository, format!("no repository at {}", text::path(path)))
-                .why("there is no such folder")
-                .fix("check --repo, or make one: larder init"))
-        }
+        Err(e) if e.kind == ErrorKind::Missing => Err(no_repository(&text::path(path), "there is no such folder")),
         Err(e) => Err(e.into()),
     }
 }

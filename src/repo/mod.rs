@@ -19,7 +19,7 @@ mod writer;
 
 pub use catalogue::{Catalogue, Place};
 pub use layout::Folder;
-pub use open::{KeySource, Repository};
+pub use open::{KeySource, Repository, no_repository};
 pub use packs::{read_head, read_table};
 pub use reader::{ChunkReader, EntryReader};
 pub use session::Session;

@@ -113,10 +113,11 @@ impl Repository {
     /// Opens the repository at this storage.
     pub fn open(storage: Arc<dyn Storage>, world: Arc<dyn World>, key: KeySource<'_>) -> Result<Self> {
         let generation = Self::newest_config(&*storage)?;
-        let (config, slot, keys) = twice::get(&*storage, &layout::config(generation), |place, bytes| {
-            let config = parse_config(place, generation, bytes)?;
+        let stored = layout::config(generation);
+        let (config, slot, keys) = twice::get(&*storage, &stored, |place, bytes| {
+            let config = parse_config(place, generation, bytes).map_err(|e| twice::put_back(e, &stored))?;
             let (slot, keys) = Self::unlock(&*storage, &config, key)?;
-            verify_config(place, bytes, &keys)?;
+            verify_config(place, bytes, &keys).map_err(|e| twice::put_back(e, &stored))?;
             Ok((config, slot, keys))
         })?;
         Ok(Self::new(storage, world, config, keys, slot))
@@ -141,19 +142,30 @@ impl Repository {
 
     fn newest_config(storage: &dyn Storage) -> Result<u32> {
         let listed = storage.list("config")?;
-        let newest = listed.iter().filter_map(|l| layout::config_generation(&l.key)).max();
-        newest.ok_or_else(|| {
-            Error::new(Kind::NoRepository, format!("no repository at {}", storage.describe()))
-                .why("it has no configuration")
-                .fix("check --repo, or make one: larder init")
-        })
+        if let Some(newest) = listed.iter().filter_map(|l| layout::config_generation(&l.key)).max() {
+            return Ok(newest);
+        }
+        for folder in [Folder::Snapshots, Folder::Packs] {
+            if !storage.list(folder.name())?.is_empty() {
+                return Err(Error::new(Kind::Damage, format!("the repository at {} is damaged", storage.describe()))
+                    .why(format!("it has {}/, but no configuration", folder.name()))
+                    .fix("put config/ back from a copy of the repository; do not make a new one here"));
+            }
+        }
+        Err(no_repository(&storage.describe(), "it has no configuration"))
     }
 
     /// Tries this key on every slot that it could open.
     fn unlock(storage: &dyn Storage, config: &Config, key: KeySource<'_>) -> Result<(ObjectId, Keyring)> {
         let mut tried = 0;
         let mut broken = None;
-        for id in list(storage, Folder::Keys)? {
+        let slots = list(storage, Folder::Keys)?;
+        if slots.is_empty() {
+            return Err(Error::new(Kind::Damage, format!("the repository at {} is damaged", storage.describe()))
+                .why("no key slot is left")
+                .fix("put keys/ back from a copy of the repository"));
+        }
+        for id in slots {
             match Self::unlock_one(storage, config, key, &id) {
                 Ok(Some(keys)) => return Ok((id, keys)),
                 Ok(None) => tried += 1,
@@ -186,11 +198,15 @@ impl Repository {
         if !slot.is_opened_by(&slot_key) {
             return Ok(None);
         }
-        slot.unlock(&slot_key).map(Some).map_err(|e| malformed(&format!("key slot {}", id.short()), &e))
+        let place = Folder::Keys.key(id);
+        slot.unlock(&slot_key).map(Some).map_err(|e| twice::put_back(malformed(place.as_str(), &e), &place))
     }
 
     fn read_slot(storage: &dyn Storage, id: &ObjectId) -> Result<Slot> {
-        twice::get(storage, &Folder::Keys.key(id), |place, bytes| Self::parse_slot(place, id, bytes))
+        let key = Folder::Keys.key(id);
+        twice::get(storage, &key, |place, bytes| {
+            Self::parse_slot(place, id, bytes).map_err(|e| twice::put_back(e, &key))
+        })
     }
 
     /// The key slot of this name in these bytes.
@@ -217,6 +233,15 @@ impl Repository {
         let id = ObjectId::of(&bytes);
         twice::put(storage, &Folder::Keys.key(&id), &bytes)?;
         Ok(id)
+    }
+
+    /// The slot that this opens already, if there is one. A slot that cannot be read does not count.
+    pub fn slot_opened_by(&self, key: KeySource<'_>) -> Result<Option<ObjectId>> {
+        let opens = |id: &ObjectId| {
+            let opened = Self::unlock_one(&*self.storage, &self.config, key, id);
+            matches!(opened, Ok(Some(_)))
+        };
+        Ok(self.list(Folder::Keys)?.into_iter().find(opens))
     }
 
     /// Adds a key slot; durable when this returns.
@@ -371,6 +396,13 @@ impl Repository {
     }
 }
 
+/// The error for a place where a repository should be.
+pub fn no_repository(place: &str, why: &str) -> Error {
+    Error::new(Kind::NoRepository, format!("no repository at {place}"))
+        .why(why)
+        .fix("mount the disk or server that it is on, if it is on one; check --repo; or make one: larder init")
+}
+
 fn list(storage: &dyn Storage, folder: Folder) -> Result<Vec<ObjectId>> {
     let mut ids: Vec<_> = storage.list(folder.name())?.iter().filter_map(|l| folder.id(&l.key)).collect();
     // Both copies of a key slot.
@@ -384,8 +416,7 @@ fn parse_config(place: &str, generation: u32, bytes: &[u8]) -> Result<Config> {
         return Ok(config);
     }
     Err(Error::new(Kind::Damage, format!("{place} is not what its name says"))
-        .why(format!("it is generation {}: an old configuration was put in the place of a new one", config.generation))
-        .fix("restore this file from a copy of the repository"))
+        .why(format!("it is generation {}: an old configuration was put in the place of a new one", config.generation)))
 }
 
 fn verify_config(place: &str, bytes: &[u8], keys: &Keyring) -> Result<()> {
@@ -393,8 +424,7 @@ fn verify_config(place: &str, bytes: &[u8], keys: &Keyring) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Damage, format!("{place} is not authentic"))
-        .why("the keys open, but the configuration was not written by a holder of them")
-        .fix("restore this file from a copy of the repository"))
+        .why("the keys open, but the configuration was not written by a holder of them"))
 }
 
 /// Compares an object's bytes with its name.

@@ -25,18 +25,28 @@ pub(super) fn delete(storage: &dyn Storage, key: &Key) -> Result<()> {
     Ok(())
 }
 
-/// What `parse` makes of the first of the two that is good; else why the first that is there is not.
+/// The same error, with advice that helps where nothing can be opened, and so nothing be checked.
+pub(super) fn put_back(error: Error, key: &Key) -> Error {
+    if !matches!(error.kind(), Kind::Damage | Kind::Missing) {
+        return error;
+    }
+    let (key, copy) = (key.as_str(), layout::copy_of(key));
+    error.fix(format!("put {key} or {} back from a copy of the repository; one of them is enough", copy.as_str()))
+}
+
+/// What `parse` makes of the first of the two that is good; else why the first that is there is not. Its errors speak
+/// of these bytes, or carry advice of their own.
 pub(super) fn get<T>(storage: &dyn Storage, key: &Key, mut parse: impl FnMut(&str, &[u8]) -> Result<T>) -> Result<T> {
     let mut error: Option<Error> = None;
     let mut before = Vec::new();
-    for key in [key.clone(), layout::copy_of(key)] {
-        let parsed = match storage.get(&key, BYTES_MAX) {
+    for place in [key.clone(), layout::copy_of(key)] {
+        let parsed = match storage.get(&place, BYTES_MAX) {
             Ok(bytes) if bytes == before => continue,
             Ok(bytes) => {
                 before = bytes;
-                parse(key.as_str(), &before)
+                parse(place.as_str(), &before)
             }
-            Err(e) => Err(e.into()),
+            Err(e) => Err(put_back(e.into(), key)),
         };
         match parsed {
             Ok(object) => return Ok(object),
@@ -44,7 +54,7 @@ pub(super) fn get<T>(storage: &dyn Storage, key: &Key, mut parse: impl FnMut(&st
             Err(_) => {}
         }
     }
-    Err(error.unwrap_or_else(|| Error::new(Kind::Damage, format!("{} is empty", key.as_str()))))
+    Err(error.unwrap_or_else(|| put_back(Error::new(Kind::Damage, format!("{} is empty", key.as_str())), key)))
 }
 
 impl Repository {

@@ -15,7 +15,8 @@ fn where_there_is_no_repository_every_command_exits_with_10() {
     fs::create_dir(&source).unwrap();
     for _ in 0..2 {
         for args in [["backup", text(&source)], ["restore", "latest"]] {
-            let run = machine.run(args).expect(10).says("error: no repository at ").says("larder init");
+            let run = machine.run(args).expect(10).says("error: no repository at ");
+            let run = run.says("fix: mount the disk or server that it is on").says("larder init");
             assert_eq!(run.stdout, "");
         }
         // The second time round there is an empty folder.
@@ -46,6 +47,26 @@ fn init_refuses_a_folder_that_is_not_empty_and_changes_nothing_in_it() {
     let before = crate::support::tree::look(&machine.repository);
     machine.run(["init"]).expect(1).says("the folder is not empty");
     crate::support::tree::assert_same(&before, &crate::support::tree::look(&machine.repository), "after init");
+    // Links cannot be listed, and files of such names are no objects.
+    for name in ["link", ".hidden", "My File"] {
+        let place = machine.place(name);
+        fs::create_dir(&place).unwrap();
+        std::os::unix::fs::symlink("/nowhere", place.join(name)).unwrap();
+        machine.run(["init", "--repo", text(&place)]).expect(1).says("the folder is not empty");
+        assert!(place.join(name).is_symlink());
+    }
+}
+
+#[test]
+fn an_init_without_a_secret_makes_nothing() {
+    let machine = Machine::bare();
+    let mut command = machine.command(["init"]);
+    command.env_remove("LARDER_KEY_FILE");
+    run(command).expect(12).says("there is no terminal to ask on");
+    fs::write(&machine.key, "no key\n").unwrap();
+    set_mode(&machine.key, 0o600);
+    machine.run(["init"]).expect(12).says("holds no key");
+    assert!(!machine.repository.exists());
 }
 
 #[test]
@@ -113,6 +134,63 @@ fn a_wrong_key_or_password_exits_with_12() {
     with("wrong", &["restore", "latest"]).expect(12).says("wrong password");
     with("right", &["restore", "latest"]).expect(1).says("there is no snapshot");
     with("", &["restore", "latest"]).expect(12);
+}
+
+/// Everything else is there, and a new repository in its place would hide that.
+#[test]
+fn a_repository_without_its_configuration_or_its_keys_is_damaged() {
+    let (machine, source) = super::machine_with_snapshot();
+    let missing = |folder: &str| {
+        let (there, away) = (machine.repository.join(folder), machine.place("away"));
+        fs::rename(&there, &away).unwrap();
+        let run = machine.run(["restore", "latest"]).expect(4).says("error: the repository at ").says("is damaged");
+        let run = run.says(&format!("fix: put {folder}/ back from a copy of the repository"));
+        machine.backup(&source).expect(4);
+        fs::rename(&away, &there).unwrap();
+        run
+    };
+    missing("config").says("it has snapshots/, but no configuration");
+    missing("keys").says("no key slot is left");
+    machine.run(["restore", "latest"]).expect(0);
+}
+
+#[test]
+fn what_opens_a_repository_is_put_back_where_both_copies_are_damaged() {
+    for folder in ["config", "keys"] {
+        let machine = Machine::new();
+        let files = crate::support::files_below(&machine.repository.join(folder));
+        assert_eq!(files.len(), 2);
+        for file in &files {
+            let mut bytes = fs::read(file).unwrap();
+            bytes[100] ^= 1;
+            fs::write(file, bytes).unwrap();
+        }
+        let name = files[0].file_name().unwrap().to_str().unwrap().trim_end_matches(".copy");
+        for args in [["restore", "latest"], ["check", "--data=all"]] {
+            machine.run(args).expect(4).says(&format!("fix: put {folder}/{name} or {folder}/{name}.copy back from"));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_opens_the_repository_already_is_not_added_again() {
+    let machine = Machine::new();
+    let password = machine.place("password");
+    fs::write(&password, "secret\n").unwrap();
+    set_mode(&password, 0o600);
+    let by_file = ["key", "add", "--new-key-file", text(&machine.key)];
+    let by_password = ["key", "add", "--new-password-file", text(&password)];
+    let own =
+        machine.run(["key", "list", "--json"]).expect(0).json()["keys"][0]["id"].as_str().unwrap()[..8].to_owned();
+    machine.run(by_file).expect(2).says("opens this repository already").says(&format!("it is key {own}"));
+    machine.run(by_password).expect(0);
+    machine.run(by_password).expect(2).says("opens this repository already");
+    assert_eq!(machine.run(["key", "list", "--json"]).expect(0).json()["keys"].as_array().unwrap().len(), 2);
+    machine.run(["key", "add"]).expect(12).says("fix: give --new-key-file or --new-password-file");
+    // Retyped from paper.
+    let typed = fs::read_to_string(&machine.key).unwrap().to_uppercase().replace('\n', " \r\n");
+    fs::write(&machine.key, typed).unwrap();
+    machine.run(["key", "list"]).expect(0);
 }
 
 #[test]

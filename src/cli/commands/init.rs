@@ -12,7 +12,7 @@ use crate::clock::{self, System};
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Folder, Repository};
 use crate::storage::local::LocalStorage;
-use crate::storage::{ErrorKind, Storage};
+use crate::storage::{ErrorKind, Listed, Storage};
 use crate::text;
 
 /// Make a repository
@@ -31,11 +31,16 @@ pub struct Args {}
 /// Makes it.
 pub fn run(_: &Args, context: &Context<'_>) -> Result<Exit> {
     let location = engine::location(context)?;
-    let storage = make_room(&location)?;
+    refuse_taken(&location)?;
     let secret = context.new_secret()?;
-    if let Secret::KeyFile(path) = &secret
-        && !path.exists()
-    {
+    let new_key_file =
+        if let Secret::KeyFile(path) = &secret { Some(path).filter(|path| !path.exists()) } else { None };
+    if new_key_file.is_none() {
+        // One that cannot be read shall not leave an empty folder behind.
+        engine::with_key(&secret, |_| Ok(()))?;
+    }
+    let storage = make_room(&location)?;
+    if let Some(path) = new_key_file {
         keyfile::create_key_file(path, &clock::random(context.world)?)?;
     }
     let label = format!("{}@{}", engine::user_name(), engine::host_name());
@@ -45,33 +50,46 @@ pub fn run(_: &Args, context: &Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Before anybody is asked for a password, and before anything is made.
+fn refuse_taken(location: &Path) -> Result<()> {
+    let storage = match LocalStorage::open(location) {
+        Err(e) if e.kind == ErrorKind::Missing => return Ok(()),
+        other => other?,
+    };
+    let is_empty = std::fs::read_dir(location).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty { Ok(()) } else { leftovers(&storage, location).map(drop) }
+}
+
 /// An empty folder, or one that an interrupted `init` left behind.
 fn make_room(location: &Path) -> Result<Arc<dyn Storage>> {
     match LocalStorage::create(location) {
         Ok(storage) => Ok(Arc::new(storage)),
         Err(e) if e.kind == ErrorKind::Exists => {
             let storage = LocalStorage::open(location)?;
-            let listed = storage.list("")?;
-            if listed.iter().any(|l| l.key.as_str().starts_with("config/")) {
-                return Err(Error::new(
-                    Kind::Failed,
-                    format!("there is a repository at {} already", text::path(location)),
-                )
-                .fix("use it, or choose another place"));
-            }
-            let is_leftover = !listed.is_empty() && listed.iter().all(|l| Folder::Keys.id(&l.key).is_some());
-            if !is_leftover {
-                return Err(Error::new(Kind::Failed, format!("cannot make a repository at {}", text::path(location)))
-                    .why("the folder is not empty")
-                    .fix("choose an empty folder, or one that does not exist yet"));
-            }
-            for left in listed {
+            for left in leftovers(&storage, location)? {
                 storage.delete(&left.key)?;
             }
             Ok(Arc::new(storage))
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// What an interrupted `init` left in a folder that is not empty; an error if it is anything else.
+fn leftovers(storage: &LocalStorage, location: &Path) -> Result<Vec<Listed>> {
+    // What cannot be listed, such as a symbolic link, is no leftover either.
+    let list = |prefix| storage.list(prefix).unwrap_or_default();
+    if !list("config").is_empty() {
+        return Err(Error::new(Kind::Failed, format!("there is a repository at {} already", text::path(location)))
+            .fix("use it, or choose another place"));
+    }
+    let listed = list("");
+    if listed.is_empty() || listed.iter().any(|l| Folder::Keys.id(&l.key).is_none()) {
+        return Err(Error::new(Kind::Failed, format!("cannot make a repository at {}", text::path(location)))
+            .why("the folder is not empty")
+            .fix("choose an empty folder, or one that does not exist yet"));
+    }
+    Ok(listed)
 }
 
 fn tell(repository: &Repository, location: &Path, secret: &Secret, context: &Context<'_>) -> Result<()> {

@@ -67,7 +67,11 @@ impl NewKey {
     /// The new secret. The environment names the present one, so it is not asked.
     pub fn secret(&self, around: Surroundings<'_>) -> Result<Secret> {
         if self.new_key_file.is_none() && self.new_password_file.is_none() {
-            return ask_twice(around);
+            let nobody = around.person.is_none();
+            return ask_twice(around).map_err(|error| match nobody {
+                true => error.fix("give --new-key-file or --new-password-file"),
+                false => error,
+            });
         }
         let (key_file, password_file) = (self.new_key_file.clone(), self.new_password_file.clone());
         find_new(&KeyOptions { key_file, password_file, ..KeyOptions::default() }, around)
@@ -156,7 +160,13 @@ fn add(new: &NewKey, repository: &Repository, context: &Context<'_>) -> Result<O
         keyfile::create_key_file(path, &clock::random(context.world)?)?;
     }
     let label = format!("{}@{}", engine::user_name(), engine::host_name());
-    engine::with_key(&secret, |key| repository.add_key(key, &label))
+    engine::with_key(&secret, |key| match repository.slot_opened_by(key)? {
+        // A second slot of the same secret could not be told from the first, and removing one would not shut it out.
+        Some(slot) => Err(Error::new(Kind::Usage, "the new key or password opens this repository already")
+            .why(format!("it is key {}", slot.short()))
+            .fix("give another one")),
+        None => repository.add_key(key, &label),
+    })
 }
 
 /// The slot whose id begins so. Slots are not read for it, so that a damaged one can be removed.
