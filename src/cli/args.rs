@@ -93,6 +93,22 @@ pub fn source() -> impl TypedValueParser<Value = SourceArg> {
     OsStringValueParser::new().try_map(|text| SourceArg::parse(&text))
 }
 
+/// Reads a path in a snapshot. An empty one would mean all of it, and mostly is a variable that is not set.
+pub fn path() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|path| match path.is_empty() {
+        true => Err(Error::new(Kind::Usage, "a PATH is empty").fix("leave it out to mean all, or write . for it")),
+        false => Ok(path),
+    })
+}
+
+/// Reads a pattern for names.
+pub fn pattern(text: &str) -> Result<String> {
+    match text {
+        "" => Err(Error::new(Kind::Usage, "the PATTERN is empty").fix("write '*' to find everything")),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Reads the name of a source or a client.
 pub fn name(text: &str) -> Result<String> {
     super::name::check(OsStr::new(text).as_encoded_bytes()).map(str::to_owned)

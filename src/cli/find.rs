@@ -29,7 +29,8 @@ pub fn snapshot_info(
     }
     for (id, error) in &listing.damaged {
         let why = if error.reason().is_empty() { error.what() } else { error.reason() };
-        passed_over(id, &format!("is damaged and was passed over: {why}"), context)?;
+        let state = if error.kind() == Kind::Damage { "is damaged" } else { "cannot be read" };
+        passed_over(id, &format!("{state} and was passed over: {why}"), context)?;
     }
     let in_series = |info: &&SnapshotInfo| {
         series.is_none_or(|name| info.summary.sources.iter().any(|source| source.name == name.as_bytes()))
@@ -106,8 +107,8 @@ fn tell_gap(found: &SnapshotInfo, limit: crate::entry::Time, context: &Context<'
     }
     let seconds = limit.seconds.saturating_sub(found.summary.time.seconds).max(0) as u64;
     let gap = time::duration_whole(std::time::Duration::from_secs(seconds));
-    let at = time::local_seconds(found.summary.time, &context.zone());
-    super::tell(&format!("snapshot {} of {at}, {gap} before\n", found.id.short()));
+    let [at, limit] = [found.summary.time, limit].map(|time| time::local_seconds(time, &context.zone()));
+    super::tell(&format!("snapshot {} of {at}, {gap} before {limit}\n", found.id.short()));
 }
 
 /// A snapshot, and what of it an address means.

@@ -36,9 +36,21 @@ fn find_at(
     };
     match found {
         Ok(Some(found)) => Ok(Ok(found)),
-        Ok(None) => Err(Error::new(Kind::Missing, format!("{} is not in the snapshot", shown(path)))
-            .fix("list what is there: larder ls ADDRESS")),
+        Ok(None) => Err(not_there(reader, source, path)),
         Err(e) => Ok(Err(e)),
+    }
+}
+
+/// The error for a path that is not in a source. What lists several sources shows paths with the source's name in front,
+/// and so are they typed.
+pub(super) fn not_there(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Error {
+    let error = Error::new(Kind::Missing, format!("{} is not in the snapshot", shown(path)));
+    let below = path.strip_prefix(source.name.as_slice());
+    let below = below.and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") });
+    let is_there = |rest: &[u8]| rest.is_empty() || matches!(lookup(reader, &source.root, rest), Ok(Some(_)));
+    match below.filter(|rest| is_there(rest)) {
+        Some(_) => error.fix(format!("leave out {}/: a path begins below the source's root", shown(&source.name))),
+        None => error.fix("list what is there: larder ls ADDRESS"),
     }
 }
 

@@ -173,6 +173,75 @@ fn paths_keep_their_place_and_single_files_their_name() {
     }
 }
 
+/// "2 entries" were planned where 3 were made: folders on the way to a path were not counted.
+#[test]
+fn the_plan_counts_what_the_run_makes() {
+    let (machine, _, _) = two_sources();
+    let cases: [(&str, &[&str]); 7] = [
+        ("latest:one", &[]),
+        ("latest:two", &["a/b/c"]),
+        ("latest:two", &["a/b", "a/d", "x"]),
+        ("latest:two", &["."]),
+        ("latest:two/a", &["b/c"]),
+        ("latest:two/a", &[]),
+        ("latest:two/a/d", &[]),
+    ];
+    for (number, (address, paths)) in cases.into_iter().enumerate() {
+        let plan = machine.run([&["restore", address, "--json"], paths].concat()).expect(0).json();
+        let to = machine.place(&format!("to {number}"));
+        let run = machine.run([&["restore", address, "--to", text(&to)], paths].concat()).expect(0);
+        let entries = look(&to).len() as u64 - u64::from(address.ends_with("/d"));
+        assert_eq!(plan["entries"], entries, "{address} {paths:?}");
+        assert!(run.stdout.contains(&format!(" in {} ", count(entries))), "{address} {paths:?}: {run:?}");
+    }
+}
+
+fn count(entries: u64) -> String {
+    if entries == 1 { "1 entry".into() } else { format!("{entries} entries") }
+}
+
+#[test]
+fn a_path_with_the_name_of_the_source_in_front_is_understood_as_a_mistake() {
+    let (machine, _, _) = two_sources();
+    let hint = "fix: leave out two/: a path begins below the source's root";
+    machine.run(["restore", "latest:two", "two/a/d"]).expect(1).says("two/a/d is not in the snapshot").says(hint);
+    machine.run(["ls", "latest:two/two/a"]).expect(1).says(hint);
+    machine.run(["cat", "latest:two/two/none"]).expect(1).says("fix: list what is there");
+}
+
+#[test]
+fn a_variable_that_is_not_set_does_not_restore_everything() {
+    let (machine, _source) = machine_with_snapshot();
+    let to = machine.place("to");
+    machine.run(["restore", "latest", "", "--to", text(&to)]).expect(2).says("a PATH is empty");
+    machine.run(["restore", "latest", "folder 1", "", "--to", text(&to)]).expect(2);
+    assert!(!to.exists());
+    machine.run(["find", ""]).expect(2).says("the PATTERN is empty");
+    for command in ["ls", "cat", "diff", "show", "backup"] {
+        machine.run([command, ""]).expect(2);
+    }
+}
+
+#[test]
+fn the_gap_to_a_time_names_the_time() {
+    let (machine, _source) = machine_with_snapshot();
+    machine.run(["restore", "source@2099-01-01"]).expect(0).says(" before 2099-01-01 23:59:59 UTC\n");
+}
+
+#[test]
+fn only_damage_is_called_damage() {
+    let (machine, _source) = machine_with_snapshot();
+    let snapshot = files_below(&machine.repository.join("snapshots")).remove(0);
+    machine.give_to_nobody();
+    plant::set_mode(&snapshot, 0);
+    let run = machine.run_as_nobody(["snapshots"]).expect(1).prints("cannot be read: Permission denied");
+    assert!(!run.stdout.contains("damaged"), "{run:?}");
+    machine.run_as_nobody(["ls", "latest"]).expect(1).says("cannot be read and was passed over");
+    plant::set_mode(&snapshot, 0o600);
+    fs::write(&snapshot, "x").unwrap();
+    machine.run_as_nobody(["snapshots"]).expect(4).prints("damaged: ");
+}
+
 #[test]
 fn with_one_source_its_name_can_be_left_out() {
     let (machine, source) = machine_with_snapshot();

@@ -157,8 +157,8 @@ fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Resu
     }
     for source in &report.summary.sources {
         let name = text::escape(&source.name);
-        let entries = render::grouped(source.entries);
-        context.output.line(&format!("{name}  {} in {entries} entries", text::size(source.bytes)))?;
+        let entries = render::entries(source.entries);
+        context.output.line(&format!("{name}  {} in {entries}", text::size(source.bytes)))?;
     }
     let counts = [(s.files_new, "new"), (s.files_changed, "changed"), (s.files_unchanged, "unchanged")];
     let counts = counts.map(|(count, word)| format!("{} {word}", render::grouped(count))).join(", ");

@@ -21,7 +21,7 @@ Examples:
   larder find 'anna/**/thesis*' --source home")]
 pub struct Args {
     /// A glob on the name, or on the whole path if it holds a slash
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", value_parser = args::pattern)]
     pub pattern: String,
     /// Look only in this source
     #[arg(long, value_name = "NAME", value_parser = args::name)]

@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(value_name = "ADDRESS", value_parser = args::address())]
     pub address: Address,
     /// Restore only these paths, written from the source's root
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = args::path())]
     pub paths: Vec<OsString>,
     /// The folder to restore into; absent or empty, unless --overwrite is given
     #[arg(long, value_name = "DIR")]
@@ -173,9 +173,9 @@ fn plan(
         let what: Vec<String> = paths(part).iter().map(|path| text::escape(path)).collect();
         let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(" ")) };
         let name = text::escape(&source.name);
-        let (size, entries) = (text::size(plan.bytes), render::grouped(plan.entries));
+        let (size, entries) = (text::size(plan.bytes), render::entries(plan.entries));
         let to = args.to.as_deref().map(|to| format!(" -> {}", text::path(to))).unwrap_or_default();
-        context.output.line(&format!("  {name}{what}  {size} in {entries} entries{to}"))?;
+        context.output.line(&format!("  {name}{what}  {size} in {entries}{to}"))?;
     }
     context.output.line(match args.to {
         Some(_) => "nothing was changed; run it without -n",
@@ -225,9 +225,9 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
     let to = args.to.as_deref().map(text::path).unwrap_or_default();
     let entries = written.entries();
     let line = format!(
-        "restored {} in {} entries to {to} in {}",
+        "restored {} in {} to {to} in {}",
         text::size(report.bytes),
-        render::grouped(entries),
+        render::entries(entries),
         time::duration(took)
     );
     if !context.global.quiet {

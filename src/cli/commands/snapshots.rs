@@ -48,7 +48,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     } else {
         as_table(&read, &damaged, context)?;
     }
-    Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage })
+    Ok(match damaged.iter().any(|(_, error)| error.kind() == Kind::Damage) {
+        true => Exit::Damage,
+        false if damaged.is_empty() => Exit::Done,
+        false => Exit::Failed,
+    })
 }
 
 fn is_wanted(args: &Args, info: &SnapshotInfo) -> bool {
@@ -119,7 +123,8 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
     }
     for (id, error) in damaged {
         let why = if error.reason().is_empty() { error.what() } else { error.reason() };
-        let why = Cell::state(Tone::Bad, format!("damaged: {why}"));
+        let state = if error.kind() == Kind::Damage { "damaged" } else { "cannot be read" };
+        let why = Cell::state(Tone::Bad, format!("{state}: {why}"));
         let empty = || Cell::from("");
         table.row([id.short().into(), "?".into(), empty(), empty(), empty(), why]);
     }

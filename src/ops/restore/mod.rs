@@ -6,7 +6,7 @@
 
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::entry::{Entry, Kind as EntryKind};
@@ -101,7 +101,19 @@ pub fn plan(repository: &Repository, catalogue: &Catalogue, source: &SourceBody,
             plan.bytes += reader.entry(&found.record)?.size;
         }
     }
+    for path in folders_above(pick) {
+        plan.entries += u64::from(lookup(&reader, &source.root, path).map_err(|e| unreadable(&e))?.is_some());
+    }
     Ok(plan)
+}
+
+/// The folders that paths which keep their place bring with them, each once.
+fn folders_above(pick: &Pick) -> BTreeSet<&[u8]> {
+    let Pick::Paths(paths) = pick else { return BTreeSet::new() };
+    let above =
+        |path: &[u8]| path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect::<Vec<_>>();
+    let paths = paths.iter().filter(|path| !path.is_empty());
+    paths.flat_map(|path| std::iter::once(0).chain(above(path)).map(|end| &path[..end])).collect()
 }
 
 fn picked(pick: &Pick) -> &[Vec<u8>] {
@@ -118,8 +130,7 @@ fn require(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Result
     }
     match lookup(reader, &source.root, path).map_err(|e| unreadable(&e))? {
         Some(found) => reader.entry(&found.record).map(Some),
-        None => Err(Error::new(Kind::Missing, format!("{} is not in the snapshot", text::escape(path)))
-            .fix("list what is there: larder ls ADDRESS")),
+        None => Err(super::list::not_there(reader, source, path)),
     }
 }
 
