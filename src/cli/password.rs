@@ -1,4 +1,5 @@
-//! Where the password or key comes from: the first way found wins, the command line before the environment.
+//! Where the password or key comes from: the first way found wins, the command line before the environment. The command
+//! line names one only.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -149,6 +150,7 @@ fn without_asking(options: &KeyOptions, around: Surroundings<'_>) -> Result<Opti
 }
 
 fn from_options(options: &KeyOptions, around: Surroundings<'_>) -> Result<Option<Secret>> {
+    refuse_several(options)?;
     if let Some(path) = &options.key_file {
         return Ok(Some(Secret::KeyFile(path.clone())));
     }
@@ -159,6 +161,23 @@ fn from_options(options: &KeyOptions, around: Surroundings<'_>) -> Result<Option
         return from_file(path).map(Some);
     }
     options.password_fd.map(from_descriptor).transpose()
+}
+
+/// Whoever types two of them believes of each that it is used.
+fn refuse_several(options: &KeyOptions) -> Result<()> {
+    let given = [
+        ("--key-file", options.key_file.is_some()),
+        ("--password-command", options.password_command.is_some()),
+        ("--password-file", options.password_file.is_some()),
+        ("--password-fd", options.password_fd.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect();
+    match given[..] {
+        [] | [_] => Ok(()),
+        _ => Err(Error::new(Kind::Usage, format!("{} cannot be given together", given.join(" and ")))
+            .why("one password or key opens the repository")
+            .fix("leave all but one out")),
+    }
 }
 
 fn from_environment(around: Surroundings<'_>) -> Result<Option<Secret>> {
@@ -309,16 +328,14 @@ mod tests {
             ("LARDER_PASSWORD", "plain"),
             ("CREDENTIALS_DIRECTORY", credentials.path().to_str().unwrap()),
         ];
-        let mut options = KeyOptions {
-            key_file: Some("/k1".into()),
-            password_command: Some("echo 'from command'".into()),
-            password_file: Some(file.path().into()),
-            password_fd: None,
-        };
+        let mut options = KeyOptions { key_file: Some("/k1".into()), ..KeyOptions::default() };
         assert_eq!(with(&options, &all).unwrap(), Secret::KeyFile("/k1".into()));
+        assert_eq!(with(&command("echo 'from command'"), &all).unwrap(), password("from command"));
+        options.password_file = Some(file.path().into());
+        let error = with(&options, &all).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.what(), "--key-file and --password-file cannot be given together");
         options.key_file = None;
-        assert_eq!(with(&options, &all).unwrap(), password("from command"));
-        options.password_command = None;
         assert_eq!(with(&options, &all).unwrap(), password("from file"));
         options.password_file = None;
         let expected = [
