@@ -25,6 +25,8 @@ pub enum Event<'a> {
     },
     /// Something that the user should know, but that does not stop the job. Already safe to print.
     Warning(&'a str),
+    /// A detail for those who want to know more. Already safe to print.
+    Note(&'a str),
 }
 
 /// Receives a job's events; called from several threads.
@@ -85,6 +87,11 @@ impl Job<'_> {
     /// Reports work done.
     pub fn advance(&self, files: u64, bytes: u64) {
         self.progress.event(Event::Advance { files, bytes });
+    }
+
+    /// Reports a detail; names in it must have gone through [`crate::text::escape`].
+    pub fn note(&self, text: &str) {
+        self.progress.event(Event::Note(text));
     }
 
     /// Reports a warning; names in it must have gone through [`crate::text::escape`].

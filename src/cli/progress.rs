@@ -149,6 +149,15 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// For people only; whoever wants no details does not ask for them.
+    fn note(&self, message: &str) {
+        match (&self.talk, &self.bar) {
+            (Talk::Programs(_), _) => {}
+            (Talk::People(_), Some(bar)) => bar.suspend(|| talk_to_people(message)),
+            (Talk::People(_), None) => talk_to_people(message),
+        }
+    }
+
     fn say(&self, message: &str) {
         match (&self.talk, &self.bar) {
             // Whoever reads the data may be gone; the job goes on.
@@ -171,6 +180,7 @@ impl Progress for Reporter<'_> {
             Event::Phase { name, bytes_total, files_total } => self.begin(Phase { name, files_total, bytes_total }),
             Event::Advance { files, bytes } => self.advance(files, bytes),
             Event::Warning(message) => self.warn(message),
+            Event::Note(message) => self.note(message),
         }
     }
 }

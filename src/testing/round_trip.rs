@@ -32,7 +32,7 @@ struct Whole {
 fn found(root: &Path) -> Vec<Found> {
     let found = |step| match step {
         Step::Found(found) => found,
-        Step::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     };
     source::walk(root, &source::Options::default()).unwrap().map(found).collect()
 }

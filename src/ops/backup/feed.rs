@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::flow::Feed;
 use crate::repo::{ChunkReader, Fingerprint, Known, StatCache};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
+use crate::text;
 use crate::tree::{Large, StoredEntry, TreeWalk, compare_paths};
 
 /// Files of at most this length go in batches; longer ones are read and cut here. Bytes.
@@ -56,6 +57,8 @@ struct Links {
 
 pub(super) struct Feeder<'a, 'r> {
     run: &'a Run<'r>,
+    /// The source's name.
+    name: &'a str,
     walk: Walk,
     known: Peekable<Before<'a>>,
     links: HashMap<(u64, u64), Links>,
@@ -73,11 +76,18 @@ pub(super) fn fingerprint(stat: &Stat) -> Fingerprint {
 
 impl<'a, 'r> Feeder<'a, 'r> {
     /// At most `batches` of them are under way at a time.
-    pub fn new(run: &'a Run<'r>, walk: Walk, known: Before<'a>, batches: usize, skipped: &'a Mutex<Skipped>) -> Self {
+    pub fn new(
+        run: &'a Run<'r>,
+        name: &'a str,
+        walk: Walk,
+        known: Before<'a>,
+        batches: usize,
+        skipped: &'a Mutex<Skipped>,
+    ) -> Self {
         let reads_max = (HANDLES_MAX / batches.max(1)).clamp(1, BATCH_READS);
         let known = known.peekable();
         let (links, batch) = (HashMap::new(), Vec::new());
-        Self { run, walk, known, links, batch, batch_bytes: 0, batch_reads: 0, reads_max, skipped }
+        Self { run, name, walk, known, links, batch, batch_bytes: 0, batch_reads: 0, reads_max, skipped }
     }
 
     pub fn run(mut self, out: &mut Feed<'_, Task>) -> Result<()> {
@@ -89,6 +99,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
                 Step::Found(found) => self.found(found, out)?,
                 Step::Failed(failure) => {
                     self.push(Item { plan: Plan::Failed(failure), before: None, link: None }, out)?
+                }
+                Step::LeftOut(path, why) => {
+                    self.run.job.note(&format!("left out: {}: {}: {why}", self.name, text::escape(&path)));
                 }
             }
         }

@@ -301,7 +301,7 @@ impl Run<'_> {
         let left_out = Mutex::new(Skipped::default());
         let count = flow::workers();
         let batches = 2 * count + 2;
-        let feed = feed::Feeder::new(self, walk, self.known(previous, &cache_key), batches, &left_out);
+        let feed = feed::Feeder::new(self, &source.name, walk, self.known(previous, &cache_key), batches, &left_out);
         let cache = self.request.keep_cache.then(|| StatCacheWriter::create(self.repository, &cache_key)).flatten();
         let mut gather = gather::Gather::new(self, source, cache, statistics, reasons)?;
         flow::ordered(count, batches, |out| feed.run(out), || read::Reader::new(self), |done| gather.take(done))?;

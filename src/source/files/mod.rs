@@ -50,6 +50,8 @@ pub struct Options {
     pub one_file_system: bool,
     /// A directory of which nothing below is kept wherever it turns up: the repository that this goes into.
     pub repository: Option<PathBuf>,
+    /// Tells each thing that is left out, instead of only counting it.
+    pub tell_left_out: bool,
 }
 
 /// One step of a walk.
@@ -59,6 +61,8 @@ pub enum Step {
     Found(Found),
     /// Something that is in the tree, or was, but could not be read.
     Failed(Failure),
+    /// What is left out on purpose, with the reason; only where [`Options::tell_left_out`] asks for it.
+    LeftOut(Vec<u8>, &'static str),
 }
 
 /// Why something could not be read.

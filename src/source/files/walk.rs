@@ -24,6 +24,7 @@ use crate::text;
 /// How many directories a walk itself holds open at most, besides the root and the one that it reads.
 pub const HANDLES_MAX: usize = 64;
 
+const BY_PATTERN: &str = "excluded by a pattern";
 const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
@@ -33,6 +34,7 @@ pub struct Walk {
     root: Arc<OwnedFd>,
     root_dev: u64,
     one_file_system: bool,
+    tell_left_out: bool,
     /// Device and inode of the repository.
     repository: Option<(u64, u64)>,
     rules: Rules,
@@ -137,6 +139,7 @@ impl Walk {
             root: Arc::new(root),
             root_dev,
             one_file_system: options.one_file_system,
+            tell_left_out: options.tell_left_out,
             repository: options.repository.as_deref().and_then(place_of),
             rules,
             skipped: Skipped::default(),
@@ -173,6 +176,7 @@ impl Walk {
             Ok(Some(stat)) => stat,
             Ok(None) => {
                 self.skipped.sockets += 1;
+                self.leave_out("a socket");
                 return None;
             }
             Err(errno) => return self.lost(errno),
@@ -180,23 +184,34 @@ impl Walk {
         let is_directory = stat.kind == Kind::Directory;
         if self.rules.exclude(&self.path, is_directory) {
             self.skipped.by_pattern += 1;
+            self.leave_out(BY_PATTERN);
             return None;
         }
         let step = found(self.path.clone(), &stat, &level.directory, None);
         if is_directory && self.one_file_system && stat.dev != self.root_dev {
             self.skipped.other_file_systems += 1;
+            self.leave_out("what is in it, as another file system");
         } else if is_directory && self.repository == Some((stat.dev, stat.ino)) {
             self.skipped.repository += 1;
+            self.leave_out("what is in it, as this repository");
         } else if is_directory {
             self.entering = Some(stat);
         }
         Some(step)
     }
 
+    /// Tells that what `path` names is left out, after what is told of it now.
+    fn leave_out(&mut self, why: &'static str) {
+        if self.tell_left_out {
+            self.waiting.push_back(Step::LeftOut(self.path.clone(), why));
+        }
+    }
+
     /// The entry was listed, but nothing more can be said about it.
     fn lost(&mut self, errno: Errno) -> Option<Step> {
         if self.rules.exclude(&self.path, false) || self.rules.exclude(&self.path, true) {
             self.skipped.by_pattern += 1;
+            self.leave_out(BY_PATTERN);
             return None;
         }
         Some(Step::Failed(Failure::system(&self.path, "cannot be looked up", errno)))
@@ -221,6 +236,7 @@ impl Walk {
         }
         if self.depth() > 0 && listing.contains(CACHE_TAG) && is_cache(&directory) {
             self.skipped.cache_directories += 1;
+            self.leave_out("what is in it, as a cache");
             listing = Listing::only(CACHE_TAG);
         } else if listing.contains(IGNORE_FILE) {
             self.read_rules(&directory);
