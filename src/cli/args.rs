@@ -21,6 +21,17 @@ Examples:
   larder snapshots                            see what there is
   larder restore latest:etc --to /tmp/etc     get one of them back";
 
+const ENVIRONMENT: &str = "\
+Environment:
+  LARDER_REPO               the repository
+  LARDER_KEY_FILE           a key file that opens it
+  LARDER_PASSWORD_COMMAND   a command that prints the password
+  LARDER_PASSWORD_FILE      a file that holds the password
+  LARDER_PASSWORD           the password itself
+  CREDENTIALS_DIRECTORY     where systemd puts a credential called larder-password
+  XDG_CACHE_HOME            where the folder larder with the caches is, instead of ~/.cache
+  An option wins over variables. Of what opens the repository the first in this list wins.";
+
 /// Keeps snapshots of files: encrypted, deduplicated, each one whole
 ///
 /// A repository holds snapshots of named sources. Whatever two snapshots have in common is stored once, and nothing
@@ -38,7 +49,7 @@ pub struct Cli {
 }
 
 fn after_help() -> String {
-    format!("{EXAMPLES}\n\n{}", exit::help().trim_end())
+    format!("{EXAMPLES}\n\n{ENVIRONMENT}\n\n{}", exit::help().trim_end())
 }
 
 /// Options of every command.
@@ -52,10 +63,10 @@ pub struct Global {
     /// Where the password or key comes from.
     #[command(flatten)]
     pub key: KeyOptions,
-    /// Show no progress
+    /// Show neither progress nor results: only lists that were asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
-    /// Tell more; where there is no terminal, tell the progress once a minute
+    /// Tell more: what a backup leaves out, and without a terminal the progress once a minute
     #[arg(short, long, global = true, action = ArgAction::SetTrue, help_heading = "Output")]
     pub verbose: bool,
     /// Print JSON instead of text

@@ -18,8 +18,6 @@ pub enum Exit {
     Partial = 3,
     /// Damage was found in the repository.
     Damage = 4,
-    /// A backup is late.
-    Late = 5,
     /// There is no repository.
     NoRepository = 10,
     /// Somebody else is at work.
@@ -30,28 +28,23 @@ pub enum Exit {
     NoSpace = 13,
     /// A source failed, and nothing was saved.
     Source = 14,
-    /// The repository is older than what was seen before.
-    Rollback = 15,
     /// Ended by SIGINT.
     Interrupted = 130,
     /// Ended by SIGTERM.
     Terminated = 143,
 }
 
-/// Every code with its meaning, as the help shows it.
-pub const MEANINGS: [(Exit, &str); 14] = [
+/// Every code that this version returns, with its meaning, as the help shows it.
+pub const MEANINGS: [(Exit, &str); 11] = [
     (Exit::Done, "all done"),
     (Exit::Failed, "failed; also an unknown id or an empty match"),
     (Exit::Usage, "wrong usage or configuration"),
     (Exit::Partial, "done, but part of the source is missing: unreadable, or changed while it was read"),
     (Exit::Damage, "damage found in the repository"),
-    (Exit::Late, "a backup is late"),
     (Exit::NoRepository, "no repository there"),
-    (Exit::Busy, "somebody else is using it"),
     (Exit::WrongKey, "wrong password or key, or none found"),
     (Exit::NoSpace, "no space left, or a quota is used up"),
     (Exit::Source, "a source failed, and nothing was saved"),
-    (Exit::Rollback, "the repository seems to have been set back to an older state"),
     (Exit::Interrupted, "stopped by Ctrl-C"),
     (Exit::Terminated, "stopped by a request to terminate"),
 ];
@@ -116,6 +109,6 @@ mod tests {
 
     #[test]
     fn no_other_codes_exist() {
-        assert_eq!(MEANINGS.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 130, 143]);
+        assert_eq!(MEANINGS.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 10, 12, 13, 14, 130, 143]);
     }
 }

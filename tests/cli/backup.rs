@@ -183,6 +183,37 @@ fn a_dry_run_stores_nothing_and_remembers_nothing() {
 }
 
 #[test]
+fn what_is_left_out_is_counted_and_named_if_asked() {
+    let machine = Machine::new();
+    let source = machine.place("source");
+    plant(
+        &source,
+        &[
+            (b"a\x1b.tmp", Item::File(b"x".to_vec())),
+            (b"cache/CACHEDIR.TAG", Item::File(b"Signature: 8a477f597d28d172789f06886806bc55".to_vec())),
+            (b"cache/x", Item::File(b"x".to_vec())),
+            (b"kept", Item::File(b"x".to_vec())),
+        ],
+    );
+    let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
+    let args = ["backup", "-n", text(&source), "--exclude", "*.tmp"];
+    let run = machine.run([&args[..], &["-v"]].concat()).expect(0);
+    let run = run.prints("left out: 1 excluded by pattern, 1 cache folder, 1 socket\n");
+    let named: Vec<_> = run.stderr.lines().filter(|line| line.starts_with("left out: ")).collect();
+    let expected = [
+        "left out: source: a\\x1b.tmp: excluded by a pattern",
+        "left out: source: cache: what is in it, as a cache",
+        "left out: source: socket: a socket",
+    ];
+    assert_eq!(named, expected);
+    let run = machine.run(args).expect(0);
+    assert!(!run.stderr.contains("left out"), "{run:?}");
+    let json = machine.run([&args[..], &["-v", "--json"]].concat()).expect(0).json();
+    let counts = ["by_pattern", "cache_folders", "sockets", "other_file_systems", "repositories"];
+    assert_eq!(counts.map(|name| json["left_out"][name].as_u64()), [1, 1, 1, 0, 0].map(Some), "{json}");
+}
+
+#[test]
 fn a_series_of_another_root_or_machine_is_not_continued_silently() {
     let (machine, source) = machine_with_snapshot();
     let other = machine.place("elsewhere/source");

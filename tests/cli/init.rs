@@ -173,6 +173,18 @@ fn what_opens_a_repository_is_put_back_where_both_copies_are_damaged() {
 }
 
 #[test]
+fn check_tells_programs_the_whole_and_then_its_end() {
+    let (machine, _source) = super::machine_with_snapshot();
+    let run = machine.run(["check", "--json", "--data", "all"]).expect(0);
+    let lines: Vec<serde_json::Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| line["type"].as_str().unwrap()).collect::<Vec<_>>(), ["check", "summary"]);
+    assert_eq!((&lines[1]["command"], &lines[1]["exit_code"]), (&"check".into(), &0.into()));
+    let pack = crate::support::files_below(&machine.repository.join("packs")).remove(0);
+    fs::remove_file(pack).unwrap();
+    assert_eq!(machine.run(["check", "--json"]).expect(4).json()["exit_code"], 4);
+}
+
+#[test]
 fn a_key_that_opens_the_repository_already_is_not_added_again() {
     let machine = Machine::new();
     let password = machine.place("password");

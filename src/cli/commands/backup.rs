@@ -28,7 +28,7 @@ use crate::text;
 Examples:
   larder backup /home
   larder backup etc=/etc www=/srv/www --exclude '*.log' --tag nightly
-  larder backup -n /home        say what would be saved, and save nothing")]
+  larder backup -n /home        say how much would be saved, and save nothing")]
 pub struct Args {
     /// What to save: [NAME=]PATH
     ///
@@ -72,7 +72,7 @@ pub struct Args {
     /// changed alone go unseen.
     #[arg(long)]
     pub trust_mtime: bool,
-    /// Say what would be saved, and save nothing
+    /// Say how much would be saved, and save nothing; with -v also what would be left out
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// The output of a command becomes a source in a later version; `--` is taken for it already.
@@ -115,6 +115,7 @@ fn request(args: &Args, sources: Vec<(String, PathBuf)>, repository: &Path, cont
         exclude_from: args.exclude_from.clone(),
         one_file_system: args.one_file_system,
         repository: Some(repository.into()),
+        tell_left_out: context.global.verbose && !context.global.json,
     };
     files.refuse_absolute(&sources.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>())?;
     let sources = sources.into_iter().map(|(name, path)| Source { name, path }).collect();
@@ -150,6 +151,13 @@ fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Resu
                 failed: s.files_failed,
             },
             exit_code: exit.code(),
+            left_out: Some(json::LeftOut {
+                by_pattern: report.skipped.by_pattern,
+                cache_folders: report.skipped.cache_directories,
+                sockets: report.skipped.sockets,
+                other_file_systems: report.skipped.other_file_systems,
+                repositories: report.skipped.repository,
+            }),
         });
     }
     if context.global.quiet {

@@ -1,5 +1,7 @@
 //! `larder check`
 
+use std::time::Duration;
+
 use super::super::amount::{Budget, Share};
 use super::super::context::Context;
 use super::super::exit::Exit;
@@ -38,19 +40,21 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         time_max: args.budget.and_then(|budget| if let Budget::Time(time) = budget { Some(time) } else { None }),
         bytes_max: args.budget.and_then(|budget| if let Budget::Bytes(bytes) = budget { Some(bytes) } else { None }),
     };
+    let begun = repository.world().elapsed();
     let reporter = context.reporter();
     let result = check::check(&repository, &request, Job { progress: &reporter, cancel: context.cancel() });
     reporter.finish();
     let report = result?;
+    let exit = if report.is_healthy() { Exit::Done } else { Exit::Damage };
     if context.global.json {
-        tell_program(&report, context)?
+        tell_program(&report, exit, repository.world().elapsed().saturating_sub(begun), context)?
     } else {
         tell(args, &report, context)?
     }
-    Ok(if report.is_healthy() { Exit::Done } else { Exit::Damage })
+    Ok(exit)
 }
 
-fn tell_program(report: &Report, context: &Context<'_>) -> Result<()> {
+fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'_>) -> Result<()> {
     for found in &report.found {
         let affects = found.affects.iter().map(|affected| json::Affected {
             snapshot: affected.snapshot.to_hex(),
@@ -73,7 +77,21 @@ fn tell_program(report: &Report, context: &Context<'_>) -> Result<()> {
         bytes_read: report.bytes_read,
         bytes_total: report.bytes_total,
         damages: report.found.len() as u64,
+    })?;
+    if !report.not_recorded.is_empty() {
+        context.output.json(&json::Warning { message: &not_recorded(report) })?;
+    }
+    context.output.json(&json::Summary {
+        command: "check",
+        duration_s: took.as_secs_f64(),
+        bytes_read: report.bytes_read,
+        exit_code: exit.code(),
+        ..json::Summary::default()
     })
+}
+
+fn not_recorded(report: &Report) -> String {
+    format!("the result could not be recorded in the repository: {}", report.not_recorded)
 }
 
 fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
@@ -106,7 +124,7 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
         }
     }
     if !report.not_recorded.is_empty() {
-        let warning = format!("the result could not be recorded in the repository: {}", report.not_recorded);
+        let warning = not_recorded(report);
         super::super::tell(&format!("{}\n", render::warning(&warning, super::super::paint::Paint::stderr())));
     }
     if report.is_healthy() {

@@ -213,9 +213,10 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
             snapshot: Some(meant.snapshot.id.to_hex()),
             duration_s: took.as_secs_f64(),
             bytes_read: report.bytes,
-            bytes_added: 0,
+            bytes_added: report.bytes,
             files,
             exit_code: exit.code(),
+            left_out: None,
         })?;
         return Ok(exit);
     }

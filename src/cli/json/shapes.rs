@@ -51,10 +51,27 @@ pub struct Summary {
     pub bytes_read: u64,
     /// Bytes that the repository, or the target of a restore, grew by.
     pub bytes_added: u64,
-    /// Files by what became of them.
+    /// Files and everything else, by what became of them.
     pub files: Files,
     /// The exit code.
     pub exit_code: u8,
+    /// What a backup left out on purpose; none of other commands.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Counts of what a backup left out on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Entries that a pattern excluded; a folder counts once.
+    pub by_pattern: u64,
+    /// Folders marked as caches.
+    pub cache_folders: u64,
+    /// Sockets.
+    pub sockets: u64,
+    /// Folders on which other file systems are mounted.
+    pub other_file_systems: u64,
+    /// The repository itself.
+    pub repositories: u64,
 }
 
 /// Counts of files.
@@ -595,10 +612,11 @@ mod tests {
             bytes_added: 7,
             files,
             exit_code: 3,
+            left_out: Some(LeftOut { by_pattern: 5, sockets: 6, ..LeftOut::default() }),
         };
         assert_eq!(
             line(&summary).unwrap(),
-            r#"{"v":1,"type":"summary","command":"backup","snapshot":"aaaaaaaa","duration_s":1.5,"bytes_read":6,"bytes_added":7,"files":{"new":1,"changed":2,"unchanged":3,"failed":4},"exit_code":3}"#
+            r#"{"v":1,"type":"summary","command":"backup","snapshot":"aaaaaaaa","duration_s":1.5,"bytes_read":6,"bytes_added":7,"files":{"new":1,"changed":2,"unchanged":3,"failed":4},"exit_code":3,"left_out":{"by_pattern":5,"cache_folders":0,"sockets":6,"other_file_systems":0,"repositories":0}}"#
         );
         let failure = Failure { code: "busy", what: "a", why: "b", fix: "", exit_code: 11 };
         assert_eq!(
