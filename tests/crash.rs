@@ -448,8 +448,9 @@ fn an_interrupted_backup_makes_no_snapshot_and_the_next_one_uses_what_it_stored(
     }
     let next = machine.run(["backup", "--json", source.to_str().unwrap()]).expect(0).json();
     let (read, added) = (next["bytes_read"].as_u64().unwrap(), next["bytes_added"].as_u64().unwrap());
-    assert_eq!(read, 80 * 400_000);
-    assert!(before + added < read + 2_000_000, "{added} bytes stored, although {before} of {read} were there");
+    // What had not changed for two seconds when a stopped run read it, is not read again.
+    let size = 80 * 400_000;
+    assert!(read <= size && before + added < size + 2_000_000, "{added} bytes stored, {before} of {size} were there");
     let to = machine.place("to");
     machine.restore("latest", &to).expect(0);
     assert_same(&look(&source), &look(&to), "after two interruptions");
