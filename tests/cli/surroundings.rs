@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{machine_with_snapshot, text};
-use crate::support::files_below;
+use crate::support::{self, files_below};
 use crate::support::plant::{self, Item, plant, set_mode};
 use crate::support::program::{self, Machine, run};
 use crate::support::tree::{assert_same, look};
@@ -333,4 +333,42 @@ fn trees_of_very_many_folders_do_not_run_out_of_open_files() {
     let to = machine.place("to");
     limited(&machine, "-n 700", &format!("restore latest --to '{}'", text(&to))).expect(0);
     assert_same(&look(&source), &look(&to), "with 700 open files");
+}
+
+/// Bytes of the file in the page cache.
+fn cached(file: &Path) -> u64 {
+    let out = Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(file).output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// Whether the system can read this without keeping it in the page cache (RWF_DONTCACHE: most disks, Linux 6.14).
+fn can_spare(file: &Path) -> bool {
+    let flag = rustix::io::ReadWriteFlags::from_bits_retain(0x80);
+    let file = fs::File::open(file).unwrap();
+    rustix::io::preadv2(file, &mut [std::io::IoSliceMut::new(&mut [0])], 0, flag).is_ok()
+}
+
+#[test]
+fn a_run_leaves_the_page_cache_as_it_was() {
+    support::needs_program("fincore", "util-linux");
+    let machine = Machine::on_disk();
+    let source = machine.place("source");
+    let size = 8 << 20;
+    let content = |seed| Item::File(plant::noise(seed, size as usize));
+    plant(&source, &[(b"hot", content(1)), (b"cold", content(2))]);
+    let (hot, cold) = (source.join("hot"), source.join("cold"));
+    let spares = can_spare(&hot);
+    let file = fs::File::open(&cold).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let before = cached(&cold);
+    assert!(!spares || before == 0, "{before} bytes stayed");
+    machine.backup(&source).expect(0);
+    machine.run(["check", "--data", "all"]).expect(0);
+    assert!(cached(&hot) > size / 2, "what was hot is hot");
+    if spares {
+        assert_eq!(cached(&cold), 0, "what was cold is cold");
+        let packs: u64 = files_below(&machine.repository.join("packs")).iter().map(|pack| cached(pack)).sum();
+        assert!(packs < size / 100, "{packs} bytes of packs in the cache");
+    }
 }

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Runs larder beside its peers, and writes what came out into docs/benchmarks.md.
+
+    compare.py LARDER FOLDER CORPUS...
+
+Each tool in turn makes a repository in FOLDER and takes each step in a process of its own, measured from outside; all of
+it is done three times, the tools one after the other, and the median of each figure counts. Source and binaries are in
+the page cache, nothing is left to be flushed when a step begins. Every restore is compared with the source.
+"""
+
+import filecmp
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import corpora
+
+ROUNDS = 3
+REPORT = Path(__file__).resolve().parents[2] / "docs/benchmarks.md"
+
+# {repo} {cache} {source} {target} are folders, {name} is of the newest snapshot. A step of several commands is measured as one.
+TOOLS = {
+    "larder": {
+        "env": {"LARDER_REPO": "{repo}", "LARDER_KEY_FILE": "{cache}/key", "XDG_CACHE_HOME": "{cache}"},
+        "version": "larder version",
+        "init": ["larder -q init"],
+        "backup": ["larder -q backup {source}"],
+        "restore": ["larder -q restore latest --to {target}"],
+        "check": ["larder -q check --data all"],
+    },
+    "bupstash": {
+        "env": {"BUPSTASH_REPOSITORY": "{repo}", "BUPSTASH_KEY": "{cache}/key", "HOME": "{cache}"},
+        "version": "bupstash --version",
+        "init": ["bupstash init", "bupstash new-key -o {cache}/key"],
+        "backup": ["bupstash put -q --no-progress name={name} {source}"],
+        "restore": ["bupstash restore -q --into {target} name={name}"],
+        # It has no check: this reads the data of one snapshot.
+        "check": ["bupstash get -q name={name}"],
+    },
+    "restic": {
+        "env": {"RESTIC_REPOSITORY": "{repo}", "RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": "{cache}"},
+        "version": "restic version",
+        "init": ["restic -q init"],
+        "backup": ["restic -q backup ."],
+        "restore": ["restic -q restore latest --target {target}"],
+        "check": ["restic -q check --read-data"],
+    },
+    "cp -a": {"env": {}, "version": None, "restore": ["cp -a {source}/. {target}"]},
+}
+PEERS = {"manyfiles-500k": ["restic", "cp -a"], "media": ["bupstash", "cp -a"], "sqlite": ["bupstash", "cp -a"]}
+
+
+def measure(commands, env, home, folder):
+    """In this folder: seconds of wall and processor, and the most memory of a process in MB."""
+    sums = {"wall": 0, "user": 0, "system": 0, "rss": 0}
+    os.sync()
+    for command in commands:
+        start = time.monotonic()
+        with open(home / "log", "wb") as log:
+            sink = log if "get" not in command else subprocess.DEVNULL
+            process = subprocess.Popen(command.split(), env=env, cwd=folder, stdout=sink, stderr=log)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            sys.exit(f"{command}: exit {process.returncode}: {(home / 'log').read_text(errors='replace')[-500:]}")
+        sums["wall"] += time.monotonic() - start
+        sums["user"] += used.ru_utime
+        sums["system"] += used.ru_stime
+        sums["rss"] = max(sums["rss"], used.ru_maxrss * 1024 / 1e6)
+    sums["cpu"] = sums["user"] + sums["system"]
+    return sums
+
+
+def size(folder):
+    return sum(path.lstat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
+
+
+def flip(corpus):
+    """Exchanges what is different on the other night."""
+    live, other, aside = corpus / "live", corpus / "other", corpus / "aside"
+    for path in (corpus / "delta.list").read_text().splitlines():
+        for a, b in [(live / path, aside), (other / path, live / path), (aside, other / path)]:
+            if os.path.lexists(a):
+                b.parent.mkdir(parents=True, exist_ok=True)
+                a.rename(b)
+
+
+def compare(a, b):
+    """Content and, through what `find` tells, metadata."""
+    told = "%P %y %m %U:%G %T@ %l\n"
+    found = [subprocess.run(["find", folder, "-mindepth", "1", "-printf", told], capture_output=True, check=True).stdout
+             for folder in [a, b]]
+    assert sorted(found[0].splitlines()) == sorted(found[1].splitlines()), f"{b} is not like {a}"
+    files = [path.relative_to(a) for path in a.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert all(filecmp.cmp(a / path, b / path, shallow=False) for path in files), f"{b} is not like {a}"
+
+
+def run(tool, corpus, work, is_first):
+    spec, source = TOOLS[tool], corpus / "live"
+    shutil.rmtree(work, ignore_errors=True)
+    places = {"repo": work / "repo", "cache": work / "cache", "target": work / "target", "source": source, "name": "first"}
+    for name in ["cache", "target"]:
+        places[name].mkdir(parents=True)
+    fill = lambda text: text.format(**places)
+    env = {"PATH": os.environ["PATH"], "HOME": str(work)} | {key: fill(value) for key, value in spec["env"].items()}
+
+    def step(what, name=None):
+        places["name"] = name or places["name"]
+        return measure([fill(command) for command in spec[what]], env, work, source if what == "backup" else work)
+
+    subprocess.run("tar -c . | cat > /dev/null", shell=True, cwd=source, check=True)
+    found = {}
+    if "init" in spec:
+        step("init")
+        found["first"] = step("backup")
+        found["first"]["size"] = size(places["repo"])
+        same = [step("backup", f"same-{number}") for number in range(3)]
+        found["same"] = {key: statistics.median(one[key] for one in same) for key in same[0]}
+        before = size(places["repo"])
+        flip(corpus)
+        try:
+            found["next"] = step("backup", "next")
+            found["next"]["size"] = size(places["repo"]) - before
+            found["restore"] = step("restore")
+            if is_first:
+                compare(source, places["target"])
+        finally:
+            flip(corpus)
+        shutil.rmtree(places["target"])
+        found["check"] = step("check")
+    else:
+        found["restore"] = step("restore")
+    shutil.rmtree(work)
+    return found
+
+
+ROWS = [
+    ("first, CPU s", "first", "cpu", 2), ("first, wall s", "first", "wall", 2), ("first, memory MB", "first", "rss", 0),
+    ("repository MB", "first", "size", 1), ("same, CPU s", "same", "cpu", 2), ("same, wall s", "same", "wall", 2),
+    ("same, memory MB", "same", "rss", 0), ("next night, CPU s", "next", "cpu", 2),
+    ("next night, adds MB", "next", "size", 2), ("restore, user CPU s", "restore", "user", 2),
+    ("restore, CPU s", "restore", "cpu", 2), ("restore, wall s", "restore", "wall", 2),
+    ("restore, memory MB", "restore", "rss", 0), ("check of all data, CPU s", "check", "cpu", 2),
+    ("check of all data, wall s", "check", "wall", 2), ("check of all data, memory MB", "check", "rss", 0),
+]
+
+
+def table(rounds):
+    """Medians, and what larder's are to the best peer's."""
+    tools = list(rounds[0])
+    lines = ["| | " + " | ".join(tools) + " | larder : best peer |", "|---" * (len(tools) + 2) + "|"]
+    for name, step, key, digits in ROWS:
+        values = {tool: statistics.median(one[tool][step][key] for one in rounds) for tool in tools if step in rounds[0][tool]}
+        peers = [value for tool, value in values.items() if tool not in ("larder", "cp -a")]
+        shown = [f"{values[tool]:.{digits}f}" if tool in values else "" for tool in tools]
+        ratio = values["larder"] / min(peers) if min(peers) > 0 else 0
+        lines.append(f"| {name} | " + " | ".join(shown) + f" | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def facts(corpus):
+    files = [path for path in (corpus / "live").rglob("*") if path.is_file() and not path.is_symlink()]
+    return f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.0f} MB"
+
+
+def versions(tools, env):
+    told = [subprocess.run(TOOLS[tool]["version"].split(), capture_output=True, text=True, env=env, check=True).stdout
+            for tool in tools if TOOLS[tool]["version"]]
+    return ", ".join(" ".join(text.split()[:2]) for text in told)
+
+
+def put(name, text):
+    """Puts a section into the report, in the place of the one before."""
+    report = REPORT.read_text()
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    if begin not in report:
+        report += f"\n{begin}{end}"
+    before, rest = report.split(begin)
+    REPORT.write_text(before + begin + text + end + rest.split(end)[1])
+
+
+def main(larder, folder, names):
+    os.environ["PATH"] = f"{Path(larder).resolve().parent}:{os.environ['PATH']}"
+    git = lambda *command: subprocess.run(["git", *command], capture_output=True, text=True, cwd=REPORT.parent).stdout.strip()
+    commit = git("rev-parse", "--short", "HEAD") + (", with changes" if git("status", "--porcelain", "--", "../src") else "")
+    for name in names or corpora.BUILDERS:
+        corpus = corpora.build(folder, name)
+        tools = ["larder", *PEERS.get(name, ["bupstash", "restic", "cp -a"])]
+        loads, rounds = [], []
+        for number in range(ROUNDS):
+            loads.append(os.getloadavg()[0])
+            rounds.append({tool: run(tool, corpus, Path(folder) / "work", number == 0) for tool in tools})
+            for tool, found in rounds[-1].items():
+                steps = ", ".join(f"{step} {one['wall']:.2f}/{one['cpu']:.2f}" for step, one in found.items())
+                print(f"{name} {number + 1} {tool}: {steps}", flush=True)
+        # The load before a round is that of others, but for the first minute of its own.
+        put(name, f"### {name}\n\n{facts(corpus)}. {time.strftime('%Y-%m-%d')}, commit {commit}, {os.cpu_count()} cores, "
+                  f"load before the rounds {', '.join(f'{load:.1f}' for load in loads)}; "
+                  f"{versions(tools, dict(os.environ))}.\n\n{table(rounds)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Builds what is backed up in benchmarks: real data from Debian's archive, as it is on two nights.
+
+    corpora.py FOLDER NAME...
+
+FOLDER/NAME/live is the source on the first night; FOLDER/NAME/other has what is different on the second, and `delta.list`
+names it, a path a line: these are exchanged between the two, and nothing else is touched. A path that is not in `other`
+is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat.
+"""
+
+import gzip
+import itertools
+import os
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+MEDIA = ["flare-game", "firefox-esr", "chromium", "libreoffice-core", "widelands-data", "libllvm14", "texlive-fonts-extra",
+         "supertuxkart-data", "linux-source-6.1"]
+
+
+def out(*command, **more):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **more).stdout
+
+
+def versions(package):
+    """All that the archive has, oldest first."""
+    found = {line.split("|")[1].strip() for line in out("apt-cache", "madison", package).splitlines()}
+    return out("sort", "-V", input="\n".join(found)).split()
+
+
+def deb(package, version):
+    """The package's file, fetched once."""
+    folder = ROOT / "debs"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{package}_{version.replace(':', '%3a')}_*.deb"
+    if not list(folder.glob(name)):
+        subprocess.run(["apt-get", "download", "-qq", f"{package}={version}"], cwd=folder, check=True)
+    return next(folder.glob(name))
+
+
+def kernels():
+    """Two point releases of the kernel, one after the other."""
+    releases = {version.split("-")[0]: version for version in reversed(versions("linux-source-6.1"))}
+    return [deb("linux-source-6.1", version) for version in list(reversed(releases.values()))[:2]]
+
+
+def untar(package, tar):
+    """Gives the kernel's source to a tar command."""
+    inner = f"dpkg-deb --fsys-tarfile '{package}' | tar -xO --wildcards '*linux-source-6.1.tar.xz' | xz -dc -T0"
+    return subprocess.Popen(f"{inner} | {tar}", shell=True, stdout=subprocess.PIPE)
+
+
+def kinds(root):
+    """Path -> whether it is a folder."""
+    paths = Path(root).rglob("*")
+    return {str(path.relative_to(root)): path.is_dir() and not path.is_symlink() for path in paths}
+
+
+def is_same(a, b):
+    if a.is_symlink() or b.is_symlink():
+        return a.is_symlink() and b.is_symlink() and os.readlink(a) == os.readlink(b)
+    return a.stat().st_mode == b.stat().st_mode and a.read_bytes() == b.read_bytes()
+
+
+def move(a, b):
+    b.parent.mkdir(parents=True, exist_ok=True)
+    a.rename(b)
+
+
+def tree(corpus):
+    """The source of the kernel, and its next point release."""
+    live, other, next_live = corpus / "live", corpus / "other", corpus / "next"
+    for package, folder in zip(kernels(), [live, next_live]):
+        folder.mkdir(exist_ok=True)
+        assert untar(package, f"tar -x -C '{folder}' --strip-components=1").wait() == 0
+    before, after = kinds(live), kinds(next_live)
+    files = [path for path in sorted(before | after) if not (before.get(path, True) and after.get(path, True))]
+    there = lambda path: path in before and path in after
+    delta = [path for path in files if not (there(path) and is_same(live / path, next_live / path))]
+    for path in delta:
+        if path in after:
+            move(next_live / path, other / path)
+    shutil.rmtree(next_live)
+    return delta
+
+
+def manyfiles(corpus, count):
+    """Slices of the kernel's text, 1 to 4 KiB each, 500 in a folder; then a few are written anew, deleted, added."""
+    chance, text = random.Random(7), untar(kernels()[0], "tar -xO").stdout
+    write = lambda path: (path.parent.mkdir(parents=True, exist_ok=True),
+                          path.write_bytes(text.read(chance.randint(1024, 4096))))
+    place = lambda n: f"{n // 25000:02d}/{n // 500:04d}/f{n:06d}.txt"
+    for n in range(count):
+        write(corpus / "live" / place(n))
+    delta = []
+    for n in chance.sample(range(count), count // 400):
+        what = chance.choice(["deleted", "added", "anew", "anew", "anew"])
+        path = place(n).replace(".txt", ".new.txt" if what == "added" else ".txt")
+        if what != "deleted":
+            write(corpus / "other" / path)
+        delta.append(path)
+    text.close()
+    return delta
+
+
+def media(corpus):
+    """Compressed files of all sizes; then one is deleted, one moved, one new."""
+    for package in MEDIA:
+        shutil.copy(deb(package, versions(package)[0]), corpus / "live")
+    gone, moved = sorted(path.name for path in (corpus / "live").iterdir())[:2]
+    (corpus / "other/sorted").mkdir()
+    shutil.copy2(corpus / "live" / moved, corpus / "other/sorted")
+    shutil.copy(deb("endless-sky-high-dpi", versions("endless-sky-high-dpi")[0]), corpus / "other/new.deb")
+    return [gone, moved, f"sorted/{moved}", "new.deb"]
+
+
+def contents():
+    """Path and package of every file in Debian."""
+    for line in out("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages").splitlines():
+        uri, release, component = line.split()
+        if component != "main" or "-" in release:
+            continue
+        for architecture in ["all", out("dpkg", "--print-architecture").strip()]:
+            file = ROOT / f"debs/Contents-{architecture}.gz"
+            if not file.exists():
+                helper = out("apt-config", "shell", "D", "Dir::Bin::methods").split("'")[1].rsplit("/methods")[0]
+                subprocess.run([f"{helper}/apt-helper", "download-file", f"{uri}dists/{release}/main/{file.name}", file],
+                               check=True, stdout=subprocess.DEVNULL)
+            with gzip.open(file, "rt", errors="replace") as lines:
+                yield from (match.groups() for match in (re.match(r"(\S.*?)\s+(\S+)$", line) for line in lines) if match)
+        return
+
+
+def sqlite(corpus, rows=5_000_000):
+    """Debian's packages and their files in four tables with indices; then 1 % of the rows are changed at random, 0.2 %
+    deleted, 0.3 % added."""
+    chance, dirs = random.Random(3), {}
+    (ROOT / "debs").mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(corpus / "live/archive.db", isolation_level=None)
+    db.executescript("""
+        PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; BEGIN;
+        CREATE TABLE package(id INTEGER PRIMARY KEY, name TEXT NOT NULL, version TEXT, section TEXT, maintainer TEXT,
+                             size INTEGER, sha256 TEXT, depends TEXT, description TEXT);
+        CREATE TABLE dir(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+        CREATE TABLE file(id INTEGER PRIMARY KEY, dir_id INTEGER NOT NULL, name TEXT NOT NULL, package TEXT NOT NULL,
+                          seen INTEGER NOT NULL, hits INTEGER NOT NULL DEFAULT 0, etag BLOB);
+        CREATE TABLE event(id INTEGER PRIMARY KEY, file_id INTEGER NOT NULL, at INTEGER NOT NULL, what TEXT NOT NULL);""")
+    fields = ["Package", "Version", "Section", "Maintainer", "Size", "SHA256", "Depends", "Description"]
+    for stanza in out("apt-cache", "dumpavail").split("\n\n"):
+        said = dict(re.findall(r"^(\S+): ((?:.*)(?:\n .*)*)", stanza, re.M))
+        if said:
+            db.execute("INSERT INTO package VALUES(NULL,?,?,?,?,?,?,?,?)", [said.get(field) for field in fields])
+
+    def files():
+        for n, (path, package) in enumerate(itertools.islice(contents(), rows), 1):
+            folder, _, name = path.rpartition("/")
+            seen = 1_700_000_000 + chance.randrange(10**7)
+            yield n, dirs.setdefault(folder, len(dirs) + 1), name, package.rpartition("/")[2], seen, 0, chance.randbytes(12)
+
+    def events(count):
+        for n in range(4, count, 4):
+            what = chance.choice(["installed", "removed", "verified", "changed"])
+            yield chance.randrange(1, n + 1), 1_700_000_000 + n // 7, what
+
+    count = db.executemany("INSERT INTO file VALUES(?,?,?,?,?,?,?)", files()).rowcount
+    db.executemany("INSERT INTO event(file_id, at, what) VALUES(?,?,?)", events(count))
+    db.executemany("INSERT INTO dir(path, id) VALUES(?,?)", dirs.items())
+    db.executescript("""
+        CREATE INDEX file_dir ON file(dir_id, name); CREATE INDEX file_package ON file(package);
+        CREATE INDEX file_seen ON file(seen); CREATE INDEX event_file ON event(file_id);
+        CREATE INDEX package_name ON package(name); COMMIT;""")
+    db.close()
+    shutil.copy(corpus / "live/archive.db", corpus / "other")
+    db = sqlite3.connect(corpus / "other/archive.db", isolation_level=None)
+    db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; BEGIN;")
+    ids = [(n,) for n in chance.sample(range(1, count + 1), count // 100 + count // 500)]
+    changed, deleted = ids[: count // 100], ids[count // 100:]
+    db.executemany("UPDATE file SET hits = hits + 1, seen = seen + 86400, etag = randomblob(12) WHERE id = ?", changed)
+    db.executemany("DELETE FROM file WHERE id = ?", deleted)
+    db.executescript("""
+        INSERT INTO file(dir_id, name, package, seen, etag)
+            SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id % 331 = 0;
+        INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE hits > 0; COMMIT;""")
+    db.close()
+    return ["archive.db"]
+
+
+BUILDERS = {
+    "tree": tree,
+    "manyfiles": lambda corpus: manyfiles(corpus, 50_000),
+    "manyfiles-500k": lambda corpus: manyfiles(corpus, 500_000),
+    "media": media,
+    "sqlite": sqlite,
+}
+
+
+def build(root, name):
+    global ROOT
+    ROOT = Path(root)
+    corpus = ROOT / name
+    if (corpus / "delta.list").exists():
+        return corpus
+    shutil.rmtree(corpus, ignore_errors=True)
+    for folder in ["live", "other"]:
+        (corpus / folder).mkdir(parents=True)
+    print(f"building {name}", file=sys.stderr)
+    delta = BUILDERS[name](corpus)
+    (corpus / "delta.list").write_text("".join(f"{path}\n" for path in delta))
+    return corpus
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        build(sys.argv[1], name)
