@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{machine_with_snapshot, text};
-use crate::support::{self, files_below};
 use crate::support::plant::{self, Item, plant, set_mode};
 use crate::support::program::{self, Machine, run};
 use crate::support::tree::{assert_same, look};
+use crate::support::{self, files_below};
 
 #[track_caller]
 fn assert_latest_is(machine: &Machine, address: &str, source: &Path, about: &str) {
