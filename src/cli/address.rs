@@ -186,15 +186,19 @@ impl<'a> Target<'a> {
 }
 
 fn split_source<'a, 'b>(rest: &'b [u8], names: &[&'a str]) -> Option<(&'a str, &'b [u8])> {
-    let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-    let name = names.iter().find(|name| name.as_bytes() == &rest[..end])?;
-    Some((name, &rest[end..]))
+    let first = first_part(rest);
+    let name = names.iter().find(|name| name.as_bytes() == first)?;
+    Some((name, &rest[first.len()..]))
+}
+
+/// What stands before the first slash, where a source would be named.
+pub fn first_part(rest: &[u8]) -> &[u8] {
+    rest.split(|b| *b == b'/').next().unwrap_or_default()
 }
 
 fn no_such_source(rest: &[u8], names: &[&str]) -> Error {
-    let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
     let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Error::new(Kind::Missing, format!("the snapshot has no source {}", quoted(&rest[..end])))
+    Error::new(Kind::Missing, format!("the snapshot has no source {}", quoted(first_part(rest))))
         .fix(format!("its sources: {list}"))
 }
 

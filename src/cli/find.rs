@@ -3,9 +3,8 @@
 use super::address::{Address, Target, When};
 use super::context::Context;
 use super::paint::Paint;
-use super::{json, render, time};
+use super::{address, json, render, time};
 use crate::error::{Error, Kind, Result};
-use crate::id::ObjectId;
 use crate::record::Snapshot;
 use crate::repo::{Listing, Repository, SnapshotInfo};
 use crate::text;
@@ -17,43 +16,75 @@ fn series_names(listing: &Listing) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The snapshot that a WHEN means; of one series, if one is named.
-pub fn snapshot_info(
-    listing: &Listing,
-    when: &When,
-    series: Option<&str>,
-    context: &Context<'_>,
-) -> Result<SnapshotInfo> {
-    if let When::Id(prefix) = when {
+/// The snapshot that an address means, and where it stands in the list. What was passed over for it is told.
+pub fn chosen(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<(SnapshotInfo, Snapshot)> {
+    let from = |listing: Listing| {
+        let found = choose(&listing, address, context);
+        let found = found.and_then(|info| repository.snapshot(&info.id).map(|snapshot| (info, snapshot)));
+        (listing, found)
+    };
+    let (listing, found) = match from(repository.snapshots()?) {
+        // The list may know it from before it was damaged.
+        (_, Err(e)) if e.kind() == Kind::Damage => from(repository.snapshots_anew()?),
+        other => other,
+    };
+    if !matches!(address.when, When::Id(_)) {
+        tell_damaged(&listing, context)?;
+    }
+    let (info, snapshot) = found?;
+    tell_unconfirmed(&listing, address, &info, context)?;
+    if let When::At(limit) = address.when {
+        tell_gap(&info, limit, context);
+    }
+    Ok((info, snapshot))
+}
+
+fn choose(listing: &Listing, address: &Address, context: &Context<'_>) -> Result<SnapshotInfo> {
+    if let When::Id(prefix) = &address.when {
         return by_id(listing, prefix);
     }
-    for (id, error) in &listing.damaged {
-        let why = if error.reason().is_empty() { error.what() } else { error.reason() };
-        let state = if error.kind() == Kind::Damage { "is damaged" } else { "cannot be read" };
-        passed_over(id, &format!("{state} and was passed over: {why}"), context)?;
-    }
-    let in_series = |info: &&SnapshotInfo| {
-        series.is_none_or(|name| info.summary.sources.iter().any(|source| source.name == name.as_bytes()))
-    };
-    let mut newest_first = listing.snapshots.iter().rev().filter(|info| info.confirmed).filter(in_series);
-    let found = match when {
-        When::Latest { back } => newest_first.nth(usize::try_from(*back).unwrap_or(usize::MAX)),
-        When::At(limit) => newest_first.find(|info| info.summary.time <= *limit),
+    let series = series(listing, address)?;
+    let mut newest_first =
+        listing.snapshots.iter().rev().filter(|info| info.confirmed && is_in(info, series.as_deref()));
+    let found = match address.when {
+        When::Latest { back } => newest_first.nth(usize::try_from(back).unwrap_or(usize::MAX)),
+        When::At(limit) => newest_first.find(|info| info.summary.time <= limit),
         When::Id(_) => None,
     };
-    let found = found.ok_or_else(|| none_there(listing, when, series, context))?;
-    let limit = if let When::At(limit) = when { Some(*limit) } else { None };
-    let is_newer = |info: &&SnapshotInfo| {
-        info.summary.time > found.summary.time && limit.is_none_or(|limit| info.summary.time <= limit)
+    found.cloned().ok_or_else(|| none_there(listing, &address.when, series.as_deref(), context))
+}
+
+/// The source that an address names. Where it names none, it begins with a path, which is only clear if there never was
+/// but one source: the newest snapshot may hold that path by chance, and another one the source that was meant.
+fn series(listing: &Listing, address: &Address) -> Result<Option<String>> {
+    let names = series_names(listing);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match (address.series(&names), &address.rest) {
+        (None, Some(rest)) if names.len() > 1 || !listing.damaged.is_empty() => {
+            Err(no_source(listing, address::first_part(rest), &names))
+        }
+        (series, _) => Ok(series.map(str::to_owned)),
+    }
+}
+
+fn no_source(listing: &Listing, name: &[u8], names: &[&str]) -> Error {
+    let readable = if listing.damaged.is_empty() { "" } else { "readable " };
+    let what = format!("no {readable}snapshot holds a source '{}'", text::escape(name));
+    let fix = match names {
+        [] => "list the snapshots: larder snapshots".to_owned(),
+        _ => format!("write WHEN:SOURCE/PATH; the sources are: {}", names.join(", ")),
     };
-    for info in listing.snapshots.iter().filter(|info| !info.confirmed).filter(in_series).filter(is_newer) {
-        let why = "is unconfirmed and was passed over: `larder check` confirms it if it is whole";
-        passed_over(&info.id, why, context)?;
+    let is_damage = listing.damaged.iter().any(|(_, error)| error.kind() == Kind::Damage);
+    let error = Error::new(if is_damage { Kind::Damage } else { Kind::Missing }, what).fix(fix);
+    match listing.damaged.len() {
+        0 => error,
+        1 => error.why("the snapshot that was passed over may hold it"),
+        n => error.why(format!("one of the {n} snapshots that were passed over may hold it")),
     }
-    if let Some(limit) = limit {
-        tell_gap(found, limit, context);
-    }
-    Ok(found.clone())
+}
+
+fn is_in(info: &SnapshotInfo, series: Option<&str>) -> bool {
+    series.is_none_or(|name| info.summary.sources.iter().any(|source| source.name == name.as_bytes()))
 }
 
 fn by_id(listing: &Listing, prefix: &str) -> Result<SnapshotInfo> {
@@ -92,12 +123,38 @@ fn none_there(listing: &Listing, when: &When, series: Option<&str>, context: &Co
 }
 
 /// The newest that can be read need not be the newest: nobody shall take the one for the other unawares.
-fn passed_over(id: &ObjectId, why: &str, context: &Context<'_>) -> Result<()> {
-    let message = format!("snapshot {} {why}", id.short());
-    if context.global.json {
-        return context.output.json(&json::Warning { message: &message });
+fn tell_damaged(listing: &Listing, context: &Context<'_>) -> Result<()> {
+    for (id, error) in &listing.damaged {
+        let why = if error.reason().is_empty() { error.what() } else { error.reason() };
+        let state = if error.kind() == Kind::Damage { "is damaged" } else { "cannot be read" };
+        warn(&format!("snapshot {} {state} and was passed over: {why}", id.short()), context)?;
     }
-    super::tell(&format!("{}\n", render::warning(&message, Paint::stderr())));
+    Ok(())
+}
+
+fn tell_unconfirmed(listing: &Listing, address: &Address, found: &SnapshotInfo, context: &Context<'_>) -> Result<()> {
+    let limit = match address.when {
+        When::Id(_) => return Ok(()),
+        When::Latest { .. } => None,
+        When::At(limit) => Some(limit),
+    };
+    let series = series(listing, address)?;
+    let is_newer = |info: &&SnapshotInfo| {
+        info.summary.time > found.summary.time && limit.is_none_or(|limit| info.summary.time <= limit)
+    };
+    let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && is_in(info, series.as_deref()));
+    for info in unconfirmed.filter(is_newer) {
+        let why = "is unconfirmed and was passed over: `larder check` confirms it if it is whole";
+        warn(&format!("snapshot {} {why}", info.id.short()), context)?;
+    }
+    Ok(())
+}
+
+fn warn(message: &str, context: &Context<'_>) -> Result<()> {
+    if context.global.json {
+        return context.output.json(&json::Warning { message });
+    }
+    super::tell(&format!("{}\n", render::warning(message, Paint::stderr())));
     Ok(())
 }
 
@@ -152,18 +209,7 @@ pub fn names(snapshot: &Snapshot) -> Vec<String> {
 
 /// Finds what an address means.
 pub fn meant(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
-    match meant_in(&repository.snapshots()?, repository, address, context) {
-        // The list may know it from before it was damaged.
-        Err(e) if e.kind() == Kind::Damage => meant_in(&repository.snapshots_anew()?, repository, address, context),
-        other => other,
-    }
-}
-
-fn meant_in(listing: &Listing, repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
-    let all = series_names(listing);
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let info = snapshot_info(listing, &address.when, address.series(&all), context)?;
-    let snapshot = repository.snapshot(&info.id)?;
+    let (info, snapshot) = chosen(repository, address, context)?;
     let names = names(&snapshot);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let part = match Target::find(address.rest.as_deref(), &names)? {

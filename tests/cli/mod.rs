@@ -1,5 +1,6 @@
 //! The program from outside: exit codes, messages, and the surroundings that it has to bear.
 
+mod addresses;
 mod backup;
 mod init;
 mod restore;

@@ -33,6 +33,9 @@ pub struct Args {
     /// WHEN is an id of 4 digits or more, latest, latest~N, or @TIME for the newest at or before it. SOURCE@TIME is the
     /// same as @TIME:SOURCE. TIME is 2026-11-20, '2026-11-20 14:05' or 2026-11-20T14:05:00+01:00; it covers the whole
     /// day, minute or second that it names.
+    ///
+    /// With a source, latest~N counts the snapshots that hold it. The source can be left out where there is but one: in
+    /// the snapshot, if WHEN is an id, else in all snapshots.
     #[arg(value_name = "ADDRESS", value_parser = args::address())]
     pub address: Address,
     /// List what is in the folders, too

@@ -1,6 +1,6 @@
 //! `larder show`
 
-use super::super::address::When;
+use super::super::address::{Address, When};
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::{args, engine, find, json, render, time};
@@ -25,8 +25,7 @@ pub struct Args {
 /// Shows it.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
-    let info = find::snapshot_info(&repository.snapshots()?, &args.id, None, context)?;
-    let snapshot = repository.snapshot(&info.id)?;
+    let (info, snapshot) = find::chosen(&repository, &Address { when: args.id.clone(), rest: None }, context)?;
     if context.global.json {
         context.output.json(&as_json(&snapshot, info.session, info.confirmed))?;
     } else {

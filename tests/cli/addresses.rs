@@ -1,0 +1,64 @@
+//! What an address may mean, and what is told when it was not the first choice.
+
+use std::fs;
+
+use super::{machine_with_snapshot, text};
+use crate::support::files_below;
+use crate::support::plant::{self, Item, plant};
+use crate::support::program::Machine;
+
+/// One source, which holds a path that is also the name of another source.
+fn home_with_documents() -> Machine {
+    let machine = Machine::new();
+    let home = machine.place("home-of-anna");
+    plant(&home, &[(b"documents/will", Item::File(b"old".to_vec()))]);
+    machine.run(["backup", &format!("home={}", text(&home))]).expect(0);
+    machine
+}
+
+fn backup_documents(machine: &Machine) -> String {
+    let documents = machine.place("documents");
+    plant(&documents, &[(b"will", Item::File(b"new".to_vec()))]);
+    let run = machine.run(["backup", "--json", text(&documents)]).expect(0);
+    run.json()["snapshot"].as_str().unwrap().to_owned()
+}
+
+fn damage_snapshot(machine: &Machine, id: &str) {
+    let file = machine.repository.join("snapshots").join(id);
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() - 40;
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+}
+
+/// The source `documents` was asked for, its only snapshot was damaged, and a folder of that name in another source was
+/// given instead, with exit code 0.
+#[test]
+fn a_path_is_never_taken_for_a_source_that_may_have_been_there() {
+    let machine = home_with_documents();
+    machine.run(["cat", "latest:documents/will"]).expect(0).prints("old");
+    let id = backup_documents(&machine);
+    machine.run(["cat", "latest:documents/will"]).expect(0).prints("new");
+    damage_snapshot(&machine, &id);
+    for command in ["cat", "restore", "ls", "diff"] {
+        for address in ["latest:documents/will", "latest~0:documents/will", "@2099-01-01:documents/will"] {
+            let run = machine.run([command, address]).expect(4);
+            let run = run.says("no readable snapshot holds a source 'documents'").says("may hold it");
+            assert!(run.stdout.is_empty(), "{run:?}");
+        }
+    }
+    machine.run(["cat", "latest:home/documents/will"]).prints("old");
+}
+
+#[test]
+fn where_there_are_several_sources_one_must_be_named() {
+    let machine = home_with_documents();
+    backup_documents(&machine);
+    let id = machine.run(["snapshots", "--json"]).json()["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    for rest in ["letters", "will", "hom/documents"] {
+        let run = machine.run(["ls", &format!("latest:{rest}")]).expect(1).says("no snapshot holds a source '");
+        run.says("fix: write WHEN:SOURCE/PATH; the sources are: documents, home");
+    }
+    machine.run(["ls", &format!("{id}:documents")]).expect(0).prints("will");
+    machine.run(["ls", "documents@2099-01-01"]).expect(0).prints("will");
+}
