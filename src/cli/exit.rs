@@ -40,7 +40,7 @@ pub const MEANINGS: [(Exit, &str); 11] = [
     (Exit::Failed, "failed; also an unknown id or an empty match"),
     (Exit::Usage, "wrong usage or configuration"),
     (Exit::Partial, "done, but part of the source is missing: unreadable, or changed while it was read"),
-    (Exit::Damage, "damage found in the repository"),
+    (Exit::Damage, "damage found in the repository; also where latest or a time passed over a damaged snapshot"),
     (Exit::NoRepository, "no repository there"),
     (Exit::WrongKey, "wrong password or key, or none found"),
     (Exit::NoSpace, "no space left, or a quota is used up"),
@@ -62,6 +62,14 @@ impl Exit {
             Kind::NoSpace => Self::NoSpace,
             Kind::Source => Self::Source,
             Kind::Interrupted => Self::Interrupted,
+        }
+    }
+
+    /// How a run ends that would have ended so, but for damage, or a failure, beside its work.
+    pub fn but(self, beside: Self) -> Self {
+        match (self, beside) {
+            (Self::Done, _) | (Self::Failed, Self::Damage) => beside,
+            _ => self,
         }
     }
 
@@ -105,6 +113,15 @@ mod tests {
         for (kind, code) in codes {
             assert_eq!(Exit::of(kind).code(), code, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn the_worse_of_two_ends_counts() {
+        assert_eq!(Exit::Done.but(Exit::Done), Exit::Done);
+        assert_eq!(Exit::Done.but(Exit::Failed), Exit::Failed);
+        assert_eq!(Exit::Failed.but(Exit::Damage), Exit::Damage);
+        assert_eq!(Exit::Damage.but(Exit::Failed), Exit::Damage);
+        assert_eq!(Exit::Interrupted.but(Exit::Damage), Exit::Interrupted);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::address::{Address, Target, When};
 use super::context::Context;
+use super::exit::Exit;
 use super::paint::Paint;
 use super::{address, json, render, time};
 use crate::error::{Error, Kind, Result};
@@ -16,8 +17,20 @@ fn series_names(listing: &Listing) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The snapshot that an address means, and where it stands in the list. What was passed over for it is told.
-pub fn chosen(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<(SnapshotInfo, Snapshot)> {
+/// The snapshot that an address means.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Where it stands in the list.
+    pub info: SnapshotInfo,
+    /// What it holds.
+    pub snapshot: Snapshot,
+    /// How a run ends that has taken it and does all its work: a script does not see the warning about what was passed
+    /// over, and must not take the one for the other either.
+    pub exit: Exit,
+}
+
+/// Chooses the snapshot that an address means, and tells what was passed over for it.
+pub fn chosen(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Chosen> {
     let from = |listing: Listing| {
         let found = choose(&listing, address, context);
         let found = found.and_then(|info| repository.snapshot(&info.id).map(|snapshot| (info, snapshot)));
@@ -28,15 +41,16 @@ pub fn chosen(repository: &Repository, address: &Address, context: &Context<'_>)
         (_, Err(e)) if e.kind() == Kind::Damage => from(repository.snapshots_anew()?),
         other => other,
     };
-    if !matches!(address.when, When::Id(_)) {
-        tell_damaged(&listing, context)?;
-    }
+    let exit = match address.when {
+        When::Id(_) => Exit::Done,
+        _ => tell_damaged(&listing, context)?,
+    };
     let (info, snapshot) = found?;
     tell_unconfirmed(&listing, address, &info, context)?;
     if let When::At(limit) = address.when {
         tell_gap(&info, limit, context);
     }
-    Ok((info, snapshot))
+    Ok(Chosen { info, snapshot, exit })
 }
 
 fn choose(listing: &Listing, address: &Address, context: &Context<'_>) -> Result<SnapshotInfo> {
@@ -122,14 +136,17 @@ fn none_there(listing: &Listing, when: &When, series: Option<&str>, context: &Co
     error
 }
 
-/// The newest that can be read need not be the newest: nobody shall take the one for the other unawares.
-fn tell_damaged(listing: &Listing, context: &Context<'_>) -> Result<()> {
+/// The newest that can be read need not be the newest: nobody shall take the one for the other unawares. When one that
+/// is damaged was taken, and of which source, is not known, so each of them counts.
+fn tell_damaged(listing: &Listing, context: &Context<'_>) -> Result<Exit> {
+    let mut exit = Exit::Done;
     for (id, error) in &listing.damaged {
         let why = if error.reason().is_empty() { error.what() } else { error.reason() };
         let state = if error.kind() == Kind::Damage { "is damaged" } else { "cannot be read" };
         warn(&format!("snapshot {} {state} and was passed over: {why}", id.short()), context)?;
+        exit = exit.but(if error.kind() == Kind::Damage { Exit::Damage } else { Exit::Failed });
     }
-    Ok(())
+    Ok(exit)
 }
 
 fn tell_unconfirmed(listing: &Listing, address: &Address, found: &SnapshotInfo, context: &Context<'_>) -> Result<()> {
@@ -173,8 +190,8 @@ fn tell_gap(found: &SnapshotInfo, limit: crate::entry::Time, context: &Context<'
 pub struct Meant {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Whether it is confirmed.
-    pub confirmed: bool,
+    /// How a run ends that does all its work; see [`Chosen::exit`].
+    pub exit: Exit,
     /// Number of the source, and the path below its root; `None`: all sources.
     pub part: Option<(usize, Vec<u8>)>,
 }
@@ -209,12 +226,12 @@ pub fn names(snapshot: &Snapshot) -> Vec<String> {
 
 /// Finds what an address means.
 pub fn meant(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
-    let (info, snapshot) = chosen(repository, address, context)?;
+    let Chosen { snapshot, exit, .. } = chosen(repository, address, context)?;
     let names = names(&snapshot);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let part = match Target::find(address.rest.as_deref(), &names)? {
         Target::All => None,
         Target::Source { name, path } => names.iter().position(|other| *other == name).map(|n| (n, path)),
     };
-    Ok(Meant { snapshot, confirmed: info.confirmed, part })
+    Ok(Meant { snapshot, exit, part })
 }

@@ -3,8 +3,7 @@
 use std::fs;
 
 use super::{machine_with_snapshot, text};
-use crate::support::files_below;
-use crate::support::plant::{self, Item, plant};
+use crate::support::plant::{Item, plant};
 use crate::support::program::Machine;
 
 /// One source, which holds a path that is also the name of another source.
@@ -61,4 +60,31 @@ fn where_there_are_several_sources_one_must_be_named() {
     }
     machine.run(["ls", &format!("{id}:documents")]).expect(0).prints("will");
     machine.run(["ls", "documents@2099-01-01"]).expect(0).prints("will");
+}
+
+/// A nightly `restore latest` gave back an old state for a week, and nobody read the warning.
+#[test]
+fn whoever_got_another_snapshot_than_the_newest_sees_it_by_the_exit_code() {
+    let (machine, source) = machine_with_snapshot();
+    let old = machine.run(["snapshots", "--json"]).json()["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    let run = machine.run(["backup", "--json", text(&source)]).expect(0);
+    damage_snapshot(&machine, run.json()["snapshot"].as_str().unwrap());
+    let to = machine.place("to");
+    for when in ["latest", "@2099-01-01"] {
+        machine.run(["show", when]).expect(4).says("was passed over").prints(&old);
+        machine.run(["ls", when]).expect(4).says("was passed over").prints("empty");
+        machine.run(["diff", when]).expect(4).says("was passed over");
+        machine.run(["diff", &old, when]).expect(4).says("was passed over").prints("no difference");
+        machine.run(["cat", &format!("{when}:source/deep/a/b/c/d/e")]).expect(4).prints("deep");
+        machine.run(["restore", when]).expect(4).says("was passed over").prints("plan: ");
+        machine.restore(when, &to).expect(4).prints("restored ");
+        fs::remove_dir_all(&to).unwrap();
+        let run = machine.run(["restore", when, "--json", "--to", text(&to)]).expect(4);
+        assert_eq!(run.json()["exit_code"], 4);
+        fs::remove_dir_all(&to).unwrap();
+    }
+    // Whoever names a snapshot gets what was asked for, and a backup is not worse for what it continues.
+    machine.run(["ls", &old]).expect(0);
+    machine.restore(&old, &to).expect(0);
+    machine.backup(&source).expect(0);
 }

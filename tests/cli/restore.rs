@@ -286,7 +286,9 @@ fn latest_says_so_when_it_passes_over_a_snapshot_that_it_cannot_use() {
         let at = bytes.len() - 40;
         bytes[at] ^= 1;
         fs::write(&file, bytes).unwrap();
-        machine.run(["restore", "latest"]).expect(0).says("was passed over");
+        // One whose run only seems not to have ended is whole, as far as anybody can tell.
+        let code = if folder == "snapshots" { 4 } else { 0 };
+        machine.run(["restore", "latest"]).expect(code).says("was passed over");
     }
 }
 
@@ -340,7 +342,7 @@ fn latest_passes_over_a_snapshot_that_was_damaged_after_it_was_listed() {
     let mut bytes = fs::read(&file).unwrap();
     bytes[500] ^= 1;
     fs::write(&file, bytes).unwrap();
-    machine.restore("latest", &machine.place("to")).expect(0).says(&newest[..8]).says("was passed over");
+    machine.restore("latest", &machine.place("to")).expect(4).says(&newest[..8]).says("was passed over");
     assert_same(&look(&source), &look(&machine.place("to")), "the one before");
     machine.restore(&newest, &machine.place("none")).expect(4);
     machine.run(["check"]).expect(4).prints(&newest[..8]);

@@ -45,7 +45,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         let (source, path) = meant.one()?;
         cat::cat(&reader, &meant.snapshot.body.sources[source], &path, &mut output, gaps.job())?;
     }
-    gaps.finish(0)
+    Ok(gaps.finish(0)?.but(meant.exit))
 }
 
 fn parts(meant: &Meant) -> Vec<Part<'_>> {

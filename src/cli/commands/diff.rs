@@ -40,10 +40,12 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let a = find::meant(&repository, &args.a, context)?;
+    let mut exit = a.exit;
     let (to, pairs) = match &args.b {
         Some(b) => {
             let b = find::meant(&repository, b, context)?;
             let pairs = between(&a, &b)?;
+            exit = exit.but(b.exit);
             (b.snapshot, pairs)
         }
         None => {
@@ -67,7 +69,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
             diff::diff(&reader, from, to, &pair.path, gaps.job(), &pair.name, &mut |change| lines.add(pair, change))?;
     }
     lines.end(lost)?;
-    gaps.finish(lost)
+    Ok(gaps.finish(lost)?.but(exit))
 }
 
 /// A source on both sides, or on one.

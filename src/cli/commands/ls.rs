@@ -73,7 +73,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         lost += list::list(&reader, source, &path, args.recursive, gaps.job(), &mut each)?;
     }
     lines.end()?;
-    gaps.finish(lost)
+    Ok(gaps.finish(lost)?.but(meant.exit))
 }
 
 /// The line of a source among several: it looks like a folder of its name. Returns 1 where it cannot be read.

@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     };
     reporter.finish();
     match result? {
-        None => Ok(Exit::Done),
+        None => Ok(meant.exit),
         Some((report, seconds)) => tell(args, context, &meant, &report, seconds),
     }
 }
@@ -192,11 +192,12 @@ fn paths(part: &Part) -> &[Vec<u8>] {
 }
 
 fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took: std::time::Duration) -> Result<Exit> {
-    let exit = match (report.lost.is_empty(), report.lost.iter().any(|lost| lost.damaged)) {
+    let done = match (report.lost.is_empty(), report.lost.iter().any(|lost| lost.damaged)) {
         (true, _) => Exit::Done,
         (_, true) => Exit::Damage,
         (_, false) => Exit::Failed,
     };
+    let exit = done.but(meant.exit);
     let written = &report.written;
     if context.global.json {
         for lost in &report.lost {
@@ -240,7 +241,7 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
     let lost: u64 = report.lost.iter().map(|lost| lost.entries).sum();
     let error = Error::new(Kind::Failed, format!("{} could not be restored", render::entries(lost)))
         .why(format!("the first is {}: {}", text::escape(&report.lost[0].path), report.lost[0].why))
-        .fix(match exit {
+        .fix(match done {
             _ if entries == 0 => "nothing was restored: try another snapshot; `larder check` tells what is affected",
             Exit::Damage => "the rest is complete; `larder check --data all` tells what else is damaged",
             _ => "the rest is complete; restore these again where, and as a user who, can make them",

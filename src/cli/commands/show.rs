@@ -3,7 +3,8 @@
 use super::super::address::{Address, When};
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::{args, engine, find, json, render, time};
+use super::super::find::{self, Chosen};
+use super::super::{args, engine, json, render, time};
 use super::snapshots::{reason, shape, words};
 use crate::error::Result;
 use crate::id::SessionId;
@@ -25,13 +26,14 @@ pub struct Args {
 /// Shows it.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
-    let (info, snapshot) = find::chosen(&repository, &Address { when: args.id.clone(), rest: None }, context)?;
+    let address = Address { when: args.id.clone(), rest: None };
+    let Chosen { info, snapshot, exit } = find::chosen(&repository, &address, context)?;
     if context.global.json {
         context.output.json(&as_json(&snapshot, info.session, info.confirmed))?;
     } else {
         context.output.text(&as_text(&snapshot, info.session, info.confirmed, context))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 fn as_json(snapshot: &Snapshot, session: SessionId, confirmed: bool) -> json::Show<'_> {
