@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::paint::Paint;
 use super::{address, json, render, time};
 use crate::error::{Error, Kind, Result};
-use crate::record::Snapshot;
+use crate::record::{Snapshot, State};
 use crate::repo::{Listing, Repository, SnapshotInfo};
 use crate::text;
 
@@ -165,6 +165,18 @@ fn tell_unconfirmed(listing: &Listing, address: &Address, found: &SnapshotInfo, 
         warn(&format!("snapshot {} {why}", info.id.short()), context)?;
     }
     Ok(())
+}
+
+/// Says that a snapshot which is used does not hold all that it should; `so` is what follows from that here.
+pub fn tell_partial(snapshot: &Snapshot, so: &str, context: &Context<'_>) -> Result<()> {
+    if snapshot.summary.state == State::Whole {
+        return Ok(());
+    }
+    let (id, missing) = (snapshot.id.short(), render::entries(snapshot.body.reasons_total));
+    warn(
+        &format!("snapshot {id} is partial: {missing} could not be read as they were, as `larder show {id}` tells{so}"),
+        context,
+    )
 }
 
 fn warn(message: &str, context: &Context<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{machine_with_snapshot, text};
-use crate::support::plant::{Item, plant};
+use crate::support::plant::{Item, plant, set_mode};
 use crate::support::program::Machine;
 
 /// One source, which holds a path that is also the name of another source.
@@ -87,4 +87,38 @@ fn whoever_got_another_snapshot_than_the_newest_sees_it_by_the_exit_code() {
     machine.run(["ls", &old]).expect(0);
     machine.restore(&old, &to).expect(0);
     machine.backup(&source).expect(0);
+}
+
+/// A machine with a whole snapshot, then a partial one of the same source, and their ids.
+fn partial_after_whole() -> (Machine, [String; 2]) {
+    let (machine, source) = machine_with_snapshot();
+    machine.give_to_nobody();
+    set_mode(&source.join("folder 1"), 0);
+    machine.run_as_nobody(["backup", "--adopt", text(&source)]).expect(3);
+    let list = machine.run(["snapshots", "--json"]).json();
+    let ids = [0, 1].map(|n| list["snapshots"][n]["id"].as_str().unwrap().to_owned());
+    (machine, ids)
+}
+
+/// A diff said that a folder was removed, which nobody could read that night.
+#[test]
+fn a_partial_snapshot_is_not_used_unawares() {
+    let (machine, [whole, partial]) = partial_after_whole();
+    let id = &partial[..8];
+    let warning = format!("snapshot {id} is partial: 1 entry could not be read as");
+    machine.run(["restore", "latest"]).expect(0).says(&warning).says(&format!("`larder show {id}` tells\n"));
+    machine.restore("latest", &machine.place("to")).expect(0).says(&warning);
+    machine.run(["ls", "latest"]).expect(0).says(&warning);
+    machine.run(["cat", "latest:source/deep/a/b/c/d/e"]).expect(0).says(&warning);
+    let seems = "what seems added or removed may only have been unreadable";
+    for diff in [vec!["diff", "latest"], vec!["diff", &whole, &partial], vec!["diff", &partial, &whole]] {
+        let run = machine.run(diff).expect(0).says(&warning).says(seems);
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    }
+    machine.run(["diff", &partial, &partial]).expect(0).says(&warning);
+    let run = machine.run(["ls", "latest", "--json"]).expect(0);
+    let first: serde_json::Value = serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!((first["type"].as_str(), run.json()["type"].as_str()), (Some("warning"), Some("ls")));
+    let run = machine.run(["ls", &whole]).expect(0);
+    assert!(run.stderr.is_empty(), "{run:?}");
 }

@@ -1,5 +1,6 @@
 //! `larder diff`
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::super::address::Address;
@@ -46,10 +47,12 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
             let b = find::meant(&repository, b, context)?;
             let pairs = between(&a, &b)?;
             exit = exit.but(b.exit);
+            tell_partial([&a.snapshot, &b.snapshot], context)?;
             (b.snapshot, pairs)
         }
         None => {
-            let pairs = with_predecessors(&repository, &a)?;
+            let (pairs, before) = with_predecessors(&repository, &a)?;
+            tell_partial(before.iter().chain([&a.snapshot]), context)?;
             (a.snapshot, pairs)
         }
     };
@@ -152,15 +155,27 @@ fn between(a: &Meant, b: &Meant) -> Result<Vec<Pair>> {
     }
 }
 
-fn with_predecessors(repository: &Repository, meant: &Meant) -> Result<Vec<Pair>> {
+/// The sources that are meant, each with what it was before; and the snapshots that hold that.
+fn with_predecessors(repository: &Repository, meant: &Meant) -> Result<(Vec<Pair>, Vec<Snapshot>)> {
     let listing = repository.snapshots()?;
-    let one = |(number, path): (usize, Vec<u8>)| {
+    let (mut pairs, mut before) = (Vec::new(), Vec::new());
+    for (number, path) in meant.parts() {
         let to = meant.snapshot.body.sources[number].clone();
-        let before = predecessor(repository, &listing, &meant.snapshot, &to)?;
-        let from = before.and_then(|snapshot| Some((Point::of(&snapshot), source_named(&snapshot, &to.name)?)));
-        Ok(Pair { name: text::escape(&to.name), path, from, to: Some(to) })
-    };
-    meant.parts().into_iter().map(one).collect()
+        let previous = predecessor(repository, &listing, &meant.snapshot, &to)?;
+        let from = previous.as_ref().and_then(|old| Some((Point::of(old), source_named(old, &to.name)?)));
+        pairs.push(Pair { name: text::escape(&to.name), path, from, to: Some(to) });
+        before.extend(previous);
+    }
+    Ok((pairs, before))
+}
+
+/// Each snapshot once: what seems to come or go may only have been unreadable.
+fn tell_partial<'s>(snapshots: impl IntoIterator<Item = &'s Snapshot>, context: &Context<'_>) -> Result<()> {
+    let mut told = BTreeSet::new();
+    for snapshot in snapshots.into_iter().filter(|snapshot| told.insert(snapshot.id)) {
+        find::tell_partial(snapshot, "; what seems added or removed may only have been unreadable", context)?;
+    }
+    Ok(())
 }
 
 /// The snapshot before this one in a series: the one that it was made against, or, if that is gone, the newest older.

@@ -51,6 +51,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
+    find::tell_partial(&meant.snapshot, "", context)?;
     let parts = parts(args, &meant)?;
     let reporter = context.reporter();
     let job = Job { progress: &reporter, cancel: context.cancel() };
