@@ -348,3 +348,36 @@ fn latest_passes_over_a_snapshot_that_was_damaged_after_it_was_listed() {
     machine.run(["check"]).expect(4).prints(&newest[..8]);
     machine.backup(&source).expect(0);
 }
+
+/// `restore latest:etc hosts --to ~/somewhere` gave that folder away to root, with the mode of /etc.
+#[test]
+fn with_paths_a_folder_that_was_there_stays_what_it_was() {
+    let (machine, source) = machine_with_snapshot();
+    plant::set_mode(&source, 0o750);
+    plant::set_xattr(&source, "user.of", b"source");
+    machine.backup(&source).expect(0);
+    for overwrite in [false, true] {
+        let to = machine.place(&format!("to {overwrite}"));
+        plant(&to, &[(b"", Item::Folder)]);
+        plant::set_mode(&to, 0o2711);
+        plant::set_owner(&to, 1234, 1234);
+        plant::set_mode(&to, 0o2711);
+        plant::set_xattr(&to, "user.of", b"mine");
+        let before = look(&to).remove(&b""[..]).unwrap();
+        let mut args = vec!["restore", "latest:source", "folder 1", "deep/a", "--to", text(&to)];
+        args.extend(overwrite.then_some("--overwrite"));
+        machine.run(args).expect(0);
+        let mut after = look(&to);
+        let mut root = after.remove(&b""[..]).unwrap();
+        root.mtime = before.mtime;
+        assert_eq!(root, before);
+        assert_eq!(after[&b"folder 1"[..]], look(&source)[&b"folder 1"[..]]);
+    }
+    let [new, empty] = ["new", "empty"].map(|name| machine.place(name));
+    machine.run(["restore", "latest:source", "empty", "--to", text(&new)]).expect(0);
+    fs::create_dir(&empty).unwrap();
+    machine.restore("latest", &empty).expect(0);
+    for made in [new, empty] {
+        assert_eq!(look(&made)[&b""[..]], look(&source)[&b""[..]], "{made:?}");
+    }
+}

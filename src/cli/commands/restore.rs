@@ -20,7 +20,8 @@ use crate::text;
 /// Without --to the plan is shown and nothing is changed.
 ///
 /// The tree of one source stands at --to itself; several sources get a folder each. PATHs that are given keep their path
-/// below the source's root; a single file is put into --to under its own name.
+/// below the source's root, and a folder --to that was there keeps its owner, mode and attributes; a single file is put
+/// into --to under its own name.
 ///
 /// Where stored data is damaged, everything else is restored, each lost file is named, and the exit code is 4.
 #[derive(Clone, Debug, clap::Args)]

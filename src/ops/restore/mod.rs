@@ -176,7 +176,11 @@ pub fn restore(
             require(&reader, &snapshot.body.sources[part.source], path)?;
         }
     }
-    let folder = Folder::create_outside(target.path, target.existing, target.repository)?;
+    let mut folder = Folder::create_outside(target.path, target.existing, target.repository)?;
+    if parts.iter().all(|part| matches!(part.pick, Pick::Paths(_))) {
+        // Who wants a few files put into a folder does not want it to become the source's root.
+        folder = folder.keeping_root();
+    }
     let mut restoring = Restoring {
         reader: &reader,
         folder: &folder,

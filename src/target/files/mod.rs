@@ -66,6 +66,8 @@ pub struct Folder {
     keep_out: Option<(u64, u64)>,
     /// Where it turned up.
     kept_out: Mutex<Vec<Box<[u8]>>>,
+    /// The root is as it was before, whatever is said of it.
+    keeps_root: bool,
 }
 
 /// What a folder and its open files share.
@@ -113,12 +115,22 @@ impl Folder {
         };
         let keep_out = keep_out.and_then(place_of);
         let (directories, mounted, kept_out) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { stage, tree, shared: Arc::new(shared), directories, mounted, keep_out, kept_out })
+        Ok(Self { stage, tree, shared: Arc::new(shared), directories, mounted, keep_out, kept_out, keeps_root: false })
+    }
+
+    /// The same, but a root that was there before keeps its owner, mode and attributes.
+    pub fn keeping_root(mut self) -> Self {
+        self.keeps_root = !self.stage.is_new();
+        self
     }
 
     /// Makes a folder; everything in it comes after it. The path "" is the root.
     pub fn directory(&self, path: &[u8], entry: &Entry) -> Result<()> {
         let metadata = Metadata::of(path, entry)?;
+        if path.is_empty() && self.keeps_root {
+            self.shared.tally().report.directories += 1;
+            return Ok(());
+        }
         if path.is_empty() {
             metadata::let_owner_in(self.tree.root()).map_err(|e| cannot_create(path, e))?;
         } else if !self.make_directory(path)? {

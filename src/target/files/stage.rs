@@ -60,6 +60,11 @@ impl Stage {
         }
     }
 
+    /// Whether the folder is made, and not one that was there.
+    pub fn is_new(&self) -> bool {
+        matches!(self.place, Place::Beside { .. })
+    }
+
     fn new(place: Place, folder: OwnedFd, partial: Vec<u8>, to: &Path) -> Result<Self> {
         let shown = text::path(to);
         let stat = rustix::fs::fstat(&folder).map_err(|e| Error::io(format!("cannot write to {shown}"), &e.into()))?;
