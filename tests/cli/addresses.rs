@@ -122,3 +122,28 @@ fn a_partial_snapshot_is_not_used_unawares() {
     let run = machine.run(["ls", &whole]).expect(0);
     assert!(run.stderr.is_empty(), "{run:?}");
 }
+
+/// `ls --json` of a path that is not there printed `"entries":[` and the error behind it, on one line.
+#[test]
+fn a_list_of_what_is_not_there_is_an_error_and_nothing_else() {
+    let (machine, _source) = machine_with_snapshot();
+    for args in [
+        vec!["ls", "latest:source/none"],
+        vec!["ls", "-R", "latest:source/none"],
+        vec!["ls", "latest:source/empty/none"],
+        vec!["diff", "latest:source/none"],
+        vec!["diff", "latest:source/none", "latest"],
+        vec!["find", "none"],
+        vec!["find", "empty", "--source", "none"],
+        vec!["snapshots", "--source", "none"],
+        vec!["snapshots", "--tag", "none"],
+        vec!["show", "ffff"],
+        vec!["restore", "latest:source", "none"],
+        vec!["stats", "--snapshot", "ffff"],
+    ] {
+        let run = machine.run(args.iter().chain(&["--json"])).expect(1);
+        assert_eq!((run.stdout.lines().count(), run.json()["type"].as_str()), (1, Some("error")), "{run:?}");
+        let run = machine.run(&args).expect(1);
+        assert!(run.stdout.is_empty(), "{run:?}");
+    }
+}

@@ -214,7 +214,7 @@ impl<'a> Lines<'a> {
             previous: points().map(|(pair, point)| (pair.name.clone(), point.id.to_hex())).collect(),
         };
         let document = match context.global.json {
-            true => Some(json::List::begin(context.output, &head, "changes")?),
+            true => Some(json::List::new(context.output, &head, "changes")?),
             false => None,
         };
         Ok(Self { context, document, totals: json::Totals::default() })

@@ -91,7 +91,7 @@ fn as_table(matches: &[Match], snapshots: &[&SnapshotInfo], context: &Context<'_
 
 fn as_json(args: &Args, matches: &[Match], snapshots: &[&SnapshotInfo], context: &Context<'_>) -> Result<()> {
     let head = json::FindHead { pattern: args.pattern.clone() };
-    let mut document = json::List::begin(context.output, &head, "matches")?;
+    let mut document = json::List::new(context.output, &head, "matches")?;
     let point = |number: usize| {
         let info = snapshots[number];
         json::Point { id: info.id.to_hex(), time: time::rfc3339(info.summary.time) }

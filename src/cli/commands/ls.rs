@@ -109,7 +109,7 @@ impl<'a> Lines<'a> {
     fn new(recursive: bool, several: bool, meant: &Meant, context: &'a Context<'a>) -> Result<Self> {
         let head = json::LsHead { snapshot: meant.snapshot.id.to_hex() };
         let document = match context.global.json {
-            true => Some(json::List::begin(context.output, &head, "entries")?),
+            true => Some(json::List::new(context.output, &head, "entries")?),
             false => None,
         };
         let (zone, folder) = (context.zone(), Vec::new());

@@ -1,4 +1,7 @@
 //! A document whose list may be longer than memory: written item by item.
+//!
+//! Nothing is written before the first item, or the end: what fails before that prints its error and nothing else. A list
+//! that fails later is cut, and the error stands on a line of its own behind it.
 
 use serde::Serialize;
 
@@ -11,35 +14,53 @@ use crate::error::Result;
 #[must_use]
 pub struct List<'a> {
     output: &'a Output,
-    is_empty: bool,
+    /// What stands before the next item: the head, then a comma.
+    before: String,
+    has_begun: bool,
+    has_ended: bool,
 }
 
 impl<'a> List<'a> {
-    /// Writes the head's fields and opens the list under this name.
-    pub fn begin(output: &'a Output, head: &impl Document, name: &str) -> Result<Self> {
+    /// A document with the head's fields, and the list under this name.
+    pub fn new(output: &'a Output, head: &impl Document, name: &str) -> Result<Self> {
         let head = line(head)?;
         let open = head.strip_suffix('}').unwrap_or(&head);
-        output.text(&format!("{open},\"{name}\":["))?;
-        Ok(Self { output, is_empty: true })
+        Ok(Self { output, before: format!("{open},\"{name}\":["), has_begun: false, has_ended: false })
     }
 
     /// Adds an item.
     pub fn item(&mut self, item: &impl Serialize) -> Result<()> {
-        let comma = if self.is_empty { "" } else { "," };
-        self.is_empty = false;
-        self.output.text(&format!("{comma}{}", encode(item)?))
+        let text = format!("{}{}", self.before, encode(item)?);
+        self.has_begun = true;
+        ",".clone_into(&mut self.before);
+        self.output.text(&text)
     }
 
     /// Closes list and document.
     pub fn end(self) -> Result<()> {
-        self.output.line("]}")?;
-        self.output.finish()
+        self.close("]}")
     }
 
     /// Closes the list, adds a last field, and closes the document.
     pub fn end_with(self, name: &str, value: &impl Serialize) -> Result<()> {
-        self.output.line(&format!("],\"{name}\":{}}}", encode(value)?))?;
+        let text = format!("],\"{name}\":{}}}", encode(value)?);
+        self.close(&text)
+    }
+
+    fn close(mut self, text: &str) -> Result<()> {
+        self.has_ended = true;
+        let head = if self.has_begun { "" } else { &self.before };
+        self.output.line(&format!("{head}{text}"))?;
         self.output.finish()
+    }
+}
+
+impl Drop for List<'_> {
+    fn drop(&mut self) {
+        if self.has_begun && !self.has_ended {
+            // There is an error already, which this one would only hide.
+            let _ = self.output.line("");
+        }
     }
 }
 
@@ -52,13 +73,24 @@ mod tests {
     fn written(items: &[u32], total: Option<u32>) -> String {
         let kept = Kept::default();
         let output = kept.output();
-        let mut list = List::begin(&output, &LsHead { snapshot: "ab".into() }, "entries").unwrap();
+        let mut list = List::new(&output, &LsHead { snapshot: "ab".into() }, "entries").unwrap();
         items.iter().for_each(|item| list.item(item).unwrap());
         match total {
             Some(total) => list.end_with("total", &total).unwrap(),
             None => list.end().unwrap(),
         }
         kept.text()
+    }
+
+    #[test]
+    fn what_fails_before_the_first_item_prints_nothing_and_later_ends_the_line() {
+        let kept = Kept::default();
+        let output = kept.output();
+        let begun = || List::new(&output, &LsHead { snapshot: "ab".into() }, "entries").unwrap();
+        drop(begun());
+        assert_eq!(kept.text(), "");
+        begun().item(&1).unwrap();
+        assert_eq!(kept.text(), "{\"v\":1,\"type\":\"ls\",\"snapshot\":\"ab\",\"entries\":[1\n");
     }
 
     #[test]
