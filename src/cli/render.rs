@@ -28,6 +28,11 @@ pub fn grouped(number: u64) -> String {
     groups.filter(|group| !group.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// "1 pack", "41 220 packs".
+pub fn counted(number: u64, word: &str) -> String {
+    format!("{} {word}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// "1 entry", "41 220 entries".
 pub fn entries(number: u64) -> String {
     if number == 1 { "1 entry".into() } else { format!("{} entries", grouped(number)) }
@@ -67,6 +72,11 @@ mod tests {
     #[test]
     fn thousands_stand_apart() {
         assert_eq!([0, 999, 1000, 41_220, 1_234_567].map(grouped), ["0", "999", "1 000", "41 220", "1 234 567"]);
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 4000].map(|n| counted(n, "pack")), ["0 packs", "1 pack", "4 000 packs"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::segment::{SEGMENTS_MAX, Segment};
 use super::{Folder, Repository, malformed, read_table};
 use crate::crypto::{Audience, ChunkKind};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
@@ -60,11 +60,22 @@ pub struct Catalogue {
     orphans: Vec<PackEntry>,
     /// Packs that an index object names, but that are gone.
     missing: Vec<ObjectId>,
-    /// Index objects and packs that could not be read.
-    unreadable: Vec<String>,
+    /// Index objects, damage records and packs that could not be read.
+    unreadable: Vec<Unreadable>,
     tombed: HashSet<ObjectId>,
     damage: Vec<BadFrame>,
     segments: Vec<Cached>,
+}
+
+/// An object that could not be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Where it lies.
+    pub folder: Folder,
+    /// Its name.
+    pub id: ObjectId,
+    /// Why.
+    pub error: Error,
 }
 
 /// A segment of the index cache, and where its packs' numbers begin here.
@@ -150,7 +161,7 @@ impl Catalogue {
             match repository.damage(&id) {
                 Ok(damage) => self.damage.extend(damage.frames),
                 Err(e) if to_write || e.kind() == Kind::Denied => return Err(e),
-                Err(e) => self.unreadable.push(format!("damage record {}: {e}", id.short())),
+                Err(error) => self.unreadable.push(Unreadable { folder: Folder::Damage, id, error }),
             }
         }
         Ok(())
@@ -193,7 +204,7 @@ impl Catalogue {
         let superseded: HashSet<ObjectId> =
             said.iter().flat_map(|(_, index)| index.supersedes.iter().copied()).collect();
         if superseded.iter().any(|id| covered.contains(id)) {
-            self.unreadable.retain(|text| !text.starts_with("index "));
+            self.unreadable.retain(|unreadable| unreadable.folder != Folder::Index);
             return self.read_index(repository, objects, Vec::new(), job);
         }
         said.retain(|(id, _)| !superseded.contains(id));
@@ -214,7 +225,7 @@ impl Catalogue {
                 Ok(index) => said.push((id, index)),
                 Err(e) if e.kind() == Kind::Denied => return Err(e),
                 // The packs' own tables say the same; only time is lost.
-                Err(e) => self.unreadable.push(format!("index {}: {e}", id.short())),
+                Err(error) => self.unreadable.push(Unreadable { folder: Folder::Index, id, error }),
             }
         }
         Ok(said)
@@ -237,10 +248,9 @@ impl Catalogue {
                     self.orphans.push(pack);
                 }
                 Err(e) if e.kind() == Kind::Denied => return Err(e),
-                Err(e) => {
-                    let text = format!("pack {}: {e}", id.short());
-                    job.warn(&format!("a pack cannot be used: {text}"));
-                    self.unreadable.push(text);
+                Err(error) => {
+                    job.warn(&format!("a pack cannot be used: pack {}: {error}", id.short()));
+                    self.unreadable.push(Unreadable { folder: Folder::Packs, id, error });
                 }
             }
         }
@@ -351,6 +361,11 @@ impl Catalogue {
         self.find(id).is_some()
     }
 
+    /// Whether a copy of the chunk whose name begins so may be relied on; only [`Self::load`] knows.
+    pub fn has_copy(&self, id: &ChunkPrefix) -> bool {
+        self.first.contains_key(id)
+    }
+
     /// The pack of this number.
     pub fn pack(&self, number: u32) -> PackInfo {
         self.packs.get(number as usize).copied().unwrap_or(PackInfo { id: ObjectId::ZERO, size: 0 })
@@ -381,8 +396,8 @@ impl Catalogue {
         &self.missing
     }
 
-    /// Index objects and packs that could not be read: what and why.
-    pub fn unreadable(&self) -> &[String] {
+    /// Index objects, damage records and packs that could not be read.
+    pub fn unreadable(&self) -> &[Unreadable] {
         &self.unreadable
     }
 

@@ -17,7 +17,7 @@ mod stat_cache;
 mod twice;
 mod writer;
 
-pub use catalogue::{Catalogue, Place};
+pub use catalogue::{Catalogue, Place, Unreadable};
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};
 pub use packs::{read_head, read_table};

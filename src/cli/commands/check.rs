@@ -1,5 +1,6 @@
 //! `larder check`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::amount::{Budget, Share};
@@ -64,6 +65,7 @@ fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'
         context.output.json(&json::Damage {
             object: &found.object,
             what: &found.what,
+            fix: &found.fix,
             affects: affects.collect(),
             affects_more: found.affects_more,
         })?;
@@ -77,6 +79,7 @@ fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'
         bytes_read: report.bytes_read,
         bytes_total: report.bytes_total,
         damages: report.found.len() as u64,
+        packs_spare: report.packs_spare,
     })?;
     if !report.not_recorded.is_empty() {
         context.output.json(&json::Warning { message: &not_recorded(report) })?;
@@ -96,9 +99,11 @@ fn not_recorded(report: &Report) -> String {
 
 fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
     let out = |line: String| context.output.line(&line);
-    let [packs, chunks, snapshots] = [report.packs, report.chunks, report.snapshots].map(render::grouped);
+    let packs = render::counted(report.packs, "pack");
     if !context.global.quiet {
-        out(format!("structure  {packs} packs, {chunks} chunks, {snapshots} snapshots"))?;
+        let (chunks, snapshots) =
+            (render::counted(report.chunks, "chunk"), render::counted(report.snapshots, "snapshot"));
+        out(format!("structure  {packs}, {chunks}, {snapshots}"))?;
         if args.data.is_some() {
             let share = 100.0 * report.bytes_read as f64 / report.bytes_total.max(1) as f64;
             let unread = match report.packs_unread {
@@ -107,11 +112,16 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
             };
             let read = render::grouped(report.packs_read);
             let bytes = text::size(report.bytes_read);
-            out(format!("data       {read} of {packs} packs read, {bytes} ({share:.1} %); {unread}"))?;
+            out(format!("data       {read} of {packs} read, {bytes} ({share:.1} %); {unread}"))?;
         }
         if !report.confirmed.is_empty() {
-            out(format!("confirmed  {} snapshots that nobody had confirmed are whole", report.confirmed.len()))?;
+            let count = report.confirmed.len() as u64;
+            let (snapshots, are) = (render::counted(count, "snapshot"), if count == 1 { "is" } else { "are" });
+            out(format!("confirmed  {snapshots} that nobody had confirmed {are} whole"))?;
         }
+    }
+    if report.packs_spare > 0 {
+        out(spare(report.packs_spare))?;
     }
     for found in &report.found {
         out(format!("damage     {}: {}", found.object, found.what))?;
@@ -130,8 +140,18 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
     if report.is_healthy() {
         return if context.global.quiet { Ok(()) } else { out("healthy".into()) };
     }
-    out(format!("{} damages found", report.found.len()))?;
-    out("what to do: back up again, which stores anew what the sources still have; a second copy of the repository"
-        .into())?;
-    out("            can give back whole objects; `larder restore` gives back everything that is not named here".into())
+    out(format!("{} found", render::counted(report.found.len() as u64, "damage")))?;
+    let mut told = BTreeSet::new();
+    for fix in report.found.iter().map(|found| &found.fix).filter(|fix| !fix.is_empty() && told.insert(*fix)) {
+        out(format!("what to do: {fix}"))?;
+    }
+    Ok(())
+}
+
+fn spare(packs: u64) -> String {
+    let (is, it) = if packs == 1 { ("is", "it") } else { ("are", "them") };
+    let packs = render::counted(packs, "pack");
+    format!(
+        "spare      {packs} {is} damaged, but all that is in {it} is stored elsewhere, too; the disk may be failing"
+    )
 }

@@ -436,6 +436,8 @@ pub struct Damage<'a> {
     pub object: &'a str,
     /// What is wrong with it.
     pub what: &'a str,
+    /// What helps.
+    pub fix: &'a str,
     /// What cannot be restored because of it.
     pub affects: Vec<Affected<'a>>,
     /// How much more, which is not named.
@@ -472,6 +474,8 @@ pub struct Check {
     pub bytes_total: u64,
     /// How many things are wrong.
     pub damages: u64,
+    /// Damaged packs of which all is stored elsewhere, too.
+    pub packs_spare: u64,
 }
 
 /// `stats`.
@@ -723,8 +727,8 @@ mod tests {
     fn checks_tell_each_damage_and_the_whole() {
         let affects = vec![Affected { snapshot: id('a'), source: "app".into(), path: "a".into() }];
         assert_eq!(
-            line(&Damage { object: "packs/ab/abcd", what: "gone", affects, affects_more: 0 }).unwrap(),
-            r#"{"v":1,"type":"damage","object":"packs/ab/abcd","what":"gone","affects":[{"snapshot":"aaaaaaaa","source":"app","path":"a"}],"affects_more":0}"#
+            line(&Damage { object: "packs/ab/abcd", what: "gone", fix: "", affects, affects_more: 0 }).unwrap(),
+            r#"{"v":1,"type":"damage","object":"packs/ab/abcd","what":"gone","fix":"","affects":[{"snapshot":"aaaaaaaa","source":"app","path":"a"}],"affects_more":0}"#
         );
         let check = Check {
             healthy: true,
@@ -735,10 +739,11 @@ mod tests {
             bytes_read: 5,
             bytes_total: 6,
             damages: 0,
+            packs_spare: 0,
         };
         assert_eq!(
             line(&check).unwrap(),
-            r#"{"v":1,"type":"check","healthy":true,"snapshots":1,"chunks":2,"packs":3,"packs_read":4,"bytes_read":5,"bytes_total":6,"damages":0}"#
+            r#"{"v":1,"type":"check","healthy":true,"snapshots":1,"chunks":2,"packs":3,"packs_read":4,"bytes_read":5,"bytes_total":6,"damages":0,"packs_spare":0}"#
         );
     }
 

@@ -7,6 +7,7 @@
 
 mod affected;
 mod data;
+mod remedy;
 mod structure;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use crate::crypto::Audience;
 use crate::error::{Kind, Result};
 use crate::event::Job;
-use crate::id::{ChunkId, ObjectId};
+use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::record::{BadFrame, Damage, Note, SessionRecord};
 use crate::repo::{Catalogue, Folder, Repository, Session};
 
@@ -48,6 +49,8 @@ pub struct Found {
     pub object: String,
     /// What is wrong with it, safe to print.
     pub what: String,
+    /// What helps; may be empty. Safe to print.
+    pub fix: String,
     /// What needs it, as far as it is named.
     pub affects: Vec<Affected>,
     /// How much more needs it.
@@ -73,6 +76,8 @@ pub struct Report {
     pub bytes_total: u64,
     /// Packs never read whole by any check, after this one.
     pub packs_unread: u64,
+    /// Packs that are damaged, though all that is in them is stored elsewhere, too.
+    pub packs_spare: u64,
     /// Snapshots that this check confirmed.
     pub confirmed: Vec<ObjectId>,
     /// Why the results could not be recorded; empty if they were.
@@ -95,8 +100,9 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, object: impl Into<String>, what: impl Into<String>) -> usize {
-        self.found.push(Found { object: object.into(), what: what.into(), affects: Vec::new(), affects_more: 0 });
+    fn add(&mut self, object: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> usize {
+        let (object, what, fix) = (object.into(), what.into(), fix.into());
+        self.found.push(Found { object, what, fix, affects: Vec::new(), affects_more: 0 });
         self.found.len() - 1
     }
 }
@@ -123,7 +129,8 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         true => data::Seen::default(),
         false => data::read_packs(repository, &catalogue, &anyhow, &others, request, &mut report, job)?,
     };
-    let news = learn(&mut catalogue, &seen, &mut findings);
+    let news;
+    (news, report.packs_spare) = learn(&mut catalogue, &seen, &mut findings);
     job.phase("checking snapshots", None, None);
     let listing = structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots()?;
     report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
@@ -141,10 +148,11 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     Ok(report)
 }
 
-/// Takes what was seen in the place of what was known; frames that nobody knew to be bad come back. What is known is a
-/// finding only where something needs it, since what was stored again is as good as before.
-fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> Vec<BadFrame> {
-    let mut news = Vec::new();
+/// Takes what was seen in the place of what was known; frames that nobody knew to be bad come back, and how many packs
+/// have lost nothing that is not stored elsewhere. What is known is a finding only where something needs it, since what
+/// was stored again is as good as before.
+fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> (Vec<BadFrame>, u64) {
+    let (mut news, mut untold) = (Vec::new(), Vec::new());
     for wrong in &seen.wrong {
         let is_known = |frame: &&BadFrame| {
             let mut known = catalogue.damage().iter().filter(|old| old.pack == frame.pack);
@@ -152,13 +160,27 @@ fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) 
         };
         let fresh: Vec<_> = wrong.frames.iter().filter(|frame| !is_known(frame)).cloned().collect();
         if wrong.frames.is_empty() || !fresh.is_empty() {
-            findings.add(format!("pack {}", wrong.pack.short()), &wrong.what);
+            untold.push(wrong);
         }
         news.extend(fresh);
     }
     let read = seen.whole.iter().copied().chain(seen.wrong.iter().map(|wrong| wrong.pack)).collect();
     catalogue.learn(&read, seen.wrong.iter().flat_map(|wrong| wrong.frames.iter().cloned()).collect());
-    news
+    for wrong in untold.into_iter().filter(|wrong| !is_spare(catalogue, wrong)) {
+        let fix = if wrong.frames.is_empty() { remedy::WHOLE } else { remedy::CONTENT };
+        findings.add(format!("pack {}", wrong.pack.short()), &wrong.what, fix);
+    }
+    (news, seen.wrong.iter().filter(|wrong| is_spare(catalogue, wrong)).count() as u64)
+}
+
+/// Whether all that a pack has lost, and there is such, is stored elsewhere, too.
+fn is_spare(catalogue: &Catalogue, wrong: &data::Wrong) -> bool {
+    let is_all = wrong.frames.iter().any(|frame| frame.frame.is_none());
+    let lost: Vec<ChunkPrefix> = match is_all {
+        true => catalogue.frames_in(&wrong.pack).values().flat_map(|f| &f.chunks).map(|chunk| chunk.id).collect(),
+        false => wrong.frames.iter().flat_map(|frame| frame.chunks.iter().copied()).collect(),
+    };
+    !lost.is_empty() && lost.iter().all(|id| catalogue.has_copy(id))
 }
 
 /// Keeps what was learnt. A repository that cannot be written can still be checked.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rayon::prelude::*;
 
-use super::Findings;
+use super::{Findings, remedy};
 use crate::crypto::{Audience, ChunkKind};
 use crate::entry::{ChunkRef, Content};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::id::{ChunkId, ObjectId};
+use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::record::Tomb;
-use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Repository, read_table};
+use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Repository, Unreadable, read_table};
 use crate::tree::{Child, Node, NodeItems, Root, StoredEntry};
 
 const GONE: &str = "is named by the index, but it is gone";
@@ -45,12 +45,16 @@ impl<'a> Structure<'a> {
     /// Key slots, sessions, notes, damage records, tombs and index objects: each is what its name says and opens.
     pub fn objects(&mut self) -> Result<()> {
         for unreadable in self.catalogue.unreadable() {
-            let (object, what) = unreadable.split_once(": ").unwrap_or((unreadable, "cannot be read"));
-            self.findings.add(object, what);
+            let Unreadable { folder, id, error } = unreadable;
+            let fix = if *folder == Folder::Packs { remedy::CONTENT.into() } else { remedy::small_object(*folder, id) };
+            let object = format!("{} {}", folder.kind().name(), id.short());
+            self.findings.add(object, error.to_string(), remedy::against(error, fix));
         }
         // The catalogue has read the others.
-        for (key, error) in self.repository.check_opening()? {
-            self.findings.add(key.as_str(), format!("{error}; where its second copy is good, put that in its place"));
+        let bad = self.repository.check_opening()?;
+        for (key, error) in &bad {
+            let fix = remedy::copy(key, |other| bad.iter().any(|(key, _)| key.as_str() == other));
+            self.findings.add(key.as_str(), error.to_string(), remedy::against(error, fix));
         }
         let mut promised = Vec::new();
         for folder in [Folder::Sessions, Folder::Notes, Folder::Tombs] {
@@ -58,9 +62,10 @@ impl<'a> Structure<'a> {
                 self.job.cancel.check()?;
                 match self.small_object(folder, &id, &mut promised) {
                     // A prune may take it away between listing and reading.
-                    Err(e) if e.kind() == Kind::Missing => {}
-                    Err(e) => {
-                        self.findings.add(format!("{} {}", folder.kind().name(), id.short()), e.to_string());
+                    Err((_, e)) if e.kind() == Kind::Missing => {}
+                    Err((fix, e)) => {
+                        let object = format!("{} {}", folder.kind().name(), id.short());
+                        self.findings.add(object, e.to_string(), remedy::against(&e, fix));
                     }
                     Ok(()) => {}
                 }
@@ -68,36 +73,43 @@ impl<'a> Structure<'a> {
         }
         let listed: HashSet<ObjectId> = self.repository.list(Folder::Snapshots)?.into_iter().collect();
         for snapshot in promised.iter().filter(|id| !listed.contains(id)) {
-            self.findings
-                .add(format!("snapshot {}", snapshot.short()), "is gone, though the run that made it ended well");
+            let what = "is gone, though the run that made it ended well";
+            self.findings.add(format!("snapshot {}", snapshot.short()), what, remedy::snapshot(snapshot));
         }
         Ok(())
     }
 
-    /// Reads it; adds the snapshots that it says are there.
-    fn small_object(&self, folder: Folder, id: &ObjectId, promised: &mut Vec<ObjectId>) -> Result<()> {
+    /// Reads it; adds the snapshots that it says are there. What is wrong comes with what helps.
+    fn small_object(&self, folder: Folder, id: &ObjectId, promised: &mut Vec<ObjectId>) -> Result<(), (String, Error)> {
         let repository = self.repository;
-        match folder {
+        let read = match folder {
             Folder::Notes => repository.note(id).map(drop),
-            Folder::Sessions => {
-                let (session, _) = repository.session(id)?;
-                match repository.session_end(id)? {
-                    Some((ended, _)) if ended != session => {
-                        Err(Error::new(Kind::Damage, "its end is another session's"))
-                    }
-                    Some((_, end)) => {
-                        promised.extend(end.snapshots);
-                        Ok(())
-                    }
-                    None => Ok(()),
-                }
-            }
-            _ => {
-                let [record] = repository.read(folder, id, [Audience::Index])?;
+            Folder::Sessions => match repository.session(id) {
+                Ok((session, _)) => return self.session_end(id, session, promised),
+                Err(e) => Err(e),
+            },
+            _ => repository.read(folder, id, [Audience::Index]).and_then(|[record]| {
                 let place = format!("tomb {}", id.short());
                 Tomb::parse(&record).map(drop).map_err(|e| crate::repo::malformed(&place, &e))
-            }
+            }),
+        };
+        read.map_err(|e| (remedy::small_object(folder, id), e))
+    }
+
+    fn session_end(
+        &self,
+        id: &ObjectId,
+        session: SessionId,
+        promised: &mut Vec<ObjectId>,
+    ) -> Result<(), (String, Error)> {
+        let end = match self.repository.session_end(id) {
+            Ok(Some((ended, _))) if ended != session => Err(Error::new(Kind::Damage, "its end is another session's")),
+            other => other,
+        };
+        if let Some((_, end)) = end.map_err(|e| (remedy::session_end(id), e))? {
+            promised.extend(end.snapshots);
         }
+        Ok(())
     }
 
     /// Packs: their sizes, and those that must be read to be believed, since their table, or their length, is not what
@@ -134,7 +146,8 @@ impl<'a> Structure<'a> {
             match doubt {
                 Doubt::Pack(id) => _ = doubtful.insert(id),
                 Doubt::Index(id) => {
-                    self.findings.add(format!("pack {}", id.short()), "the index says otherwise than its own table");
+                    let what = "the index says otherwise than its own table";
+                    self.findings.add(format!("pack {}", id.short()), what, remedy::INDEX);
                 }
             }
         }
@@ -145,7 +158,8 @@ impl<'a> Structure<'a> {
     pub fn snapshots(&mut self) -> Result<Listing> {
         let listing = self.repository.snapshots_anew()?;
         for (id, error) in &listing.damaged {
-            self.findings.add(format!("snapshot {}", id.short()), error.to_string());
+            let fix = remedy::against(error, remedy::snapshot(id));
+            self.findings.add(format!("snapshot {}", id.short()), error.to_string(), fix);
         }
         for info in &listing.snapshots {
             match self.repository.snapshot_of(info) {
@@ -155,7 +169,8 @@ impl<'a> Structure<'a> {
                     }
                 }
                 Err(e) => {
-                    self.findings.add(format!("snapshot {}", info.id.short()), e.to_string());
+                    let fix = remedy::against(&e, remedy::snapshot(&info.id));
+                    self.findings.add(format!("snapshot {}", info.id.short()), e.to_string(), fix);
                 }
             }
         }
@@ -206,7 +221,7 @@ impl<'a> Structure<'a> {
 
     fn lost(&mut self, id: &ChunkId, name: &str, what: &str) -> Result<()> {
         self.job.cancel.check()?;
-        let finding = self.findings.add(name, what);
+        let finding = self.findings.add(name, what, remedy::CONTENT);
         self.findings.chunks.insert(*id, finding);
         Ok(())
     }
@@ -216,7 +231,7 @@ impl<'a> Structure<'a> {
         let stored = match StoredEntry::parse(record) {
             Ok(stored) => stored,
             Err(e) => {
-                self.findings.add(name(), e.to_string());
+                self.findings.add(name(), e.to_string(), remedy::CONTENT);
                 return Ok(());
             }
         };
@@ -230,7 +245,7 @@ impl<'a> Structure<'a> {
         }
         self.content(&stored.entry.content)?;
         if has_more && let Err(e) = self.reader.entry(record) {
-            self.findings.add(name(), e.to_string());
+            self.findings.add(name(), e.to_string(), remedy::CONTENT);
         }
         Ok(())
     }
@@ -289,7 +304,7 @@ impl<'a> Structure<'a> {
         let found = &self.findings.found;
         let finding = match found.iter().position(|found| found.object == object) {
             Some(finding) => finding,
-            None => self.findings.add(object.clone(), what),
+            None => self.findings.add(object.clone(), what, remedy::CONTENT),
         };
         self.missing.insert(object, finding);
         finding

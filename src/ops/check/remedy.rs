@@ -1,0 +1,68 @@
+//! What brings a repository back to health, for each thing that a check can find.
+//!
+//! `tests/damage.rs` does what is said here, and checks again.
+
+use crate::error::{Error, Kind};
+use crate::id::ObjectId;
+use crate::repo::Folder;
+use crate::storage::Key;
+
+/// Content that no good copy is left of.
+pub(super) const CONTENT: &str = "back up again, which stores anew what the sources still have; what they have no more \
+     comes back only from a second copy of the repository; `larder restore` gives back all that is not named here";
+
+/// A pack that is not what its name says, though all in it is.
+pub(super) const WHOLE: &str = "nothing is lost, as every chunk in the pack is good; every check will name it until the \
+     pack as it was is put back from a second copy of the repository";
+
+/// An index object and a pack that contradict each other.
+pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \
+     the same themselves, and the next backup writes the index anew";
+
+/// A snapshot that is gone or cannot be read.
+pub(super) fn snapshot(id: &ObjectId) -> String {
+    let key = Folder::Snapshots.key(id);
+    format!(
+        "{} comes back only from a second copy of the repository, so back up again what the sources still have; this \
+         version cannot strike a lost snapshot off, and every check will name it",
+        key.as_str()
+    )
+}
+
+/// An object without which all goes on as before.
+pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
+    let key = folder.key(id);
+    let then = match folder {
+        Folder::Index => "the packs say the same themselves, and the next backup writes the index anew",
+        Folder::Sessions => "nothing needs it once that run has ended",
+        Folder::Notes => "later checks write new ones",
+        Folder::Damage => "then `larder check --data all` finds out again what it told",
+        _ => "nothing else needs it",
+    };
+    without(key.as_str(), then)
+}
+
+/// The end of a session.
+pub(super) fn session_end(id: &ObjectId) -> String {
+    let key = format!("{}.end", Folder::Sessions.key(id).as_str());
+    without(&key, "this check has confirmed those snapshots of that run which are whole, or the next one does")
+}
+
+fn without(key: &str, then: &str) -> String {
+    format!("nothing is lost: delete {key} in the repository; {then}")
+}
+
+/// One of the two copies of what opens the repository.
+pub(super) fn copy(key: &Key, is_bad: impl Fn(&str) -> bool) -> String {
+    let key = key.as_str();
+    let other = key.strip_suffix(".copy").map_or_else(|| format!("{key}.copy"), str::to_owned);
+    if is_bad(&other) {
+        return format!("put {key} or {other} back from a second copy of the repository; one of them is enough");
+    }
+    format!("nothing is lost: copy {other} to {key} in the repository")
+}
+
+/// Advice for damage helps against damage only: what is newer, or cannot be read just now, is to be kept.
+pub(super) fn against(error: &Error, damaged: String) -> String {
+    if matches!(error.kind(), Kind::Damage | Kind::Missing) { damaged } else { error.advice().to_owned() }
+}
