@@ -381,3 +381,46 @@ fn with_paths_a_folder_that_was_there_stays_what_it_was() {
         assert_eq!(look(&made)[&b""[..]], look(&source)[&b""[..]], "{made:?}");
     }
 }
+
+#[test]
+fn the_plan_of_an_overwriting_says_what_it_would_replace() {
+    let machine = Machine::new();
+    let source = machine.place("source");
+    let file = |text: &str| Item::File(text.as_bytes().to_vec());
+    plant(
+        &source,
+        &[
+            (b"a/one", file("1")),
+            (b"a/two", file("2")),
+            (b"b/deep/three", file("3")),
+            (b"link", Item::Symlink(b"a/one")),
+            (b"new", file("4")),
+            (b"was link/x", file("5")),
+        ],
+    );
+    machine.backup(&source).expect(0);
+    let to = machine.place("to");
+    let outside = machine.place("outside");
+    plant(&outside, &[(b"x", file("outside"))]);
+    plant(&to, &[(b"a/one", file("other")), (b"b", file("no folder")), (b"link", Item::Folder), (b"mine", file("m"))]);
+    symlink(&outside, to.join("was link")).unwrap();
+    let before = look(&to);
+    let plan = |more: &[&str]| {
+        let args = ["restore", "latest:source", "--overwrite", "-n", "--to", text(&to)];
+        machine.run([&args[..], more].concat()).expect(0)
+    };
+    let run = plan(&["-v"]).prints(&format!("  4 entries in {} would be replaced\n", to.display()));
+    let mut named: Vec<_> = run.stderr.lines().filter_map(|line| line.split_once("would be replaced: ")).collect();
+    named.sort();
+    assert_eq!(named.iter().map(|(_, path)| *path).collect::<Vec<_>>(), ["a/one", "b", "link", "was link"]);
+    assert_eq!(plan(&["--json"]).json()["replaced"], 4);
+    plan(&["a"]).prints("  1 entry in ");
+    plan(&["b/deep/three"]).prints("  1 entry in ");
+    plan(&["new"]).prints("  nothing in ");
+    assert_same(&before, &look(&to), "after the plans");
+    machine.run(["restore", "latest:source", "--overwrite", "--to", text(&to)]).expect(0);
+    assert_eq!(fs::read(outside.join("x")).unwrap(), b"outside");
+    let json = machine.run(["restore", "latest:source", "--json", "--to", text(&to)]).expect(1).json();
+    assert_eq!(json["type"], "error");
+    assert!(machine.run(["restore", "latest:source", "--json"]).expect(0).json()["replaced"].is_null());
+}

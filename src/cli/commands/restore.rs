@@ -11,8 +11,9 @@ use super::super::{address, args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::ops::restore::{self, Part, Pick, Plan, Report, Target};
+use crate::record::SourceBody;
 use crate::repo::{Catalogue, Repository};
-use crate::target::files::Existing;
+use crate::target::files::{Existing, Present};
 use crate::text;
 
 /// Get files back
@@ -43,7 +44,7 @@ pub struct Args {
     /// Replace files that are there, one by one
     #[arg(long)]
     pub overwrite: bool,
-    /// Show the plan, and change nothing
+    /// Show the plan, and change nothing; with --overwrite also how much would be replaced, with -v what
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 }
@@ -148,6 +149,7 @@ fn plan(
         sum.bytes += plan.bytes;
         planned.push((source, part, plan));
     }
+    let replaced = replaced(args, repository, &catalogue, &planned, job)?;
     if context.global.json {
         let sources = planned
             .iter()
@@ -166,6 +168,7 @@ fn plan(
             sources,
             entries: sum.entries,
             bytes: sum.bytes,
+            replaced,
         });
     }
     let age = time::age(snapshot.summary.time, context.world.now());
@@ -179,10 +182,30 @@ fn plan(
         let to = args.to.as_deref().map(|to| format!(" -> {}", text::path(to))).unwrap_or_default();
         context.output.line(&format!("  {name}{what}  {size} in {entries}{to}"))?;
     }
+    if let (Some(count), Some(to)) = (replaced, &args.to) {
+        let what = if count == 0 { "nothing".to_owned() } else { render::entries(count) };
+        context.output.line(&format!("  {what} in {} would be replaced", text::path(to)))?;
+    }
     context.output.line(match args.to {
         Some(_) => "nothing was changed; run it without -n",
         None => "nothing was changed; say where with --to DIR",
     })
+}
+
+/// How much of what is there would be replaced, if that is allowed.
+fn replaced(
+    args: &Args,
+    repository: &Repository,
+    catalogue: &Catalogue,
+    planned: &[(&SourceBody, &Part, Plan)],
+    job: Job<'_>,
+) -> Result<Option<u64>> {
+    let Some(to) = args.to.as_deref().filter(|_| args.overwrite) else { return Ok(None) };
+    let Some(present) = Present::open(to)? else { return Ok(Some(0)) };
+    let of = |(source, part, _): &(&SourceBody, &Part, Plan)| {
+        restore::replaced(repository, catalogue, source, part, &present, job)
+    };
+    planned.iter().map(of).sum::<Result<u64>>().map(Some)
 }
 
 fn paths(part: &Part) -> &[Vec<u8>] {

@@ -399,6 +399,8 @@ pub struct Plan<'a> {
     pub entries: u64,
     /// Bytes to restore.
     pub bytes: u64,
+    /// Entries that are there and would be replaced, if that is allowed.
+    pub replaced: Option<u64>,
 }
 
 /// One source of a plan.
@@ -714,10 +716,11 @@ mod tests {
     fn restores_tell_the_plan_and_the_losses() {
         let source =
             PlanSource { name: "app".into(), root: "/srv".into(), paths: vec!["a".into()], entries: 1, bytes: 2 };
-        let plan = Plan { snapshot: id('a'), time: "t".into(), to: None, sources: vec![source], entries: 1, bytes: 2 };
+        let (snapshot, time, sources) = (id('a'), "t".into(), vec![source]);
+        let plan = Plan { snapshot, time, to: None, sources, entries: 1, bytes: 2, replaced: None };
         assert_eq!(
             line(&plan).unwrap(),
-            r#"{"v":1,"type":"plan","snapshot":"aaaaaaaa","time":"t","to":null,"sources":[{"name":"app","root":"/srv","paths":["a"],"entries":1,"bytes":2}],"entries":1,"bytes":2}"#
+            r#"{"v":1,"type":"plan","snapshot":"aaaaaaaa","time":"t","to":null,"sources":[{"name":"app","root":"/srv","paths":["a"],"entries":1,"bytes":2}],"entries":1,"bytes":2,"replaced":null}"#
         );
         let lost = Lost { source: "app", path: "a".into(), why: "b", entries: 1 };
         assert_eq!(line(&lost).unwrap(), r#"{"v":1,"type":"lost","source":"app","path":"a","why":"b","entries":1}"#);

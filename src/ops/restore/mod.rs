@@ -4,6 +4,7 @@
 //! chunks go to all the places where they belong. A file whose bytes cannot be had is named and left out, whole; the
 //! others are restored around it.
 
+mod replace;
 mod window;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +20,8 @@ use crate::text;
 use crate::tree::{ReadError, TreeWalk, lookup};
 
 use window::Window;
+
+pub use replace::replaced;
 
 /// What of one source to restore, and where it goes.
 #[derive(Clone, Debug)]
@@ -228,7 +231,7 @@ impl Restoring<'_> {
         self.made.clear();
         self.links.clear();
         for path in picked(&part.pick) {
-            let strip = self.strip(source, part, path)?;
+            let strip = strip(self.reader, source, part, path)?;
             if let Pick::Paths(_) = part.pick {
                 self.ancestors(source, part, path)?;
             }
@@ -252,16 +255,6 @@ impl Restoring<'_> {
             self.flush()?;
         }
         Ok(())
-    }
-
-    /// How many bytes of the paths below `path` are not part of their new place.
-    fn strip(&self, source: &SourceBody, part: &Part, path: &[u8]) -> Result<usize> {
-        if matches!(part.pick, Pick::Paths(_)) || path.is_empty() || source.kind == SourceKind::File {
-            return Ok(0);
-        }
-        let is_folder = require(self.reader, source, path)?.is_none_or(|entry| entry.kind == EntryKind::Directory);
-        let name = path.rsplit(|b| *b == b'/').next().map_or(0, <[u8]>::len);
-        Ok(if is_folder { path.len() + 1 } else { path.len() - name })
     }
 
     /// Makes the folders above a path as they were.
@@ -366,6 +359,16 @@ impl Restoring<'_> {
         }
         Ok(())
     }
+}
+
+/// How many bytes of the paths below `path` are not part of their new place.
+fn strip(reader: &ChunkReader<'_>, source: &SourceBody, part: &Part, path: &[u8]) -> Result<usize> {
+    if matches!(part.pick, Pick::Paths(_)) || path.is_empty() || source.kind == SourceKind::File {
+        return Ok(0);
+    }
+    let is_folder = require(reader, source, path)?.is_none_or(|entry| entry.kind == EntryKind::Directory);
+    let name = path.rsplit(|b| *b == b'/').next().map_or(0, <[u8]>::len);
+    Ok(if is_folder { path.len() + 1 } else { path.len() - name })
 }
 
 fn place(into: &[u8], path: &[u8]) -> Vec<u8> {

@@ -14,6 +14,7 @@
 //! Folders stay 0700 and writable until [`Folder::finish`] gives them their own metadata, deepest first.
 
 mod metadata;
+mod present;
 mod remove;
 mod report;
 mod stage;
@@ -40,6 +41,7 @@ use report::Tally;
 use stage::Stage;
 use tree::{Spot, Tree};
 
+pub use present::Present;
 pub use report::{Report, WARNINGS_MAX};
 pub use writer::FileWriter;
 
