@@ -41,6 +41,20 @@ fn init_makes_a_repository_and_a_key_that_only_the_owner_can_read() {
 }
 
 #[test]
+fn init_that_fails_leaves_neither_a_folder_nor_a_key() {
+    let machine = Machine::bare();
+    let key = machine.place("no such folder/key");
+    machine.run(["init", "--key-file", text(&key)]).expect(1).says("cannot make the key file");
+    assert!(!machine.repository.exists());
+    fs::write(machine.place("file"), "x").unwrap();
+    let place = machine.place("file/repository");
+    machine.run(["init", "--repo", text(&place)]).expect(1);
+    assert!(!machine.key.exists());
+    let run = machine.run(["init", "-q"]).expect(0).prints("Keep a copy of");
+    assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
+}
+
+#[test]
 fn init_refuses_a_folder_that_is_not_empty_and_changes_nothing_in_it() {
     let machine = Machine::bare();
     plant::plant(&machine.repository, &[(b"letters/one", plant::Item::File(b"dear".to_vec()))]);

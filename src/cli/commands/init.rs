@@ -39,10 +39,16 @@ pub fn run(_: &Args, context: &Context<'_>) -> Result<Exit> {
         // One that cannot be read shall not leave an empty folder behind.
         engine::with_key(&secret, |_| Ok(()))?;
     }
-    let storage = make_room(&location)?;
+    // The key first: where none can be made, no folder is left behind that looks like a repository.
     if let Some(path) = new_key_file {
         keyfile::create_key_file(path, &clock::random(context.world)?)?;
     }
+    let storage = make_room(&location).inspect_err(|_| {
+        if let Some(path) = new_key_file {
+            // It opens nothing yet.
+            let _ = std::fs::remove_file(path);
+        }
+    })?;
     let label = format!("{}@{}", engine::user_name(), engine::host_name());
     let repository =
         engine::with_key(&secret, |key| Repository::create(storage.clone(), Arc::new(System::default()), key, &label))?;
@@ -103,7 +109,9 @@ fn tell(repository: &Repository, location: &Path, secret: &Secret, context: &Con
             key: if by_file { "key-file" } else { "password" },
         });
     }
-    context.output.line(&format!("made repository {} at {}", repository.id().short(), text::path(location)))?;
+    if !context.global.quiet {
+        context.output.line(&format!("made repository {} at {}", repository.id().short(), text::path(location)))?;
+    }
     let warning = match secret {
         Secret::KeyFile(path) => format!(
             "Keep a copy of {} somewhere else: without it, and without any other key, the snapshots are lost.",
