@@ -147,3 +147,16 @@ fn a_list_of_what_is_not_there_is_an_error_and_nothing_else() {
         assert!(run.stdout.is_empty(), "{run:?}");
     }
 }
+
+/// The heading said `etc ID -> ID`, though one side was another source.
+#[test]
+fn a_diff_of_two_sources_names_both() {
+    let machine = home_with_documents();
+    let id = backup_documents(&machine);
+    let run = machine.run(["diff", "latest:home", "latest:documents"]).expect(0);
+    let heading = run.stdout.lines().next().unwrap();
+    let (old, new) = heading.split_once(" -> ").unwrap();
+    assert!(old.contains(":home 20") && new.starts_with(&format!("{}:documents 20", &id[..8])), "{heading}");
+    let run = machine.run(["diff", "latest:documents", "latest:documents"]).expect(0);
+    assert!(run.stdout.starts_with("documents  "), "{run:?}");
+}

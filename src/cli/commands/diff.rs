@@ -97,6 +97,12 @@ impl Point {
 }
 
 impl Pair {
+    /// The older side, if that is another source.
+    fn renamed(&self) -> Option<(Point, &SourceBody)> {
+        let (point, from) = self.from.as_ref()?;
+        self.to.as_ref().filter(|to| to.name != from.name).map(|_| (*point, from))
+    }
+
     /// A path that is on neither side is a mistake.
     fn check_path(&self, reader: &ChunkReader<'_>) -> Result<()> {
         if self.path.is_empty() {
@@ -227,8 +233,14 @@ impl<'a> Lines<'a> {
         }
         let zone = self.context.zone();
         let shown = |point: Point| format!("{} {}", point.id.short(), time::local(point.time, &zone));
-        let from = pair.from.as_ref().map_or("nothing before".to_owned(), |(point, _)| shown(*point));
         let path = if pair.path.is_empty() { String::new() } else { format!("/{}", text::escape(&pair.path)) };
+        if let Some((point, from)) = pair.renamed() {
+            let (from, to) = (text::escape(&from.name), Point::of(to));
+            let [old, new] = [(point, &from), (to, &pair.name)]
+                .map(|(point, name)| format!("{}:{name}{path} {}", point.id.short(), time::local(point.time, &zone)));
+            return self.context.output.line(&format!("{old} -> {new}"));
+        }
+        let from = pair.from.as_ref().map_or("nothing before".to_owned(), |(point, _)| shown(*point));
         self.context.output.line(&format!("{}{path}  {from} -> {}", pair.name, shown(Point::of(to))))
     }
 
