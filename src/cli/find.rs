@@ -179,6 +179,13 @@ pub fn tell_partial(snapshot: &Snapshot, so: &str, context: &Context<'_>) -> Res
     )
 }
 
+/// Says that snapshots were taken away from outside.
+pub fn tell_gone(listing: &Listing, context: &Context<'_>) -> Result<()> {
+    listing.gone.iter().try_for_each(|id| {
+        warn(&format!("snapshot {} is gone, though the run that made it ended well", id.short()), context)
+    })
+}
+
 fn warn(message: &str, context: &Context<'_>) -> Result<()> {
     if context.global.json {
         return context.output.json(&json::Warning { message });

@@ -40,6 +40,8 @@ pub struct Listing {
     pub snapshots: Vec<SnapshotInfo>,
     /// Snapshots whose summary cannot be read.
     pub damaged: Vec<(ObjectId, Error)>,
+    /// Snapshots that are not there, though the run that made them ended well.
+    pub gone: Vec<ObjectId>,
 }
 
 impl Listing {
@@ -70,6 +72,11 @@ impl Listing {
             }
         }
         new.snapshots.sort_by_key(|info| (info.summary.time, info.id));
+        let there: HashSet<ObjectId> =
+            new.snapshots.iter().map(|info| info.id).chain(new.damaged.iter().map(|(id, _)| *id)).collect();
+        let ended = confirmed.iter().filter(|(session, id)| session.is_some() && !there.contains(id));
+        new.gone = ended.map(|(_, id)| *id).collect();
+        new.gone.sort();
         new
     }
 
@@ -118,12 +125,22 @@ impl Repository {
         let said = self.said(&cache)?;
         // Without it the next list reads more, and finds the same.
         let _ = cache.renew(self, &said);
-        Ok(Listing::of(said))
+        self.listing(said)
     }
 
     /// The same, from the objects themselves, for those who want to know whether they are whole.
     pub fn snapshots_anew(&self) -> Result<Listing> {
-        self.said(&ListCache::default()).map(Listing::of)
+        self.listing(self.said(&ListCache::default())?)
+    }
+
+    /// A run that ended after the snapshots were listed has an end that names one which was not there yet.
+    fn listing(&self, said: Vec<Said<'_>>) -> Result<Listing> {
+        let mut listing = Listing::of(said);
+        if !listing.gone.is_empty() {
+            let there: HashSet<ObjectId> = self.list(Folder::Snapshots)?.into_iter().collect();
+            listing.gone.retain(|id| !there.contains(id));
+        }
+        Ok(listing)
     }
 
     /// What every object says that lists are made of. Snapshots are listed before what confirms them, so that one

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{machine_with_snapshot, text};
+use crate::support::files_below;
 use crate::support::plant::{Item, plant, set_mode};
 use crate::support::program::Machine;
 
@@ -159,4 +160,25 @@ fn a_diff_of_two_sources_names_both() {
     assert!(old.contains(":home 20") && new.starts_with(&format!("{}:documents 20", &id[..8])), "{heading}");
     let run = machine.run(["diff", "latest:documents", "latest:documents"]).expect(0);
     assert!(run.stdout.starts_with("documents  "), "{run:?}");
+}
+
+#[test]
+fn a_list_misses_a_snapshot_that_somebody_deleted() {
+    let (machine, source) = machine_with_snapshot();
+    let run = machine.run(["backup", "--json", text(&source)]).expect(0);
+    let id = run.json()["snapshot"].as_str().unwrap().to_owned();
+    fs::remove_file(machine.repository.join("snapshots").join(&id)).unwrap();
+    let gone = format!("snapshot {} is gone", &id[..8]);
+    for _ in 0..2 {
+        machine.run(["snapshots"]).expect(0).says(&gone);
+    }
+    let run = machine.run(["snapshots", "--json"]).expect(0).prints(&gone);
+    assert_eq!((run.stdout.lines().count(), run.json()["snapshots"].as_array().unwrap().len()), (2, 1));
+    // The end tells it alone.
+    for file in files_below(&machine.repository.join("sessions")) {
+        if file.extension().is_none() {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    machine.run(["check"]).expect(4).prints("is gone, though the run that made it ended well");
 }

@@ -6,7 +6,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::paint::Tone;
 use super::super::table::{Align, Cell, Table};
-use super::super::{amount, args, engine, json, time};
+use super::super::{amount, args, engine, find, json, time};
 use crate::error::{Error, Kind, Result};
 use crate::id::ObjectId;
 use crate::record::{Body, Reason, SourceKind, State, Summary};
@@ -37,6 +37,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let listing = repository.snapshots()?;
+    find::tell_gone(&listing, context)?;
     let mut shown: Vec<&SnapshotInfo> = listing.snapshots.iter().filter(|info| is_wanted(args, info)).collect();
     if shown.is_empty() && (args.source.is_some() || args.tag.is_some()) && listing.damaged.is_empty() {
         return Err(nothing_fits(args));

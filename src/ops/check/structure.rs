@@ -56,11 +56,10 @@ impl<'a> Structure<'a> {
             let fix = remedy::copy(key, |other| bad.iter().any(|(key, _)| key.as_str() == other));
             self.findings.add(key.as_str(), error.to_string(), remedy::against(error, fix));
         }
-        let mut promised = Vec::new();
         for folder in [Folder::Sessions, Folder::Notes, Folder::Tombs] {
             for id in self.repository.list(folder)? {
                 self.job.cancel.check()?;
-                match self.small_object(folder, &id, &mut promised) {
+                match self.small_object(folder, &id) {
                     // A prune may take it away between listing and reading.
                     Err((_, e)) if e.kind() == Kind::Missing => {}
                     Err((fix, e)) => {
@@ -71,21 +70,16 @@ impl<'a> Structure<'a> {
                 }
             }
         }
-        let listed: HashSet<ObjectId> = self.repository.list(Folder::Snapshots)?.into_iter().collect();
-        for snapshot in promised.iter().filter(|id| !listed.contains(id)) {
-            let what = "is gone, though the run that made it ended well";
-            self.findings.add(format!("snapshot {}", snapshot.short()), what, remedy::snapshot(snapshot));
-        }
         Ok(())
     }
 
-    /// Reads it; adds the snapshots that it says are there. What is wrong comes with what helps.
-    fn small_object(&self, folder: Folder, id: &ObjectId, promised: &mut Vec<ObjectId>) -> Result<(), (String, Error)> {
+    /// Reads it. What is wrong comes with what helps.
+    fn small_object(&self, folder: Folder, id: &ObjectId) -> Result<(), (String, Error)> {
         let repository = self.repository;
         let read = match folder {
             Folder::Notes => repository.note(id).map(drop),
             Folder::Sessions => match repository.session(id) {
-                Ok((session, _)) => return self.session_end(id, session, promised),
+                Ok((session, _)) => return self.session_end(id, session),
                 Err(e) => Err(e),
             },
             _ => repository.read(folder, id, [Audience::Index]).and_then(|[record]| {
@@ -96,20 +90,12 @@ impl<'a> Structure<'a> {
         read.map_err(|e| (remedy::small_object(folder, id), e))
     }
 
-    fn session_end(
-        &self,
-        id: &ObjectId,
-        session: SessionId,
-        promised: &mut Vec<ObjectId>,
-    ) -> Result<(), (String, Error)> {
+    fn session_end(&self, id: &ObjectId, session: SessionId) -> Result<(), (String, Error)> {
         let end = match self.repository.session_end(id) {
             Ok(Some((ended, _))) if ended != session => Err(Error::new(Kind::Damage, "its end is another session's")),
-            other => other,
+            other => other.map(drop),
         };
-        if let Some((_, end)) = end.map_err(|e| (remedy::session_end(id), e))? {
-            promised.extend(end.snapshots);
-        }
-        Ok(())
+        end.map_err(|e| (remedy::session_end(id), e))
     }
 
     /// Packs: their sizes, and those that must be read to be believed, since their table, or their length, is not what
@@ -160,6 +146,10 @@ impl<'a> Structure<'a> {
         for (id, error) in &listing.damaged {
             let fix = remedy::against(error, remedy::snapshot(id));
             self.findings.add(format!("snapshot {}", id.short()), error.to_string(), fix);
+        }
+        for id in &listing.gone {
+            let what = "is gone, though the run that made it ended well";
+            self.findings.add(format!("snapshot {}", id.short()), what, remedy::snapshot(id));
         }
         for info in &listing.snapshots {
             match self.repository.snapshot_of(info) {
