@@ -1,5 +1,6 @@
 //! Reading single packs: head, table, frames.
 
+use super::open::check_name;
 use super::{Folder, Repository, malformed, unopened};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ObjectId};
@@ -11,8 +12,23 @@ fn place(id: &ObjectId) -> String {
 
 /// Opens a pack's head: what opens its frames and its table.
 pub fn read_head(repository: &Repository, id: &ObjectId) -> Result<PackKey> {
-    let head = repository.storage().get_range(&Folder::Packs.key(id), 0, HEAD_BYTES)?;
-    open_head(repository, id, &head)
+    let at = Folder::Packs.key(id);
+    let head = repository.storage().get_range(&at, 0, HEAD_BYTES)?;
+    match open_head(repository, id, &head) {
+        // One wrong bit can make it look so, and smaller objects are compared with their names before they are believed.
+        Err(e) if matches!(e.kind(), Kind::Newer | Kind::WrongKey) => {
+            let pack = repository.storage().get(&at, PACK_BYTES_MAX).map_err(|_| e)?;
+            open_named_head(repository, id, &pack)
+        }
+        other => other,
+    }
+}
+
+/// Opens the head of a pack whose bytes are all at hand. One that cannot be opened is damaged, and not newer, or sealed
+/// for another key, if its bytes are not those that its name says.
+fn open_named_head(repository: &Repository, id: &ObjectId, pack: &[u8]) -> Result<PackKey> {
+    let head = &pack[..pack.len().min(HEAD_BYTES)];
+    open_head(repository, id, head).map_err(|e| check_name(&place(id), id, pack).err().unwrap_or(e))
 }
 
 fn open_head(repository: &Repository, id: &ObjectId, head: &[u8]) -> Result<PackKey> {
@@ -49,10 +65,10 @@ impl Repository {
     pub fn open_pack_bytes(&self, id: &ObjectId, bytes: &[u8]) -> Result<(PackKey, Table<ChunkId>)> {
         let bad = |error: &crate::wire::Malformed| malformed(&place(id), error);
         let size = bytes.len();
-        let (Some(head), Some(end)) = (bytes.get(..HEAD_BYTES), size.checked_sub(TRAILER_BYTES)) else {
+        let Some(end) = size.checked_sub(TRAILER_BYTES).filter(|end| *end >= HEAD_BYTES) else {
             return Err(bad(&crate::wire::Malformed::bad("pack", format!("only {size} bytes"))));
         };
-        let key = open_head(self, id, head)?;
+        let key = open_named_head(self, id, bytes)?;
         let trailer = Trailer::parse(&bytes[end..], size as u64).map_err(|e| bad(&e))?;
         let at = trailer.table_offset as usize;
         let sealed = &bytes[at..at + trailer.table_len as usize];

@@ -42,7 +42,8 @@ impl Kept {
 pub struct ChunkReader<'r> {
     repository: &'r Repository,
     catalogue: &'r Catalogue,
-    keys: Mutex<HashMap<u32, PackKey>>,
+    /// By the pack's number; also why there is none, which can be long to find out.
+    keys: Mutex<HashMap<u32, Result<PackKey>>>,
     kept: Mutex<Kept>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
@@ -65,11 +66,13 @@ impl<'r> ChunkReader<'r> {
 
     fn pack_key(&self, number: u32) -> Result<PackKey> {
         if let Some(key) = lock(&self.keys).get(&number) {
-            return Ok(key.clone());
+            return key.clone();
         }
-        let key = read_head(self.repository, &self.catalogue.pack(number).id)?;
-        lock(&self.keys).insert(number, key.clone());
-        Ok(key)
+        let key = read_head(self.repository, &self.catalogue.pack(number).id);
+        if key.as_ref().err().is_none_or(|e| matches!(e.kind(), Kind::Damage | Kind::Newer | Kind::WrongKey)) {
+            lock(&self.keys).insert(number, key.clone());
+        }
+        key
     }
 
     /// Reads and decodes a frame, without keeping it. What is in it is not compared with any id yet.
@@ -134,6 +137,7 @@ impl<'r> ChunkReader<'r> {
 
     /// Where the index may be wrong, the pack's own table knows better.
     fn chunk_by_table(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
+        self.pack_key(place.pack)?;
         let (_, _, table) = read_table(self.repository, &self.catalogue.pack(place.pack).id)?;
         let (frame, nth, kind, chunk) =
             table.chunks().find(|(.., chunk)| chunk.id == *id).ok_or_else(|| missing(id))?;

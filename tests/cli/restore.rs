@@ -251,7 +251,7 @@ fn with_one_source_its_name_can_be_left_out() {
 }
 
 #[test]
-fn a_pack_of_a_newer_format_costs_what_lies_in_it() {
+fn a_pack_that_looks_newer_is_damaged_and_costs_what_lies_in_it() {
     let (machine, source) = machine_with_snapshot();
     let seen = look(&source);
     let mut lossy = 0;
@@ -261,15 +261,31 @@ fn a_pack_of_a_newer_format_costs_what_lies_in_it() {
         newer[5] = 2;
         fs::write(&pack, newer).unwrap();
         let to = machine.place("to");
-        let run = machine.restore("latest", &to).expect(4).says("is newer than this program");
+        let run = machine.restore("latest", &to).expect(4).says("is damaged: its bytes have the BLAKE3");
+        assert!(!run.stderr.contains("newer"), "{run:?}");
+        let check = machine.run(["check"]).expect(4).prints("is damaged: its bytes have the BLAKE3");
+        assert!(!check.stdout.contains("newer"), "{check:?}");
         lossy += usize::from(look(&to).len() > 1);
         assert!(look(&to).len() < seen.len(), "{run:?}");
         if to.exists() {
             fs::remove_dir_all(&to).unwrap();
         }
         fs::write(&pack, bytes).unwrap();
+        machine.run(["check"]).expect(0);
     }
     assert!(lossy > 0, "in one case at least something could be restored");
+}
+
+#[test]
+fn a_pack_that_is_newer_is_called_so() {
+    let (machine, _source) = machine_with_snapshot();
+    let pack = files_below(&machine.repository.join("packs")).remove(0);
+    let mut newer = fs::read(&pack).unwrap();
+    newer[5] = 2;
+    fs::remove_file(&pack).unwrap();
+    let name = larder::id::ObjectId::of(&newer).to_hex();
+    plant(&machine.repository, &[(format!("packs/{}/{name}", &name[..2]).as_bytes(), Item::File(newer))]);
+    machine.run(["ls", "latest"]).says("version 2, suite 1, flags 0 is newer than this program");
 }
 
 #[test]

@@ -137,8 +137,7 @@ fn require(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Result
     }
 }
 
-/// Whether stored bytes are to blame. A pack that looks newer, or sealed for another key, counts: unlike smaller objects
-/// a pack is not compared with its name before its header is believed, so one wrong bit can make it look so.
+/// Whether stored bytes are to blame. A pack that is newer, or sealed for another key, counts: it costs what lies in it.
 fn is_about_stored_bytes(e: &Error) -> bool {
     matches!(e.kind(), Kind::Damage | Kind::Missing | Kind::Newer | Kind::WrongKey)
 }
