@@ -338,3 +338,14 @@ fn neither_the_repository_nor_its_caches_are_stored_in_it() {
     assert!(!listed.contains(".redb"), "{listed}");
     machine.run(["backup", text(&machine.repository)]).expect(2).says("it is the repository itself");
 }
+
+/// The advice was to write NAME=-, which this version refuses.
+#[test]
+fn a_pipe_as_a_source_is_refused_with_advice_that_works() {
+    let machine = Machine::new();
+    let source = machine.place("source");
+    plant(&source, &[(b"pipe", Item::Fifo)]);
+    let run = machine.backup(&source.join("pipe")).expect(2).says("neither a directory nor a regular file");
+    assert!(run.says("fix: back up the folder that it is in").stdout.is_empty());
+    machine.backup(&source).expect(0);
+}

@@ -96,7 +96,7 @@ pub fn walk(root: &Path, options: &Options) -> Result<Walk> {
         }
         _ => Err(Error::new(error::Kind::Usage, format!("cannot back up {}", text::path(root)))
             .why("it is neither a directory nor a regular file")
-            .fix("give what comes out of it on standard input, as NAME=-")),
+            .fix("back up the folder that it is in; to save what comes out of it, write that to a file first")),
     }
 }
 
