@@ -15,8 +15,8 @@ use crate::text;
 /// Each version of a file is listed once, newest first, with the first and the last snapshot that has it, and how many
 /// have it. What is listed as home/a/b is printed by larder cat ID:home/a/b. No match is exit code 1.
 ///
-/// Names that hold control or invisible characters, backslashes or bytes that are not UTF-8 are shown with escapes such as \x0a, as
-/// everywhere. Commands take the raw bytes: type them with $'...' of the shell, or take them from --json.
+/// Names that hold control or invisible characters, backslashes or bytes that are not UTF-8 are shown with escapes such as
+/// \x0a, as everywhere. Commands take the raw bytes: type them with $'...' of the shell, or take them from --json.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -264,8 +264,10 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
         return Ok(exit);
     }
     let lost: u64 = report.lost.iter().map(|lost| lost.entries).sum();
+    let first = &report.lost[0];
+    let name = if first.path.is_empty() { "the root".to_owned() } else { text::escape(&first.path) };
     let error = Error::new(Kind::Failed, format!("{} could not be restored", render::entries(lost)))
-        .why(format!("the first is {}: {}", text::escape(&report.lost[0].path), report.lost[0].why))
+        .why(format!("the first is {name}: {}", first.why))
         .fix(match done {
             _ if entries == 0 => "nothing was restored: try another snapshot; `larder check` tells what is affected",
             Exit::Damage => "the rest is complete; `larder check --data all` tells what else is damaged",

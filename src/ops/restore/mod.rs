@@ -154,7 +154,8 @@ pub(super) fn unreadable(e: &ReadError<Error>) -> Error {
         Ok(malformed) => malformed.to_string(),
         Err(error) => error.to_string(),
     };
-    let what = format!("{} entries from {} on cannot be read", e.entries, shown(&e.first));
+    let entries = if e.entries == 1 { "entry" } else { "entries" };
+    let what = format!("{} {entries} from {} on cannot be read", e.entries, shown(&e.first));
     Error::new(Kind::Damage, what).why(why).fix("run `larder check` to see what is affected")
 }
 
