@@ -11,7 +11,7 @@ use super::super::{address, args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::ops::restore::{self, Part, Pick, Plan, Report, Target};
-use crate::record::SourceBody;
+use crate::record::{Snapshot, SourceBody};
 use crate::repo::{Catalogue, Repository};
 use crate::target::files::{Existing, Present};
 use crate::text;
@@ -137,44 +137,58 @@ fn plan(
     parts: &[Part],
     job: Job<'_>,
 ) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     let catalogue = Catalogue::open(repository, job)?;
-    let snapshot = &meant.snapshot;
     let mut planned = Vec::new();
-    let mut sum = Plan::default();
     for part in parts {
-        let source = &snapshot.body.sources[part.source];
-        let plan = restore::plan(repository, &catalogue, source, &part.pick)?;
-        sum.entries += plan.entries;
-        sum.bytes += plan.bytes;
-        planned.push((source, part, plan));
+        let source = &meant.snapshot.body.sources[part.source];
+        planned.push((source, part, restore::plan(repository, &catalogue, source, &part.pick)?));
     }
     let replaced = replaced(args, repository, &catalogue, &planned, job)?;
     if context.global.json {
-        let sources = planned
-            .iter()
-            .map(|(source, part, plan)| json::PlanSource {
-                name: text::escape(&source.name),
-                root: source.origin.as_slice().into(),
-                paths: paths(part).iter().map(|path| path.as_slice().into()).collect(),
-                entries: plan.entries,
-                bytes: plan.bytes,
-            })
-            .collect();
-        return context.output.json(&json::Plan {
-            snapshot: snapshot.id.to_hex(),
-            time: time::rfc3339(snapshot.summary.time),
-            to: args.to.as_deref().map(|to| to.as_os_str().as_bytes().into()),
-            sources,
-            entries: sum.entries,
-            bytes: sum.bytes,
-            replaced,
-        });
+        return context.output.json(&plan_as_json(args, &meant.snapshot, &planned, replaced));
     }
+    plan_as_text(args, &meant.snapshot, &planned, replaced, context)
+}
+
+/// A part of a plan: its source, what of it, and how much that is.
+type Planned<'a> = (&'a SourceBody, &'a Part, Plan);
+
+fn plan_as_json<'a>(
+    args: &'a Args,
+    snapshot: &Snapshot,
+    planned: &[Planned<'a>],
+    replaced: Option<u64>,
+) -> json::Plan<'a> {
+    use std::os::unix::ffi::OsStrExt;
+    let sources = planned.iter().map(|(source, part, plan)| json::PlanSource {
+        name: text::escape(&source.name),
+        root: source.origin.as_slice().into(),
+        paths: paths(part).iter().map(|path| path.as_slice().into()).collect(),
+        entries: plan.entries,
+        bytes: plan.bytes,
+    });
+    json::Plan {
+        snapshot: snapshot.id.to_hex(),
+        time: time::rfc3339(snapshot.summary.time),
+        to: args.to.as_deref().map(|to| to.as_os_str().as_bytes().into()),
+        sources: sources.collect(),
+        entries: planned.iter().map(|(.., plan)| plan.entries).sum(),
+        bytes: planned.iter().map(|(.., plan)| plan.bytes).sum(),
+        replaced,
+    }
+}
+
+fn plan_as_text(
+    args: &Args,
+    snapshot: &Snapshot,
+    planned: &[Planned<'_>],
+    replaced: Option<u64>,
+    context: &Context<'_>,
+) -> Result<()> {
     let age = time::age(snapshot.summary.time, context.world.now());
     let at = time::local(snapshot.summary.time, &context.zone());
     context.output.line(&format!("plan: snapshot {} of {at} ({age})", snapshot.id.short()))?;
-    for (source, part, plan) in &planned {
+    for (source, part, plan) in planned {
         let what: Vec<String> = paths(part).iter().map(|path| text::escape(path)).collect();
         let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(" ")) };
         let name = text::escape(&source.name);
@@ -197,14 +211,12 @@ fn replaced(
     args: &Args,
     repository: &Repository,
     catalogue: &Catalogue,
-    planned: &[(&SourceBody, &Part, Plan)],
+    planned: &[Planned<'_>],
     job: Job<'_>,
 ) -> Result<Option<u64>> {
     let Some(to) = args.to.as_deref().filter(|_| args.overwrite) else { return Ok(None) };
     let Some(present) = Present::open(to)? else { return Ok(Some(0)) };
-    let of = |(source, part, _): &(&SourceBody, &Part, Plan)| {
-        restore::replaced(repository, catalogue, source, part, &present, job)
-    };
+    let of = |(source, part, _): &Planned<'_>| restore::replaced(repository, catalogue, source, part, &present, job);
     planned.iter().map(of).sum::<Result<u64>>().map(Some)
 }
 
