@@ -362,7 +362,7 @@ fn latest_passes_over_a_snapshot_that_was_damaged_after_it_was_listed() {
     assert_same(&look(&source), &look(&machine.place("to")), "the one before");
     machine.restore(&newest, &machine.place("none")).expect(4);
     machine.run(["check"]).expect(4).prints(&newest[..8]);
-    machine.backup(&source).expect(0);
+    machine.backup(&source).expect(0).says("`larder check` tells more");
 }
 
 /// `restore latest:etc hosts --to ~/somewhere` gave that folder away to root, with the mode of /etc.

@@ -116,7 +116,7 @@ struct Saved {
 /// Backs up. An error means that no snapshot was made; a snapshot that lacks something says so in its state.
 pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
     let begun = repository.world().elapsed();
-    let previous = check_series(repository, request)?;
+    let previous = check_series(repository, request, job)?;
     let started = repository.world().now();
     let session = Session::begin(repository, &session_record(request, started))?;
     job.phase("reading the index", None, None);
@@ -234,8 +234,12 @@ struct Previous {
 }
 
 /// Finds the series that the sources continue, and refuses to continue one that looks like somebody else's.
-fn check_series(repository: &Repository, request: &Request) -> Result<Vec<Option<Previous>>> {
+fn check_series(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Vec<Option<Previous>>> {
     let listing = repository.snapshots()?;
+    for (id, error) in &listing.damaged {
+        let why = if error.reason().is_empty() { error.what() } else { error.reason() };
+        job.warn(&format!("snapshot {} cannot be read: {why}; `larder check` tells more", id.short()));
+    }
     let one = |source: &Source| -> Result<Option<Previous>> {
         let Some(info) = listing.newest_of(source.name.as_bytes()) else { return Ok(None) };
         // One that cannot be read is no reason not to save today; `check` tells about it.
