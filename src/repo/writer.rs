@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ChunkPrefix};
 use crate::index::{Index, PackEntry};
 use crate::pack::{Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
-use crate::seal::{Compressor, Decompressor, Header, ObjectKind, looks_incompressible};
+use crate::seal::{Compressor, Decompressor, Header, ObjectKind, Probe};
 use crate::storage::Upload;
 use crate::tree::Store;
 
@@ -214,7 +214,7 @@ impl<'r> ChunkWriter<'r> {
             meta: [ChunkKind::Node, ChunkKind::List, ChunkKind::Attr].map(FrameBuilder::new),
             compressor: Compressor::new(self.level).map_err(failed)?,
             decompressor: Decompressor::new().map_err(failed)?,
-            scratch: Vec::new(),
+            probe: Probe::new().map_err(failed)?,
         })
     }
 }
@@ -229,7 +229,7 @@ pub struct FrameWriter<'w, 'r> {
     meta: [FrameBuilder; 3],
     compressor: Compressor,
     decompressor: Decompressor,
-    scratch: Vec<u8>,
+    probe: Probe,
 }
 
 impl FrameWriter<'_, '_> {
@@ -239,7 +239,7 @@ impl FrameWriter<'_, '_> {
         if !self.writer.claim(&id)? {
             return Ok((id, false));
         }
-        let raw = looks_incompressible(bytes, &mut self.scratch);
+        let raw = self.probe.looks_incompressible(bytes);
         let builder = if raw { &mut self.raw } else { &mut self.data };
         if !builder.fits(bytes.len(), DATA_FRAME_BYTES) {
             self.flush_one(if raw { 1 } else { 0 })?;

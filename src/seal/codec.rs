@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use zstd::zstd_safe::CParameter;
+
 use crate::wire::{Malformed, Result};
 
 /// How bytes were compressed. The numbers are the stored ones.
@@ -35,9 +37,15 @@ impl std::fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    /// A compressor of this zstd level.
+    /// A compressor of this zstd level. At the usual one its tables are half as large as zstd would have them: they stay
+    /// in the cache of a core that does other things as well.
     pub fn new(level: i32) -> std::io::Result<Self> {
-        Ok(Self(zstd::bulk::Compressor::new(level)?))
+        let mut new = zstd::bulk::Compressor::new(level)?;
+        if level == 3 {
+            new.set_parameter(CParameter::HashLog(16))?;
+            new.set_parameter(CParameter::ChainLog(15))?;
+        }
+        Ok(Self(new))
     }
 
     /// Appends the smaller of the two forms of `raw` to `out`, and says which it is.
@@ -120,18 +128,38 @@ pub fn decompress(codec: Codec, stored: &[u8], len: usize) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Whether compressing `data` is not worth it, judged by the fastest level on 16 KiB from its middle (limits.md:
-/// costs about 1 % of a real compression, and 1/5 of zstd's own giving up).
-pub fn looks_incompressible(data: &[u8], scratch: &mut Vec<u8>) -> bool {
-    const SAMPLE: usize = 16 << 10;
-    if data.len() < 2 * SAMPLE {
-        return false;
+/// Tells what is not worth compressing.
+pub struct Probe {
+    compressor: zstd::bulk::Compressor<'static>,
+    scratch: Vec<u8>,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Probe")
     }
-    let start = (data.len() - SAMPLE) / 2;
-    scratch.resize(zstd::zstd_safe::compress_bound(SAMPLE), 0);
-    match zstd::bulk::compress_to_buffer(&data[start..start + SAMPLE], scratch.as_mut_slice(), -5) {
-        Ok(len) => len * 100 > SAMPLE * 97,
-        Err(_) => false,
+}
+
+impl Probe {
+    const SAMPLE: usize = 16 << 10;
+
+    /// A probe; it can be used again and again.
+    pub fn new() -> std::io::Result<Self> {
+        let scratch = vec![0; zstd::zstd_safe::compress_bound(Self::SAMPLE)];
+        Ok(Self { compressor: zstd::bulk::Compressor::new(-5)?, scratch })
+    }
+
+    /// Whether compressing `data` is not worth it, judged by the fastest level on 16 KiB from its middle, which costs
+    /// about 1 % of a real compression, and a fifth of zstd's own giving up.
+    pub fn looks_incompressible(&mut self, data: &[u8]) -> bool {
+        if data.len() < 2 * Self::SAMPLE {
+            return false;
+        }
+        let start = (data.len() - Self::SAMPLE) / 2;
+        match self.compressor.compress_to_buffer(&data[start..start + Self::SAMPLE], self.scratch.as_mut_slice()) {
+            Ok(len) => len * 100 > Self::SAMPLE * 97,
+            Err(_) => false,
+        }
     }
 }
 
@@ -161,7 +189,9 @@ mod tests {
         for more in [&[0][..], &skippable] {
             assert!(d.append(Codec::Zstd, &[&one, more].concat(), 1000, &mut Vec::new()).is_err());
         }
-        assert!(looks_incompressible(&noise, &mut Vec::new()));
-        assert!(!looks_incompressible(&[7; 100_000], &mut Vec::new()));
+        let mut probe = Probe::new().unwrap();
+        assert!(probe.looks_incompressible(&noise));
+        assert!(!probe.looks_incompressible(&[7; 100_000]));
+        assert!(!probe.looks_incompressible(&noise[..30_000]), "too short to tell cheaply");
     }
 }
