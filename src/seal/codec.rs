@@ -37,13 +37,13 @@ impl std::fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    /// A compressor of this zstd level. At the usual one its tables are half as large as zstd would have them: they stay
-    /// in the cache of a core that does other things as well.
+    /// A compressor of this zstd level. At the usual one its tables are smaller than zstd would have them: they stay in
+    /// the cache of a core that does other things as well.
     pub fn new(level: i32) -> std::io::Result<Self> {
         let mut new = zstd::bulk::Compressor::new(level)?;
         if level == 3 {
             new.set_parameter(CParameter::HashLog(16))?;
-            new.set_parameter(CParameter::ChainLog(15))?;
+            new.set_parameter(CParameter::ChainLog(14))?;
         }
         Ok(Self(new))
     }
