@@ -400,6 +400,39 @@ fn a_deleted_snapshot_is_noticed() {
     }
 }
 
+/// More than a thousand paths of a newer snapshot are named first.
+#[test]
+fn what_lost_something_is_never_confirmed_however_much_else_did() {
+    let (base, store) = (scratch(), MemoryStorage::new());
+    let source = base.path().join("source");
+    let names: Vec<_> = (0..4000).map(|n| format!("file {n}").into_bytes()).collect();
+    let items: Vec<_> = names.iter().map(|name| (name.as_slice(), Item::File(name.clone()))).collect();
+    plant::plant(&source, &items);
+    let repository = engine::create(Arc::new(store.clone())).unwrap();
+    let keys = |prefix: &str| store.list(prefix).unwrap().into_iter().map(|l| l.key).collect::<BTreeSet<_>>();
+    let (packs, sessions) = (keys("packs"), keys("sessions"));
+    let first = engine::backup(&repository, &source).unwrap().snapshot;
+    let first_packs = &keys("packs") - &packs;
+    for key in &keys("sessions") - &sessions {
+        if key.as_str().ends_with("end") {
+            store.delete(&key).unwrap();
+        }
+    }
+    fs::write(source.join("new"), "new").unwrap();
+    engine::backup(&repository, &source).unwrap();
+    let unharmed = engine::open(Arc::new(store.crash(u64::MAX))).unwrap();
+    assert_eq!(engine::check(&unharmed).confirmed, [first]);
+    let mut lost = 0;
+    for pack in &first_packs {
+        let copy = store.crash(u64::MAX);
+        copy.delete(pack).unwrap();
+        let report = engine::check(&engine::open(Arc::new(copy)).unwrap());
+        lost += report.found.iter().map(|found| found.affects_more).sum::<u64>();
+        assert_eq!(report.confirmed, [], "{pack}: {:?}", report.found.len());
+    }
+    assert!(lost >= 4000, "{lost}");
+}
+
 #[test]
 fn a_missing_object_is_noticed_or_does_no_harm() {
     let scene = Scene::new(1);

@@ -35,7 +35,9 @@ pub(super) fn name(
     for info in listing.snapshots.iter().rev() {
         let Ok(snapshot) = repository.snapshot_of(info) else { continue };
         for source in &snapshot.body.sources {
-            naming.node(&info.id, source, &source.root.id, b"")?;
+            if !naming.node(&info.id, source, &source.root.id, b"")? {
+                naming.findings.harmed.insert(info.id);
+            }
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Report, Request};
 use crate::entry::Time;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::pack::{FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
@@ -92,12 +92,13 @@ pub(super) fn read_packs(
     let (begun, bytes, packs) = (repository.world().elapsed(), AtomicU64::new(0), AtomicU64::new(0));
     let seen = Mutex::new(Seen::default());
     let out_of_time = || request.time_max.is_some_and(|max| repository.world().elapsed().saturating_sub(begun) >= max);
+    let failed = || Error::new(Kind::Failed, "another thread failed");
     let one = |id: &ObjectId, size: u64| -> Result<()> {
         job.cancel.check()?;
         let read = read_pack(repository, catalogue, id)?;
         packs.fetch_add(1, Ordering::Relaxed);
         job.advance(1, size);
-        let mut seen = seen.lock().map_err(|_| Error::new(crate::error::Kind::Failed, "another thread failed"))?;
+        let mut seen = seen.lock().map_err(|_| failed())?;
         match read {
             Read::Whole => _ = seen.whole.insert(*id),
             Read::Wrong(wrong) => seen.wrong.push(wrong),
@@ -118,7 +119,7 @@ pub(super) fn read_packs(
     })?;
     report.packs_read = packs.into_inner();
     report.bytes_read = bytes.into_inner();
-    let mut seen = seen.into_inner().unwrap_or_default();
+    let mut seen = seen.into_inner().map_err(|_| failed())?;
     seen.wrong.sort_by_key(|wrong| wrong.pack);
     Ok(seen)
 }

@@ -97,9 +97,18 @@ struct Findings {
     found: Vec<Found>,
     /// Chunks that cannot be had, and the finding that says why.
     chunks: BTreeMap<ChunkId, usize>,
+    /// Snapshots that something is taken from.
+    harmed: BTreeSet<ObjectId>,
+    /// Whether something was found of which nobody knows whose it is.
+    is_anyones: bool,
 }
 
 impl Findings {
+    /// Whether nothing that was found takes anything from a snapshot.
+    fn spare(&self, id: &ObjectId) -> bool {
+        !self.is_anyones && !self.harmed.contains(id)
+    }
+
     fn add(&mut self, object: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> usize {
         let (object, what, fix) = (object.into(), what.into(), fix.into());
         self.found.push(Found { object, what, fix, affects: Vec::new(), affects_more: 0 });
@@ -139,10 +148,8 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     if !findings.chunks.is_empty() {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
     }
-    let harmed: BTreeSet<ObjectId> =
-        findings.found.iter().flat_map(|found| found.affects.iter().map(|a| a.snapshot)).collect();
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed).map(|info| info.id);
-    report.confirmed = unconfirmed.filter(|id| !harmed.contains(id)).collect();
+    report.confirmed = unconfirmed.filter(|id| findings.spare(id)).collect();
     record(repository, news, &seen, &mut report)?;
     report.found = findings.found;
     Ok(report)

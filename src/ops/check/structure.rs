@@ -161,6 +161,7 @@ impl<'a> Structure<'a> {
                 Err(e) => {
                     let fix = remedy::against(&e, remedy::snapshot(&info.id));
                     self.findings.add(format!("snapshot {}", info.id.short()), e.to_string(), fix);
+                    self.findings.harmed.insert(info.id);
                 }
             }
         }
@@ -217,11 +218,10 @@ impl<'a> Structure<'a> {
     }
 
     fn entry(&mut self, path: &[u8], record: &[u8]) -> Result<()> {
-        let name = || format!("entry {}", crate::text::escape(path));
         let stored = match StoredEntry::parse(record) {
             Ok(stored) => stored,
             Err(e) => {
-                self.findings.add(name(), e.to_string(), remedy::CONTENT);
+                self.malformed(path, &e.to_string());
                 return Ok(());
             }
         };
@@ -235,9 +235,15 @@ impl<'a> Structure<'a> {
         }
         self.content(&stored.entry.content)?;
         if has_more && let Err(e) = self.reader.entry(record) {
-            self.findings.add(name(), e.to_string(), remedy::CONTENT);
+            self.malformed(path, &e.to_string());
         }
         Ok(())
+    }
+
+    /// An entry is read once for all snapshots that share it.
+    fn malformed(&mut self, path: &[u8], what: &str) {
+        self.findings.add(format!("entry {}", crate::text::escape(path)), what, remedy::CONTENT);
+        self.findings.is_anyones = true;
     }
 
     fn attr(&mut self, chunk: &ChunkRef) -> Result<bool> {
