@@ -129,8 +129,8 @@ def contents():
             file = ROOT / f"debs/Contents-{architecture}.gz"
             if not file.exists():
                 helper = out("apt-config", "shell", "D", "Dir::Bin::methods").split("'")[1].rsplit("/methods")[0]
-                subprocess.run([f"{helper}/apt-helper", "download-file", f"{uri}dists/{release}/main/{file.name}", file],
-                               check=True, stdout=subprocess.DEVNULL)
+                fetch = [f"{helper}/apt-helper", "-o", "APT::Sandbox::User=root", "download-file"]
+                subprocess.run([*fetch, f"{uri}dists/{release}/main/{file.name}", file], check=True, stdout=subprocess.DEVNULL)
             with gzip.open(file, "rt", errors="replace") as lines:
                 yield from (match.groups() for match in (re.match(r"(\S.*?)\s+(\S+)$", line) for line in lines) if match)
         return
@@ -170,8 +170,9 @@ def sqlite(corpus, rows=5_000_000):
     count = db.executemany("INSERT INTO file VALUES(?,?,?,?,?,?,?)", files()).rowcount
     db.executemany("INSERT INTO event(file_id, at, what) VALUES(?,?,?)", events(count))
     db.executemany("INSERT INTO dir(path, id) VALUES(?,?)", dirs.items())
+    # What is open, executescript commits first.
     db.executescript("""
-        CREATE INDEX file_dir ON file(dir_id, name); CREATE INDEX file_package ON file(package);
+        BEGIN; CREATE INDEX file_dir ON file(dir_id, name); CREATE INDEX file_package ON file(package);
         CREATE INDEX file_seen ON file(seen); CREATE INDEX event_file ON event(file_id);
         CREATE INDEX package_name ON package(name); COMMIT;""")
     db.close()
@@ -183,7 +184,7 @@ def sqlite(corpus, rows=5_000_000):
     db.executemany("UPDATE file SET hits = hits + 1, seen = seen + 86400, etag = randomblob(12) WHERE id = ?", changed)
     db.executemany("DELETE FROM file WHERE id = ?", deleted)
     db.executescript("""
-        INSERT INTO file(dir_id, name, package, seen, etag)
+        BEGIN; INSERT INTO file(dir_id, name, package, seen, etag)
             SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id % 331 = 0;
         INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE hits > 0; COMMIT;""")
     db.close()

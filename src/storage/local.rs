@@ -18,8 +18,8 @@ mod root;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ use crate::spare;
 use direct::DirectWriter;
 use draft::Draft;
 use root::{Root, folder_of};
+
+/// Objects that are shorter are read again soon, and may stay in the page cache.
+const SPARE_FROM: u64 = 256 << 10;
 
 /// A store in a folder.
 #[derive(Debug)]
@@ -70,9 +73,9 @@ impl LocalStorage {
         Ok(())
     }
 
-    fn read(&self, key: &Key, file: &File, offset: u64, len: usize) -> Result<Vec<u8>> {
+    fn bytes(&self, key: &Key, len: usize, read: impl FnOnce(&mut [u8]) -> io::Result<()>) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        spare::read_exact_at(file, &mut bytes, offset).map_err(|e| match e.kind() {
+        read(&mut bytes).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => self.bad_length("read", key, "it became shorter while it was read".into()),
             _ => self.root.failed("read", key.as_str(), e),
         })?;
@@ -100,7 +103,8 @@ impl Storage for LocalStorage {
     fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>> {
         let (file, size) = self.root.open_object("read", key)?;
         match usize::try_from(size) {
-            Ok(len) if size <= limit => self.read(key, &file, 0, len),
+            Ok(len) if size <= limit && size < SPARE_FROM => self.bytes(key, len, |to| file.read_exact_at(to, 0)),
+            Ok(len) if size <= limit => self.bytes(key, len, |to| spare::read_exact_at(&file, to, 0)),
             _ => Err(self.bad_length("read", key, format!("it has {size} bytes, at most {limit} were expected"))),
         }
     }
@@ -112,7 +116,7 @@ impl Storage for LocalStorage {
             let why = format!("it has {size} bytes, {len} from {offset} were expected");
             return Err(self.bad_length("read", key, why));
         }
-        self.read(key, &file, offset, len)
+        self.bytes(key, len, |to| spare::read_exact_at(&file, to, offset))
     }
 
     fn size(&self, key: &Key) -> Result<u64> {

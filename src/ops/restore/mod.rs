@@ -113,10 +113,13 @@ pub fn plan(repository: &Repository, catalogue: &Catalogue, source: &SourceBody,
 /// The folders that paths which keep their place bring with them, each once.
 fn folders_above(pick: &Pick) -> BTreeSet<&[u8]> {
     let Pick::Paths(paths) = pick else { return BTreeSet::new() };
-    let above =
-        |path: &[u8]| path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect::<Vec<_>>();
-    let paths = paths.iter().filter(|path| !path.is_empty());
-    paths.flat_map(|path| std::iter::once(0).chain(above(path)).map(|end| &path[..end])).collect()
+    paths.iter().filter(|path| !path.is_empty()).flat_map(|path| above(path)).collect()
+}
+
+/// The folders above a path, from the source's root down.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+    std::iter::once(0).chain(ends).map(|end| &path[..end])
 }
 
 fn picked(pick: &Pick) -> &[Vec<u8>] {
@@ -259,9 +262,8 @@ impl Restoring<'_> {
 
     /// Makes the folders above a path as they were.
     fn ancestors(&mut self, source: &SourceBody, part: &Part, path: &[u8]) -> Result<()> {
-        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
-        for end in std::iter::once(0).chain(ends) {
-            if let Some(found) = lookup(self.reader, &source.root, &path[..end]).map_err(|e| unreadable(&e))? {
+        for folder in above(path) {
+            if let Some(found) = lookup(self.reader, &source.root, folder).map_err(|e| unreadable(&e))? {
                 let place = place(&part.into, &found.path);
                 if !self.made.contains(&place) && path != found.path {
                     self.entry(&found.path, &place, &found.record)?;

@@ -1,5 +1,5 @@
-//! A big object on its way past the page cache (`O_DIRECT`): the host's hot pages stay where they are, and a gigabyte
-//! costs a fifth of the time of the processor. What cannot be written so, a last part of a block, or everything on a
+//! A big object on its way past the page cache (`O_DIRECT`): the host's hot pages stay where they are, and the kernel
+//! copies nothing. What cannot be written so, a last part of a block, or everything on a
 //! file system that knows no direct writes, is written the usual way, and dropped from the cache when it is flushed.
 
 use std::io::{self, Write};
@@ -74,10 +74,12 @@ impl DirectWriter {
         if self.filled > 0 {
             self.write_out(self.filled)?;
         }
-        let file = self.draft.file().try_clone()?;
+        let file = self.draft.file().try_clone();
         let published = self.draft.publish(key);
-        // Only advice.
-        let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        if let Ok(file) = file {
+            // Only advice.
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        }
         Ok(published)
     }
 }
