@@ -1,6 +1,7 @@
 //! zstd, with the limits that a reader of foreign bytes needs.
 
 use std::cell::RefCell;
+use std::io::Cursor;
 
 use zstd::zstd_safe::CParameter;
 
@@ -51,12 +52,9 @@ impl Compressor {
     /// Appends the smaller of the two forms of `raw` to `out`, and says which it is.
     pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
         let start = out.len();
-        out.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
-        match self.0.compress_to_buffer(raw, &mut out[start..]) {
-            Ok(len) if len < raw.len() => {
-                out.truncate(start + len);
-                Codec::Zstd
-            }
+        out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        match self.0.compress_to_buffer(raw, &mut behind(out)) {
+            Ok(len) if len < raw.len() => Codec::Zstd,
             // Larger, or it failed: the bytes themselves are always right.
             _ => {
                 out.truncate(start);
@@ -65,6 +63,14 @@ impl Compressor {
             }
         }
     }
+}
+
+/// The room behind what is there, up to the capacity; it need not be filled with zeroes first.
+fn behind(out: &mut Vec<u8>) -> Cursor<&mut Vec<u8>> {
+    let end = out.len() as u64;
+    let mut room = Cursor::new(out);
+    room.set_position(end);
+    room
 }
 
 /// A reusable decompressor.
@@ -82,9 +88,8 @@ impl Decompressor {
         Ok(Self(zstd::bulk::Decompressor::new()?))
     }
 
-    /// Appends the plain form of `stored`, which must be exactly `len` bytes long; never more is written.
+    /// Appends the plain form of `stored`, which must be exactly `len` bytes long; no more is made room for.
     pub fn append(&mut self, codec: Codec, stored: &[u8], len: usize, out: &mut Vec<u8>) -> Result<()> {
-        let start = out.len();
         let found = match codec {
             Codec::Raw => {
                 out.extend_from_slice(&stored[..stored.len().min(len)]);
@@ -97,9 +102,10 @@ impl Decompressor {
                 {
                     return Err(Malformed::bad("compressed data", "it is not exactly one zstd frame"));
                 }
-                out.resize(start + len, 0);
+                out.reserve_exact(len);
+                let mut room = behind(out);
                 self.0
-                    .decompress_to_buffer(stored, &mut out[start..])
+                    .decompress_to_buffer(stored, &mut room)
                     .map_err(|e| Malformed::bad("compressed data", e.to_string()))?
             }
         };
@@ -142,6 +148,8 @@ impl std::fmt::Debug for Probe {
 
 impl Probe {
     const SAMPLE: usize = 16 << 10;
+    /// Bytes of it that are counted.
+    const COUNTED: usize = 1 << 10;
 
     /// A probe; it can be used again and again.
     pub fn new() -> std::io::Result<Self> {
@@ -149,18 +157,32 @@ impl Probe {
         Ok(Self { compressor: zstd::bulk::Compressor::new(-5)?, scratch })
     }
 
-    /// Whether compressing `data` is not worth it, judged by the fastest level on 16 KiB from its middle, which costs
-    /// about 1 % of a real compression, and a fifth of zstd's own giving up.
+    /// Whether compressing `data` is not worth it, judged by 16 KiB from its middle: where some bytes come clearly more
+    /// often than others, it is; else the fastest level tells, for a fifth of what zstd's own giving up costs.
     pub fn looks_incompressible(&mut self, data: &[u8]) -> bool {
         if data.len() < 2 * Self::SAMPLE {
             return false;
         }
         let start = (data.len() - Self::SAMPLE) / 2;
-        match self.compressor.compress_to_buffer(&data[start..start + Self::SAMPLE], self.scratch.as_mut_slice()) {
+        let sample = &data[start..start + Self::SAMPLE];
+        if is_uneven(&sample[..Self::COUNTED]) {
+            return false;
+        }
+        match self.compressor.compress_to_buffer(sample, self.scratch.as_mut_slice()) {
             Ok(len) => len * 100 > Self::SAMPLE * 97,
             Err(_) => false,
         }
     }
+}
+
+/// Whether two bytes taken at random are equal at least twice as often as in noise.
+fn is_uneven(bytes: &[u8]) -> bool {
+    let mut counts = [0u32; 256];
+    for byte in bytes {
+        counts[usize::from(*byte)] += 1;
+    }
+    let pairs: u32 = counts.iter().map(|n| n * n.saturating_sub(1)).sum();
+    pairs as usize > 2 * bytes.len() * bytes.len() / 256
 }
 
 #[cfg(test)]
@@ -193,5 +215,8 @@ mod tests {
         assert!(probe.looks_incompressible(&noise));
         assert!(!probe.looks_incompressible(&[7; 100_000]));
         assert!(!probe.looks_incompressible(&noise[..30_000]), "too short to tell cheaply");
+        let again = noise[..600].repeat(100);
+        assert!(!is_uneven(&again[..1024]) && !probe.looks_incompressible(&again), "even, but it repeats");
+        assert!(is_uneven(&b"All bytes are not alike."[..].repeat(50)[..1024]));
     }
 }

@@ -85,6 +85,8 @@ pub(super) struct Reader<'a, 'r> {
     frames: FrameWriter<'a, 'r>,
     names: Names,
     buffer: Vec<u8>,
+    /// How much of the buffer is the file; the rest is older.
+    filled: usize,
 }
 
 /// What was read of an entry.
@@ -100,7 +102,7 @@ struct Seen {
 
 impl<'a, 'r> Reader<'a, 'r> {
     pub fn new(run: &'a Run<'r>) -> Result<Self> {
-        Ok(Self { run, frames: run.writer.frames()?, names: Names::new(), buffer: Vec::new() })
+        Ok(Self { run, frames: run.writer.frames()?, names: Names::new(), buffer: Vec::new(), filled: 0 })
     }
 
     fn item(&mut self, item: Item) -> Result<Done> {
@@ -158,7 +160,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         let mut stat = *file.stat();
         let mut extents = file.extents()?;
         let xattrs = file.xattrs()?;
-        self.buffer.clear();
+        self.filled = 0;
         let complete = match &extents {
             Some(extents) => extents.iter().try_fold(true, |all, extent| {
                 Ok(self.append(&file, extent.offset, extent.len as usize)? == extent.len as usize && all)
@@ -172,25 +174,27 @@ impl<'a, 'r> Reader<'a, 'r> {
             if !complete {
                 extents = None;
             }
-            stat.size = if extents.is_none() { self.buffer.len() as u64 } else { stat.size };
+            stat.size = if extents.is_none() { self.filled as u64 } else { stat.size };
         }
         let changed = what.map(|what| changed(&found.path, what));
-        let bytes_read = self.buffer.len() as u64;
+        let bytes_read = self.filled as u64;
         Ok(Seen { stat, xattrs, target: Vec::new(), extents, content: Content::default(), changed, bytes_read })
     }
 
     fn append(&mut self, file: &OpenFile, offset: u64, len: usize) -> std::result::Result<usize, Failure> {
-        let start = self.buffer.len();
-        self.buffer.resize(start + len, 0);
-        let got = file.read_at(offset, &mut self.buffer[start..])?;
-        self.buffer.truncate(start + got);
+        let end = self.filled + len;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        let got = file.read_at(offset, &mut self.buffer[self.filled..end])?;
+        self.filled += got;
         Ok(got)
     }
 
     fn store_buffer(&mut self) -> Result<Content> {
         let cutter = self.run.repository.cutter();
         let mut list = ListBuilder::default();
-        let mut rest = self.buffer.as_slice();
+        let mut rest = &self.buffer[..self.filled];
         while !rest.is_empty() {
             let (chunk, tail) = rest.split_at(cutter.cut(rest));
             let (id, _) = self.frames.store_data(chunk)?;

@@ -79,7 +79,13 @@ impl OpenFile {
         while done < buffer.len() {
             match spare::read_at(&self.file, &mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
-                Ok(len) => done += len,
+                Ok(len) => {
+                    done += len;
+                    // The end, unless the file grew since, which `changed` tells: no need to ask for it once more.
+                    if offset + done as u64 == self.stat.size {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(self.unreadable(&e, offset + done as u64)),
             }
