@@ -24,4 +24,5 @@ pub mod target;
 mod testing;
 pub mod text;
 pub mod tree;
+pub mod vfs;
 pub mod wire;

@@ -1,0 +1,227 @@
+//! The functions that SQLite's engine calls. All of the unsafe code that serving an image takes is here.
+//!
+//! What makes it sound: the file system and its methods are static and never change. A file's memory is the engine's:
+//! [`open`] gives it a [`Served`] of its own before it says that it is open, [`close`] takes that back once, and the
+//! engine calls nothing on a file outside of these two. No panic crosses into the engine.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::OnceLock;
+
+use rusqlite::ffi::{
+    self, SQLITE_CANTOPEN, SQLITE_IOERR, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ, SQLITE_NOTFOUND, SQLITE_OK,
+    SQLITE_READONLY, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
+};
+
+use super::{Served, served};
+use crate::error::{Error, Kind, Result};
+
+/// The name of the file system.
+pub(super) const NAME: &CStr = c"larder";
+const PATH_BYTES_MAX: c_int = 64;
+
+/// What the engine's memory for a file holds.
+#[repr(C)]
+struct File {
+    base: sqlite3_file,
+    served: *mut Served,
+}
+
+static METHODS: sqlite3_io_methods = sqlite3_io_methods {
+    iVersion: 1,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(nothing),
+    xFileSize: Some(size),
+    xLock: Some(nothing),
+    xUnlock: Some(nothing),
+    xCheckReservedLock: Some(is_locked),
+    xFileControl: Some(control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(characteristics),
+    xShmMap: None,
+    xShmLock: None,
+    xShmBarrier: None,
+    xShmUnmap: None,
+    xFetch: None,
+    xUnfetch: None,
+};
+
+/// The usual file system, which makes temporary files, tells the time and sleeps.
+fn usual() -> *mut sqlite3_vfs {
+    // SAFETY: with no name it returns the default one, which lives as long as the process.
+    unsafe { ffi::sqlite3_vfs_find(ptr::null()) }
+}
+
+/// Makes the file system known to the engine, once.
+pub(super) fn register() -> Result<()> {
+    static DONE: OnceLock<c_int> = OnceLock::new();
+    let code = *DONE.get_or_init(|| {
+        let usual = usual();
+        if usual.is_null() {
+            return SQLITE_IOERR;
+        }
+        // SAFETY: it is not null, and nobody changes it.
+        let mut vfs = unsafe { *usual };
+        vfs.szOsFile = vfs.szOsFile.max(size_of::<File>() as c_int);
+        vfs.mxPathname = PATH_BYTES_MAX;
+        vfs.pNext = ptr::null_mut();
+        vfs.zName = NAME.as_ptr();
+        vfs.xOpen = Some(open);
+        vfs.xDelete = Some(delete);
+        vfs.xAccess = Some(access);
+        vfs.xFullPathname = Some(full_path);
+        // SAFETY: it lives as long as the process, and is not the default.
+        unsafe { ffi::sqlite3_vfs_register(Box::leak(Box::new(vfs)), 0) }
+    });
+    match code {
+        SQLITE_OK => Ok(()),
+        code => Err(Error::new(Kind::Failed, "SQLite takes no file system of ours").why(format!("code {code}"))),
+    }
+}
+
+/// Runs what may panic; the engine gets an error code for it.
+fn guarded(run: impl FnOnce() -> c_int) -> c_int {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(SQLITE_IOERR)
+}
+
+unsafe extern "C" fn open(
+    _: *mut sqlite3_vfs,
+    name: *const c_char,
+    file: *mut sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    // SAFETY: the engine gives memory of szOsFile bytes, which is as much as either file system asks for, and looks at
+    // the methods even where opening fails.
+    unsafe { (*file).pMethods = ptr::null() };
+    if flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
+        // SAFETY: all as the engine gave it, and to the file system for which the engine would ask.
+        return match unsafe { (*usual()).xOpen } {
+            Some(xopen) if flags & ffi::SQLITE_OPEN_DELETEONCLOSE != 0 => unsafe {
+                xopen(usual(), name, file, flags, out_flags)
+            },
+            _ => SQLITE_CANTOPEN,
+        };
+    }
+    guarded(|| {
+        // SAFETY: a main database has a name, which ends with a zero.
+        let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+        let number = name.strip_prefix(b"/").and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        let Some(served) = number.and_then(served) else { return SQLITE_CANTOPEN };
+        let file = file.cast::<File>();
+        // SAFETY: the memory is large enough for a `File`, and ours until it is closed.
+        unsafe {
+            (*file).served = Box::into_raw(Box::new(served));
+            (*file).base.pMethods = &METHODS;
+            if !out_flags.is_null() {
+                *out_flags = ffi::SQLITE_OPEN_READONLY | ffi::SQLITE_OPEN_MAIN_DB;
+            }
+        }
+        SQLITE_OK
+    })
+}
+
+unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
+    let file = file.cast::<File>();
+    // SAFETY: only files that `open` made have these methods; the engine closes each once.
+    let served = unsafe { Box::from_raw((*file).served) };
+    guarded(move || {
+        drop(served);
+        SQLITE_OK
+    })
+}
+
+unsafe extern "C" fn read(file: *mut sqlite3_file, buffer: *mut c_void, len: c_int, offset: sqlite3_int64) -> c_int {
+    // SAFETY: as in `close`; nobody else changes it meanwhile.
+    let served = unsafe { &*(*file.cast::<File>()).served };
+    let (Ok(len), Ok(offset)) = (usize::try_from(len), u64::try_from(offset)) else { return SQLITE_IOERR_READ };
+    // SAFETY: the engine gives a buffer of this length, and nobody else has it. Its bytes are set before they count.
+    let buffer = unsafe {
+        ptr::write_bytes(buffer.cast::<u8>(), 0, len);
+        std::slice::from_raw_parts_mut(buffer.cast::<u8>(), len)
+    };
+    guarded(|| {
+        let there = served.image.bytes().saturating_sub(offset).min(len as u64) as usize;
+        match served.image.read_at(offset, &mut buffer[..there]) {
+            Ok(()) if there < len => SQLITE_IOERR_SHORT_READ,
+            Ok(()) => SQLITE_OK,
+            Err(error) => {
+                // Nothing of what may have been read counts.
+                buffer.fill(0);
+                served.failure.put(error);
+                SQLITE_IOERR_READ
+            }
+        }
+    })
+}
+
+unsafe extern "C" fn size(file: *mut sqlite3_file, out: *mut sqlite3_int64) -> c_int {
+    // SAFETY: as in `read`.
+    let served = unsafe { &*(*file.cast::<File>()).served };
+    guarded(|| match sqlite3_int64::try_from(served.image.bytes()) {
+        Ok(bytes) => {
+            // SAFETY: the engine gives a place for one number.
+            unsafe { *out = bytes };
+            SQLITE_OK
+        }
+        Err(_) => SQLITE_IOERR,
+    })
+}
+
+unsafe extern "C" fn write(_: *mut sqlite3_file, _: *const c_void, _: c_int, _: sqlite3_int64) -> c_int {
+    SQLITE_READONLY
+}
+
+unsafe extern "C" fn truncate(_: *mut sqlite3_file, _: sqlite3_int64) -> c_int {
+    SQLITE_READONLY
+}
+
+unsafe extern "C" fn nothing(_: *mut sqlite3_file, _: c_int) -> c_int {
+    SQLITE_OK
+}
+
+unsafe extern "C" fn is_locked(_: *mut sqlite3_file, out: *mut c_int) -> c_int {
+    // SAFETY: the engine gives a place for one number.
+    unsafe { *out = 0 };
+    SQLITE_OK
+}
+
+unsafe extern "C" fn control(_: *mut sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
+    SQLITE_NOTFOUND
+}
+
+unsafe extern "C" fn sector_size(_: *mut sqlite3_file) -> c_int {
+    4096
+}
+
+unsafe extern "C" fn characteristics(_: *mut sqlite3_file) -> c_int {
+    ffi::SQLITE_IOCAP_IMMUTABLE
+}
+
+unsafe extern "C" fn delete(_: *mut sqlite3_vfs, _: *const c_char, _: c_int) -> c_int {
+    SQLITE_READONLY
+}
+
+/// There is no journal and no log.
+unsafe extern "C" fn access(_: *mut sqlite3_vfs, _: *const c_char, _: c_int, out: *mut c_int) -> c_int {
+    // SAFETY: the engine gives a place for one number.
+    unsafe { *out = 0 };
+    SQLITE_OK
+}
+
+unsafe extern "C" fn full_path(_: *mut sqlite3_vfs, name: *const c_char, len: c_int, out: *mut c_char) -> c_int {
+    // SAFETY: a name that ends with a zero, and a place of this length, which do not overlap.
+    unsafe {
+        let bytes = CStr::from_ptr(name).to_bytes_with_nul();
+        if bytes.len() > len.max(0) as usize {
+            return SQLITE_CANTOPEN;
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr().cast(), out, bytes.len());
+    }
+    SQLITE_OK
+}
