@@ -1,26 +1,88 @@
 //! The functions that SQLite's engine calls. All of the unsafe code that serving an image takes is here.
 //!
 //! What makes it sound: the file system and its methods are static and never change. A file's memory is the engine's:
-//! [`open`] gives it a [`Served`] of its own before it says that it is open, [`close`] takes that back once, and the
-//! engine calls nothing on a file outside of these two. No panic crosses into the engine.
+//! [`open_file`] gives it a [`Served`] of its own before it says that it is open, [`close`] takes that back once, and the
+//! engine calls nothing on a file outside of these two. No panic crosses into the engine. The engine reads an image only
+//! while somebody calls it through its connection, which nobody can take out of an [`Opened`], and that borrows the image.
 #![allow(unsafe_code)]
 
+use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use rusqlite::ffi::{
     self, SQLITE_CANTOPEN, SQLITE_IOERR, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ, SQLITE_NOTFOUND, SQLITE_OK,
     SQLITE_READONLY, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs,
 };
+use rusqlite::{Connection, OpenFlags};
 
-use super::{Served, served};
+use super::{Failure, Image, lock};
 use crate::error::{Error, Kind, Result};
 
 /// The name of the file system.
-pub(super) const NAME: &CStr = c"larder";
+const NAME: &CStr = c"larder";
 const PATH_BYTES_MAX: c_int = 64;
+
+/// What an open file reads from, and why that failed.
+struct Served {
+    image: &'static dyn Image,
+    failure: Failure,
+}
+
+/// Images on their way to the engine, which asks for them by name.
+static AWAITED: Mutex<Option<HashMap<u64, Served>>> = Mutex::new(None);
+
+fn awaited(number: u64) -> Option<Served> {
+    lock(&AWAITED).as_mut()?.remove(&number)
+}
+
+/// A connection to an image.
+#[derive(Debug)]
+pub struct Opened<'i> {
+    connection: Connection,
+    failure: Failure,
+    image: PhantomData<&'i dyn Image>,
+}
+
+impl Opened<'_> {
+    /// Why the image could not be read, since this was last asked: the engine itself knows only that it could not.
+    pub fn failure(&self) -> Option<Error> {
+        self.failure.take()
+    }
+}
+
+/// Never mutable: the connection could be taken out, and outlive the image.
+impl Deref for Opened<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Opens the image. What it holds is not trusted by this: whoever runs statements on foreign images sets limits first.
+pub fn open(image: &dyn Image) -> Result<Opened<'_>> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    register()?;
+    let (number, failure) = (NEXT.fetch_add(1, Ordering::Relaxed), Failure::default());
+    // SAFETY: what has it is used by the connection only, which the result keeps, and no longer than the image lives.
+    let image = unsafe { std::mem::transmute::<&dyn Image, &'static dyn Image>(image) };
+    lock(&AWAITED).get_or_insert_default().insert(number, Served { image, failure: failure.clone() });
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags_and_vfs(format!("file:/{number}?immutable=1"), flags, NAME);
+    awaited(number);
+    match opened {
+        Ok(connection) => Ok(Opened { connection, failure, image: PhantomData }),
+        Err(e) => Err(failure
+            .take()
+            .unwrap_or_else(|| Error::new(Kind::Failed, "SQLite cannot open a stored database").why(e.to_string()))),
+    }
+}
 
 /// What the engine's memory for a file holds.
 #[repr(C)]
@@ -58,7 +120,7 @@ fn usual() -> *mut sqlite3_vfs {
 }
 
 /// Makes the file system known to the engine, once.
-pub(super) fn register() -> Result<()> {
+fn register() -> Result<()> {
     static DONE: OnceLock<c_int> = OnceLock::new();
     let code = *DONE.get_or_init(|| {
         let usual = usual();
@@ -71,7 +133,7 @@ pub(super) fn register() -> Result<()> {
         vfs.mxPathname = PATH_BYTES_MAX;
         vfs.pNext = ptr::null_mut();
         vfs.zName = NAME.as_ptr();
-        vfs.xOpen = Some(open);
+        vfs.xOpen = Some(open_file);
         vfs.xDelete = Some(delete);
         vfs.xAccess = Some(access);
         vfs.xFullPathname = Some(full_path);
@@ -89,7 +151,7 @@ fn guarded(run: impl FnOnce() -> c_int) -> c_int {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(SQLITE_IOERR)
 }
 
-unsafe extern "C" fn open(
+unsafe extern "C" fn open_file(
     _: *mut sqlite3_vfs,
     name: *const c_char,
     file: *mut sqlite3_file,
@@ -112,7 +174,7 @@ unsafe extern "C" fn open(
         // SAFETY: a main database has a name, which ends with a zero.
         let name = unsafe { CStr::from_ptr(name) }.to_bytes();
         let number = name.strip_prefix(b"/").and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        let Some(served) = number.and_then(served) else { return SQLITE_CANTOPEN };
+        let Some(served) = number.and_then(awaited) else { return SQLITE_CANTOPEN };
         let file = file.cast::<File>();
         // SAFETY: the memory is large enough for a `File`, and ours until it is closed.
         unsafe {
@@ -128,7 +190,7 @@ unsafe extern "C" fn open(
 
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
     let file = file.cast::<File>();
-    // SAFETY: only files that `open` made have these methods; the engine closes each once.
+    // SAFETY: only files that `open_file` made have these methods; the engine closes each once.
     let served = unsafe { Box::from_raw((*file).served) };
     guarded(move || {
         drop(served);

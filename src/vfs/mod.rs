@@ -5,13 +5,11 @@
 
 mod engine;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OpenFlags};
+pub use engine::{Opened, open};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Where the bytes of a database lie.
 pub trait Image: Send + Sync {
@@ -19,13 +17,6 @@ pub trait Image: Send + Sync {
     fn bytes(&self) -> u64;
     /// Fills the buffer from this offset on. There are as many bytes from there on.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
-}
-
-/// What an open file reads from, and why that failed last.
-#[derive(Clone)]
-struct Served {
-    image: Arc<dyn Image>,
-    failure: Failure,
 }
 
 /// Why the image could not be read: the engine itself knows only that it could not.
@@ -43,39 +34,19 @@ impl Failure {
     }
 }
 
-/// Images on their way to the engine, which asks for them by name.
-static AWAITED: Mutex<Option<HashMap<u64, Served>>> = Mutex::new(None);
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
 /// A lock that a panic elsewhere does not take away: what is behind it is whole at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn served(number: u64) -> Option<Served> {
-    lock(&AWAITED).as_mut()?.remove(&number)
-}
-
-/// Opens the image. What it holds is not trusted by this: whoever runs statements on foreign images sets limits first.
-pub fn open(image: Arc<dyn Image>) -> Result<(Connection, Failure)> {
-    engine::register()?;
-    let (number, failure) = (NEXT.fetch_add(1, Ordering::Relaxed), Failure::default());
-    let awaited = Served { image, failure: failure.clone() };
-    lock(&AWAITED).get_or_insert_default().insert(number, awaited);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags_and_vfs(format!("file:/{number}?immutable=1"), flags, engine::NAME);
-    served(number);
-    match opened {
-        Ok(connection) => Ok((connection, failure)),
-        Err(e) => Err(failure
-            .take()
-            .unwrap_or_else(|| Error::new(Kind::Failed, "SQLite cannot open a stored database").why(e.to_string()))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rusqlite::Connection;
+
     use super::*;
+    use crate::error::Kind;
 
     /// Counts what is read, and fails from one offset on.
     struct Bytes {
@@ -117,8 +88,8 @@ mod tests {
         std::fs::read(&path).unwrap()
     }
 
-    fn image(bytes: Vec<u8>) -> Arc<Bytes> {
-        Arc::new(Bytes { bytes, bad_from: u64::MAX, reads: AtomicU64::new(0) })
+    fn image(bytes: Vec<u8>) -> Bytes {
+        Bytes { bytes, bad_from: u64::MAX, reads: AtomicU64::new(0) }
     }
 
     fn number(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
@@ -130,11 +101,11 @@ mod tests {
         for page_bytes in [512, 1024, 4096, 65536] {
             for journal in ["DELETE", "WAL"] {
                 let image = image(database(page_bytes, journal, 20_000));
-                let (connection, failure) = open(image.clone()).unwrap();
+                let connection = open(&image).unwrap();
                 assert_eq!(number(&connection, "SELECT count(*) FROM t WHERE id > 0").unwrap(), 20_000);
                 let checked: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
                 assert_eq!(checked, "ok", "{page_bytes} {journal}");
-                assert!(failure.take().is_none());
+                assert!(connection.failure().is_none());
             }
         }
     }
@@ -143,7 +114,7 @@ mod tests {
     fn only_what_is_needed_is_read() {
         let image = image(database(4096, "DELETE", 100_000));
         let pages = image.bytes() / 4096;
-        let (connection, _) = open(image.clone()).unwrap();
+        let connection = open(&image).unwrap();
         let before = image.reads.load(Ordering::Relaxed);
         assert_eq!(number(&connection, "SELECT id FROM t WHERE text = '00007919'").unwrap(), 1);
         let reads = image.reads.load(Ordering::Relaxed) - before;
@@ -152,7 +123,8 @@ mod tests {
 
     #[test]
     fn nothing_can_be_written() {
-        let (connection, _) = open(image(database(4096, "WAL", 10))).unwrap();
+        let image = image(database(4096, "WAL", 10));
+        let connection = open(&image).unwrap();
         for sql in ["INSERT INTO t VALUES(99, '')", "DROP TABLE t", "CREATE TABLE u(a)"] {
             assert!(connection.execute_batch(sql).is_err(), "{sql}");
         }
@@ -167,23 +139,26 @@ mod tests {
     fn what_cannot_be_read_is_an_error_with_its_reason() {
         let bytes = database(4096, "DELETE", 50_000);
         let half = bytes.len() as u64 / 2;
-        let damaged = Arc::new(Bytes { bytes, bad_from: half, reads: AtomicU64::new(0) });
-        let (connection, failure) = open(damaged).unwrap();
+        let damaged = Bytes { bytes, bad_from: half, reads: AtomicU64::new(0) };
+        let connection = open(&damaged).unwrap();
         assert!(number(&connection, "SELECT count(*) FROM t NOT INDEXED WHERE text > ''").is_err());
-        assert!(failure.take().unwrap().what().contains("are damaged"));
-        assert!(failure.take().is_none());
+        assert!(connection.failure().unwrap().what().contains("are damaged"));
+        assert!(connection.failure().is_none());
         assert_eq!(number(&connection, "SELECT id FROM t ORDER BY id LIMIT 1").unwrap(), 1);
     }
 
     #[test]
     fn what_is_no_database_is_refused_and_what_is_cut_is_an_error() {
-        let (connection, _) = open(image(vec![7; 8192])).unwrap();
+        let bytes = image(vec![7; 8192]);
+        let connection = open(&bytes).unwrap();
         assert!(number(&connection, "SELECT count(*) FROM sqlite_schema").is_err());
-        let (connection, _) = open(image(Vec::new())).unwrap();
+        let bytes = image(Vec::new());
+        let connection = open(&bytes).unwrap();
         assert_eq!(number(&connection, "SELECT count(*) FROM sqlite_schema").unwrap(), 0);
         let mut cut = database(4096, "DELETE", 20_000);
         cut.truncate(cut.len() / 2 + 100);
-        let (connection, _) = open(image(cut)).unwrap();
+        let bytes = image(cut);
+        let connection = open(&bytes).unwrap();
         assert!(number(&connection, "SELECT count(*) FROM t NOT INDEXED WHERE text > ''").is_err());
     }
 
@@ -191,12 +166,12 @@ mod tests {
     fn many_are_read_at_once() {
         let bytes = database(4096, "WAL", 5000);
         let read = |_| {
-            let (connection, _) = open(image(bytes.clone())).unwrap();
+            let image = image(bytes.clone());
+            let connection = open(&image).unwrap();
             number(&connection, "SELECT sum(id) FROM t").unwrap()
         };
         use rayon::prelude::*;
         let sums: Vec<i64> = (0..32).into_par_iter().map(read).collect();
         assert!(sums.iter().all(|sum| *sum == 5000 * 5001 / 2));
-        assert_eq!(lock(&AWAITED).as_ref().map(HashMap::len), Some(0));
     }
 }
