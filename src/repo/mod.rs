@@ -5,6 +5,7 @@
 
 mod cache;
 mod catalogue;
+mod file;
 mod layout;
 mod list_cache;
 mod open;
@@ -18,6 +19,7 @@ mod twice;
 mod writer;
 
 pub use catalogue::{Catalogue, Place, Unreadable};
+pub use file::FileReader;
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};
 pub use packs::{read_head, read_table};
