@@ -11,6 +11,9 @@ use crate::wire::{self, Fields, Malformed, Record, critical, put_varint};
 /// Longest chunk of any kind, bytes.
 pub const CHUNK_BYTES_MAX: usize = 16 << 20;
 
+/// Databases and other files of pages are cut into blocks of this length, which begin where pages do. Bytes.
+pub const BLOCK_BYTES: usize = 64 << 10;
+
 /// Where a stream may be cut; frozen per repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Params {

@@ -29,8 +29,8 @@ const INDEX_PACKS: usize = 8;
 const INDEX_INTERVAL: Duration = Duration::from_secs(60);
 /// Raw bytes of data chunks compressed together.
 const DATA_FRAME_BYTES: usize = 2 << 20;
-/// Raw bytes of tree nodes and lists compressed together: less, because they are read one at a time.
-const META_FRAME_BYTES: usize = 256 << 10;
+/// Raw bytes of blocks of databases, tree nodes or lists compressed together: less, because they are read one at a time.
+const SMALL_FRAME_BYTES: usize = 256 << 10;
 const SHARDS: usize = 64;
 
 /// What was written.
@@ -209,9 +209,7 @@ impl<'r> ChunkWriter<'r> {
         let failed = |e: std::io::Error| Error::io("cannot start a compressor", &e);
         Ok(FrameWriter {
             writer: self,
-            data: FrameBuilder::new(ChunkKind::Data),
-            raw: FrameBuilder::new(ChunkKind::Data),
-            meta: [ChunkKind::Node, ChunkKind::List, ChunkKind::Attr].map(FrameBuilder::new),
+            lanes: LANES.map(|lane| FrameBuilder::new(lane.kind)),
             compressor: Compressor::new(self.level).map_err(failed)?,
             decompressor: Decompressor::new().map_err(failed)?,
             probe: Probe::new().map_err(failed)?,
@@ -219,14 +217,40 @@ impl<'r> ChunkWriter<'r> {
     }
 }
 
+/// Chunks that go into frames together.
+struct Lane {
+    kind: ChunkKind,
+    /// Raw bytes of a frame.
+    frame_bytes: usize,
+    is_compressed: bool,
+}
+
+const LANES: [Lane; 7] = {
+    const fn lane(kind: ChunkKind, frame_bytes: usize, is_compressed: bool) -> Lane {
+        Lane { kind, frame_bytes, is_compressed }
+    }
+    [
+        lane(ChunkKind::Data, DATA_FRAME_BYTES, true),
+        lane(ChunkKind::Data, DATA_FRAME_BYTES, false),
+        lane(ChunkKind::Data, SMALL_FRAME_BYTES, true),
+        lane(ChunkKind::Data, SMALL_FRAME_BYTES, false),
+        lane(ChunkKind::Node, SMALL_FRAME_BYTES, true),
+        lane(ChunkKind::List, SMALL_FRAME_BYTES, true),
+        lane(ChunkKind::Attr, SMALL_FRAME_BYTES, true),
+    ]
+};
+/// The first of the two lanes for data, and of those for blocks: what compresses, and what does not.
+const DATA: usize = 0;
+const BLOCKS: usize = 2;
+const NODES: usize = 4;
+const LISTS: usize = 5;
+const ATTRS: usize = 6;
+
 /// One worker's side of writing: collects chunks into frames.
 #[derive(Debug)]
 pub struct FrameWriter<'w, 'r> {
     writer: &'w ChunkWriter<'r>,
-    data: FrameBuilder,
-    /// Data chunks that do not compress.
-    raw: FrameBuilder,
-    meta: [FrameBuilder; 3],
+    lanes: [FrameBuilder; LANES.len()],
     compressor: Compressor,
     decompressor: Decompressor,
     probe: Probe,
@@ -235,31 +259,39 @@ pub struct FrameWriter<'w, 'r> {
 impl FrameWriter<'_, '_> {
     /// Stores a data chunk unless it is there already; whether it was new.
     pub fn store_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
+        self.store_in(DATA, bytes)
+    }
+
+    /// The same for a block of a database, of which others are read without the blocks beside it.
+    pub fn store_block(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
+        self.store_in(BLOCKS, bytes)
+    }
+
+    /// Into this lane, or the next one where the bytes do not compress.
+    fn store_in(&mut self, lane: usize, bytes: &[u8]) -> Result<(ChunkId, bool)> {
         let id = self.writer.session.repository().keys().identity.chunk_id(ChunkKind::Data, bytes);
         if !self.writer.claim(&id)? {
             return Ok((id, false));
         }
-        let raw = self.probe.looks_incompressible(bytes);
-        let builder = if raw { &mut self.raw } else { &mut self.data };
-        if !builder.fits(bytes.len(), DATA_FRAME_BYTES) {
-            self.flush_one(if raw { 1 } else { 0 })?;
-        }
-        let builder = if raw { &mut self.raw } else { &mut self.data };
-        builder.push(id, bytes);
+        let is_raw = self.probe.looks_incompressible(bytes);
+        self.push(lane + usize::from(is_raw), id, bytes)?;
         Ok((id, true))
     }
 
-    /// Writes one builder's frame: 0 data, 1 incompressible data, 2 and up metadata.
-    fn flush_one(&mut self, which: usize) -> Result<()> {
-        let builder = match which {
-            0 => &mut self.data,
-            1 => &mut self.raw,
-            n => &mut self.meta[n - 2],
-        };
+    fn push(&mut self, lane: usize, id: ChunkId, bytes: &[u8]) -> Result<()> {
+        if !self.lanes[lane].fits(bytes.len(), LANES[lane].frame_bytes) {
+            self.flush_lane(lane)?;
+        }
+        self.lanes[lane].push(id, bytes);
+        Ok(())
+    }
+
+    fn flush_lane(&mut self, lane: usize) -> Result<()> {
+        let builder = &mut self.lanes[lane];
         if builder.is_empty() {
             return Ok(());
         }
-        let compressor = (which != 1).then_some(&mut self.compressor);
+        let compressor = LANES[lane].is_compressed.then_some(&mut self.compressor);
         let identity = &self.writer.session.repository().keys().identity;
         let frame = builder.finish(compressor, &mut self.decompressor, identity).map_err(|e| {
             Error::new(
@@ -274,7 +306,7 @@ impl FrameWriter<'_, '_> {
 
     /// Writes what has been collected.
     pub fn flush(&mut self) -> Result<()> {
-        (0..2 + self.meta.len()).try_for_each(|which| self.flush_one(which))
+        (0..LANES.len()).try_for_each(|lane| self.flush_lane(lane))
     }
 }
 
@@ -282,18 +314,15 @@ impl Store for FrameWriter<'_, '_> {
     type Error = Error;
 
     fn store(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
-        let which = match kind {
+        let lane = match kind {
             ChunkKind::Data => return Ok(self.store_data(bytes)?.0),
-            ChunkKind::Node => 0,
-            ChunkKind::List => 1,
-            ChunkKind::Attr => 2,
+            ChunkKind::Node => NODES,
+            ChunkKind::List => LISTS,
+            ChunkKind::Attr => ATTRS,
         };
         let id = self.writer.session.repository().keys().identity.chunk_id(kind, bytes);
         if self.writer.claim(&id)? {
-            if !self.meta[which].fits(bytes.len(), META_FRAME_BYTES) {
-                self.flush_one(which + 2)?;
-            }
-            self.meta[which].push(id, bytes);
+            self.push(lane, id, bytes)?;
         }
         Ok(id)
     }
