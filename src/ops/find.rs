@@ -221,7 +221,7 @@ fn fingerprint(mut stored: StoredEntry) -> [u8; 32] {
     (entry.mode, entry.uid, entry.gid, entry.hard_link) = (0, 0, 0, None);
     entry.user.clear();
     entry.group.clear();
-    stored.xattrs = None;
+    (stored.xattrs, stored.facts) = (None, None);
     stored.unknown.clear();
     let mut hasher = ObjectHasher::default();
     hasher.update(&stored.encode());

@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod database;
 pub mod diff;
 pub mod find;
 pub mod list;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Place, Repository, malformed};
-use crate::tree::{ChunkList, Large, Node, NodeItems, StoredEntry};
+use crate::tree::{ChunkList, Node, NodeItems, StoredEntry};
 
 /// Sums over a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,11 +188,7 @@ impl<'a> Marks<'a> {
                 return Ok(());
             }
         };
-        for large in [&stored.xattrs, &stored.extents].into_iter().flatten() {
-            if let Large::Chunk(chunk) = large {
-                self.mark(snapshot, &chunk.id);
-            }
-        }
+        stored.attr_chunks().for_each(|chunk| _ = self.mark(snapshot, &chunk.id));
         let content = &stored.entry.content;
         self.lists(snapshot, content.level, &content.chunks)
     }

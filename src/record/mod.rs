@@ -4,12 +4,14 @@
 //! all bytes before, so that every object can be scrubbed without keys.
 
 mod config;
+mod database;
 mod notes;
 mod session;
 mod slot;
 mod snapshot;
 
 pub use config::Config;
+pub use database::{Depth, Engine, Facts, Journal, TABLES_MAX, TableFacts, Verdict};
 pub use notes::{BadFrame, Damage, Note, Tomb};
 pub use session::{SessionEnd, SessionRecord};
 pub use slot::{Capability, Slot, SlotLabel, SlotLock};

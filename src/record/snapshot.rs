@@ -1,5 +1,6 @@
 //! Snapshots: the only roots. A summary for lists, apart from a body that leads to the data.
 
+use super::database::Verdict;
 use super::session::{put_time, take_object, take_time};
 use crate::entry::Time;
 use crate::id::{ChunkId, ObjectId};
@@ -26,6 +27,8 @@ pub enum SourceKind {
     Folder = 1,
     /// A single file (or link, or device).
     File = 2,
+    /// An SQLite database, as the image of its file.
+    Sqlite = 3,
 }
 
 /// A source's name, which restores use as the name of a folder.
@@ -57,6 +60,7 @@ impl SourceKind {
         match number {
             1 => Ok(Self::Folder),
             2 => Ok(Self::File),
+            3 => Ok(Self::Sqlite),
             n => Err(Malformed::Newer { what: format!("a source of kind {n}") }),
         }
     }
@@ -66,6 +70,7 @@ impl SourceKind {
         match self {
             Self::Folder => "folder",
             Self::File => "file",
+            Self::Sqlite => "sqlite",
         }
     }
 }
@@ -344,6 +349,7 @@ impl SourceBody {
 /// | 1 | yes | source, repeated, a record: 1 name; 2 kind; 3 origin; 4 root id(32), level u8, entries, bytes; 5 previous snapshot |
 /// | 2 | no | reason, repeated: source, path, why, each behind its length |
 /// | 3 | no | number of reasons, with those not named |
+/// | 4 | no | verdict on the image of a database, repeated: see [`Verdict`] |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     /// The sources, in the order of the summary.
@@ -352,6 +358,8 @@ pub struct Body {
     pub reasons: Vec<Reason>,
     /// How many reasons there were.
     pub reasons_total: u64,
+    /// What was found out about images of databases.
+    pub verdicts: Vec<Verdict>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -370,7 +378,11 @@ impl Body {
             }
             record.bytes(optional(2), &value);
         }
-        record.varint_if(optional(3), self.reasons_total).finish()
+        record.varint_if(optional(3), self.reasons_total);
+        for verdict in &self.verdicts {
+            record.bytes(optional(4), &verdict.encode());
+        }
+        record.finish()
     }
 
     /// Reads the stored form.
@@ -387,6 +399,7 @@ impl Body {
                     r.end()?;
                 }
                 (3, 0) => new.reasons_total = field.read(BODY, |r| r.varint())?,
+                (4, 0) => new.verdicts.push(field.read(BODY, Verdict::take)?),
                 _ => new.unknown.push(field.unknown(BODY)?),
             }
         }

@@ -126,7 +126,14 @@ fn body() -> Body {
         unknown: vec![],
     };
     let reason = Reason { source: b"data".to_vec(), path: b"a/b".to_vec(), why: b"denied".to_vec() };
-    Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, unknown: vec![] }
+    let verdict = Verdict {
+        source: b"app".to_vec(),
+        path: b"data/a.db".to_vec(),
+        image: [4; 32],
+        depth: Depth::Quick,
+        wrong: vec![b"row 3 missing from index i".to_vec()],
+    };
+    Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, verdicts: vec![verdict], unknown: vec![] }
 }
 
 #[test]
@@ -216,4 +223,29 @@ proptest! {
             let _ = (Config::parse(&add_check(object.clone())), Slot::parse(&object));
         }
     }
+}
+
+#[test]
+fn facts_of_a_database_come_back() {
+    let tables = vec![
+        TableFacts { name: b"plain".to_vec(), rows: Some(0) },
+        TableFacts { name: b"\xff odd".to_vec(), rows: Some(u64::from(u32::MAX) << 20) },
+        TableFacts { name: b"virtual".to_vec(), rows: None },
+    ];
+    let facts = Facts {
+        page_bytes: 4096,
+        pages: 262_145,
+        journal: Journal::Wal,
+        user_version: -7,
+        application_id: i32::MIN,
+        encoding: b"UTF-8".to_vec(),
+        schema: [3; 32],
+        tables,
+        tables_total: 3,
+        unknown: vec![(40, b"newer".to_vec())],
+        ..Facts::default()
+    };
+    assert_eq!(Facts::parse(&facts.encode()), Ok(facts));
+    assert!(Facts::parse(&[]).is_err());
+    assert!(matches!(Facts::parse(&Record::default().varint(critical(1), 2).finish()), Err(Malformed::Newer { .. })));
 }

@@ -11,6 +11,7 @@
 //! | 10 | yes | link target |
 //! | 11 | yes | hard-link group, 16 bytes |
 //! | 12 | yes | device major varint, minor varint |
+//! | 22, 23 | no | facts of the database whose image this is: inline, or id and length of an attr chunk |
 
 use super::list::take_item;
 use crate::chunk::CHUNK_BYTES_MAX;
@@ -35,7 +36,7 @@ pub enum Large {
     Chunk(ChunkRef),
 }
 
-/// An entry as it is stored: its `xattrs` and `extents` are here, encoded, and not in `entry`.
+/// An entry as it is stored: its large parts are here, encoded, and not in `entry`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEntry {
     /// Everything else.
@@ -44,6 +45,8 @@ pub struct StoredEntry {
     pub xattrs: Option<Large>,
     /// See [`encode_extents`].
     pub extents: Option<Large>,
+    /// Of the database whose image it is; a record of its own.
+    pub facts: Option<Large>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -73,11 +76,7 @@ impl StoredEntry {
         if self.extents.is_some() {
             record.varint(critical(4), e.size);
         }
-        if !e.content.chunks.is_empty() {
-            let mut content = vec![e.content.level];
-            e.content.chunks.iter().for_each(|chunk| put_ref(&mut content, chunk));
-            record.bytes(critical(5), &content);
-        }
+        record.bytes_if(critical(5), &encode_content(&e.content));
         put_large(&mut record, critical(6), self.extents.as_ref());
         put_large(&mut record, critical(8), self.xattrs.as_ref());
         record.bytes_if(critical(10), &e.target);
@@ -90,14 +89,16 @@ impl StoredEntry {
             put_varint(&mut device, e.device.1.into());
             record.bytes(critical(12), &device);
         }
+        put_large(&mut record, optional(22), self.facts.as_ref());
         record.finish()
     }
 
     /// Reads the stored form.
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
-        let mut new = Self { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: Unknown::new() };
+        let mut new =
+            Self { entry: Entry::new(Kind::File), xattrs: None, extents: None, facts: None, unknown: Unknown::new() };
         let (mut base, mut size) = (false, None);
-        for field in Fields::new(bytes, WHAT).once(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]) {
+        for field in Fields::new(bytes, WHAT).once(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22, 23]) {
             let field = field?;
             let mut r = field.reader(WHAT);
             let e = &mut new.entry;
@@ -114,7 +115,9 @@ impl StoredEntry {
                 (7, 1) if new.extents.is_none() => new.extents = Some(Large::Chunk(take_attr_ref(&mut r)?)),
                 (8, 1) => new.xattrs = Some(Large::Inline(r.bytes(r.remaining())?.to_vec())),
                 (9, 1) if new.xattrs.is_none() => new.xattrs = Some(Large::Chunk(take_attr_ref(&mut r)?)),
-                (7 | 9, 1) => return Err(r.bad("both inline and in a chunk")),
+                (22, 0) => new.facts = Some(Large::Inline(r.bytes(r.remaining())?.to_vec())),
+                (23, 0) if new.facts.is_none() => new.facts = Some(Large::Chunk(take_attr_ref(&mut r)?)),
+                (7 | 9, 1) | (23, 0) => return Err(r.bad("both inline and in a chunk")),
                 (10, 1) => e.target = r.bytes(r.remaining().min(PATH_BYTES_MAX))?.to_vec(),
                 (11, 1) => e.hard_link = Some(r.array()?),
                 (12, 1) => e.device = (r.varint_to(u32::MAX.into())? as u32, r.varint_to(u32::MAX.into())? as u32),
@@ -137,11 +140,19 @@ impl StoredEntry {
         Ok(new)
     }
 
+    /// The attr chunks that it names.
+    pub fn attr_chunks(&self) -> impl Iterator<Item = &ChunkRef> {
+        [&self.xattrs, &self.extents, &self.facts].into_iter().filter_map(|large| match large {
+            Some(Large::Chunk(chunk)) => Some(chunk),
+            _ => None,
+        })
+    }
+
     /// What an entry of a kind may have.
     fn check(&self) -> wire::Result<()> {
         let e = &self.entry;
         let bad = |why| Err(Malformed::bad(WHAT, why));
-        if e.kind != Kind::File && (!e.content.chunks.is_empty() || self.extents.is_some()) {
+        if e.kind != Kind::File && (!e.content.chunks.is_empty() || self.extents.is_some() || self.facts.is_some()) {
             return bad("only files have content");
         }
         if (e.kind == Kind::Symlink) == e.target.is_empty() || e.target.contains(&0) {
@@ -202,6 +213,16 @@ fn parse_content(r: &mut Reader<'_>) -> wire::Result<Content> {
         return Err(r.bad("content without a chunk"));
     }
     Ok(Content { level, chunks })
+}
+
+/// Content as bytes; none where there is none.
+pub fn encode_content(content: &Content) -> Vec<u8> {
+    let mut out = Vec::new();
+    if !content.chunks.is_empty() {
+        out.push(content.level);
+        content.chunks.iter().for_each(|chunk| put_ref(&mut out, chunk));
+    }
+    out
 }
 
 /// The content's length, or an error where a hostile sum overflows.

@@ -15,7 +15,9 @@ mod path;
 mod read;
 
 pub use build::{Root, TreeBuilder};
-pub use entry::{INLINE_BYTES_MAX, Large, StoredEntry, decode_extents, decode_xattrs, encode_extents, encode_xattrs};
+pub use entry::{
+    INLINE_BYTES_MAX, Large, StoredEntry, decode_extents, decode_xattrs, encode_content, encode_extents, encode_xattrs,
+};
 pub use list::{ChunkList, DIRECT_CHUNKS_MAX, ListBuilder};
 pub use node::{Child, NODE_BYTES_MAX, Node, NodeItems};
 pub use path::{check_path, compare_paths, is_below};

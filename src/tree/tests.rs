@@ -267,6 +267,7 @@ fn entries_come_back_whole() {
         entry,
         xattrs: Some(Large::Inline(encode_xattrs(&[(b"user.a".to_vec(), b"1".to_vec())]))),
         extents: Some(Large::Inline(encode_extents(&extents))),
+        facts: Some(Large::Chunk(ChunkRef { id: ChunkId::new([9; 32]), len: 3000 })),
         unknown: vec![(40, b"later".to_vec())],
     };
     assert_eq!(StoredEntry::parse(&stored.encode()), Ok(stored.clone()));
@@ -277,14 +278,15 @@ fn entries_come_back_whole() {
 
     let mut link = Entry::new(Kind::Symlink);
     link.target = b"../\xff".to_vec();
-    let stored = StoredEntry { entry: link, xattrs: None, extents: None, unknown: vec![] };
+    let stored = StoredEntry { entry: link, xattrs: None, extents: None, facts: None, unknown: vec![] };
     assert_eq!(StoredEntry::parse(&stored.encode()), Ok(stored));
 }
 
 #[test]
 fn contradictions_are_refused() {
     let plain = |edit: &dyn Fn(&mut StoredEntry)| {
-        let mut stored = StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: vec![] };
+        let mut stored =
+            StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, facts: None, unknown: vec![] };
         edit(&mut stored);
         StoredEntry::parse(&stored.encode())
     };
@@ -295,8 +297,10 @@ fn contradictions_are_refused() {
     assert!(plain(&|s| s.entry.mode = 0o10000).is_err());
     assert!(plain(&|s| s.unknown = vec![(41, vec![])]).is_err());
     assert!(plain(&|s| (s.entry.size, s.extents) = (1 << 63, Some(Large::Inline(vec![])))).is_err());
+    assert!(plain(&|s| (s.entry.kind, s.facts) = (Kind::Fifo, Some(Large::Inline(vec![])))).is_err());
     let twice = [vec![critical(8) as u8, 0, critical(9) as u8, 33], vec![0; 33]].concat();
-    let base = StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, unknown: vec![] }.encode();
+    let base = StoredEntry { entry: Entry::new(Kind::File), xattrs: None, extents: None, facts: None, unknown: vec![] }
+        .encode();
     assert!(StoredEntry::parse(&[base, twice].concat()).is_err());
     let of = |level, len| {
         let chunks = vec![ChunkRef { id: ChunkId::ZERO, len }];

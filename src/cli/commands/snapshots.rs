@@ -181,6 +181,7 @@ pub(super) fn shape<'a>(id: &ObjectId, summary: &'a Summary, body: &'a Body, con
         name: text::escape(&summary.name),
         kind: match summary.kind {
             SourceKind::Folder | SourceKind::File => "files",
+            SourceKind::Sqlite => "sqlite",
         },
         root: body.origin.as_slice().into(),
         bytes: summary.bytes,

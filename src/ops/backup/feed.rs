@@ -5,14 +5,15 @@ use std::iter::Peekable;
 use std::sync::Mutex;
 
 use super::Run;
-use super::read::{Big, Item, Plan, Task};
+use super::read::{Big, Cut, Item, Plan, Task};
+use crate::chunk::BLOCK_BYTES;
 use crate::entry::{ChunkRef, Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
 use crate::repo::{ChunkReader, Fingerprint, Known, StatCache};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
 use crate::text;
-use crate::tree::{Large, StoredEntry, TreeWalk, compare_paths};
+use crate::tree::{StoredEntry, TreeWalk, compare_paths};
 
 /// Files of at most this length go in batches; longer ones are read and cut here. Bytes.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
@@ -202,12 +203,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
     /// Only if everything that the record names is there: what a snapshot once had may have been lost since.
     fn is_usable(&self, stored: &StoredEntry, in_snapshot: bool) -> bool {
         let catalogue = self.run.catalogue;
-        let large = [&stored.xattrs, &stored.extents].into_iter().filter_map(|large| match large {
-            Some(Large::Chunk(chunk)) => Some(chunk),
-            _ => None,
-        });
         let content = &stored.entry.content;
-        if !content.chunks.iter().chain(large).all(|chunk| catalogue.contains(&chunk.id)) {
+        if !content.chunks.iter().chain(stored.attr_chunks()).all(|chunk| catalogue.contains(&chunk.id)) {
             return false;
         }
         // What lies behind lists costs reading them, so only where something is known to be lost, or may never have
@@ -244,7 +241,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
     fn read_big(
         &self,
         item: &Big,
-        stored: Vec<ChunkRef>,
+        mut stored: Vec<ChunkRef>,
         out: &mut Feed<'_, Task>,
     ) -> Result<std::result::Result<BigFile, Failure>> {
         let opened = item.found.open().and_then(|file| file.extents().map(|extents| (file, extents)));
@@ -252,10 +249,18 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Ok(opened) => opened,
             Err(failure) => return Ok(Err(failure)),
         };
+        let mut first = [0; 16];
+        let cut = match file.read_at(0, &mut first) {
+            Ok(len) => Cut::of(&first[..len]),
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if cut == Cut::Blocks {
+            stored.truncate(stored.iter().take_while(|chunk| chunk.len == BLOCK_BYTES as u64).count());
+        }
         let mut skip: u64 = stored.iter().map(|chunk| chunk.len).sum();
         out.send(Task::BigBegin(item.found.path.clone(), self.run.settled(file.stat()), stored))?;
         let whole = [Extent { offset: 0, len: file.stat().size }];
-        let mut cutting = Cutting { run: self.run, bytes: Vec::new(), out };
+        let mut cutting = Cutting { run: self.run, cut, bytes: Vec::new(), out };
         let mut short = false;
         for extent in extents.as_deref().unwrap_or(&whole) {
             let skipped = skip.min(extent.len);
@@ -305,6 +310,7 @@ pub(super) fn changed(path: &[u8], what: &str) -> Failure {
 /// The part of a big file that has been read, but not handed out.
 struct Cutting<'c, 'r, 'f> {
     run: &'c Run<'r>,
+    cut: Cut,
     bytes: Vec<u8>,
     out: &'c mut Feed<'f, Task>,
 }
@@ -315,8 +321,8 @@ impl Cutting<'_, '_, '_> {
         let mut at = extent.offset;
         let end = extent.offset + extent.len;
         while at < end && !self.run.job.cancel.is_cancelled() {
-            let want = (end - at).min((PIECE_BYTES + self.run.repository.cutter().window() - self.bytes.len()) as u64)
-                as usize;
+            let window = self.cut.window(self.run.repository.cutter());
+            let want = (end - at).min((PIECE_BYTES + window - self.bytes.len()) as u64) as usize;
             let start = self.bytes.len();
             self.bytes.resize(start + want, 0);
             let got = match file.read_at(at, &mut self.bytes[start..]) {
@@ -337,8 +343,8 @@ impl Cutting<'_, '_, '_> {
     fn hand_out(&mut self, at_end: bool) -> Result<()> {
         let cutter = self.run.repository.cutter();
         let (mut ends, mut at) = (Vec::new(), 0);
-        while at < self.bytes.len() && (at_end || self.bytes.len() - at >= cutter.window()) {
-            at += cutter.cut(&self.bytes[at..]);
+        while at < self.bytes.len() && (at_end || self.bytes.len() - at >= self.cut.window(cutter)) {
+            at += self.cut.cut(cutter, &self.bytes[at..]);
             ends.push(at);
         }
         if ends.is_empty() {
@@ -347,6 +353,6 @@ impl Cutting<'_, '_, '_> {
         let rest = self.bytes[at..].to_vec();
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
         bytes.truncate(at);
-        self.out.send(Task::Piece(bytes, ends))
+        self.out.send(Task::Piece(self.cut, bytes, ends))
     }
 }

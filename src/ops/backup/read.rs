@@ -2,12 +2,53 @@
 
 use super::Run;
 use super::feed::{BigFile, changed, fingerprint};
+use crate::chunk::{BLOCK_BYTES, Cutter};
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
 use crate::flow::Work;
 use crate::repo::{Fingerprint, FrameWriter};
 use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
 use crate::tree::{INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
+
+/// How a file is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Where its content says so.
+    Content,
+    /// Into blocks, which pages do not straddle.
+    Blocks,
+}
+
+impl Cut {
+    /// By the first bytes of a file.
+    pub fn of(first: &[u8]) -> Self {
+        if first.starts_with(b"SQLite format 3\0") { Self::Blocks } else { Self::Content }
+    }
+
+    /// How many bytes must be at hand for a cut that is not the file's end.
+    pub fn window(self, cutter: &Cutter) -> usize {
+        match self {
+            Self::Content => cutter.window(),
+            Self::Blocks => BLOCK_BYTES,
+        }
+    }
+
+    /// Length of the first chunk of what is at hand.
+    pub fn cut(self, cutter: &Cutter, bytes: &[u8]) -> usize {
+        match self {
+            Self::Content => cutter.cut(bytes),
+            Self::Blocks => bytes.len().min(BLOCK_BYTES),
+        }
+    }
+
+    fn store(self, frames: &mut FrameWriter<'_, '_>, chunk: &[u8]) -> Result<ChunkRef> {
+        let (id, _) = match self {
+            Self::Content => frames.store_data(chunk)?,
+            Self::Blocks => frames.store_block(chunk)?,
+        };
+        Ok(ChunkRef { id, len: chunk.len() as u64 })
+    }
+}
 
 /// How to come by an entry's record. Only what must be read keeps its directory open, and a batch holds few of those:
 /// handles are scarce.
@@ -35,7 +76,7 @@ pub(super) struct Item {
 pub(super) enum Task {
     Batch(Vec<Item>),
     /// Bytes of a big file, and where its chunks end in them.
-    Piece(Vec<u8>, Vec<usize>),
+    Piece(Cut, Vec<u8>, Vec<usize>),
     /// A big file is read from its start, or from behind these chunks. What it looks like, if that can be relied on.
     BigBegin(Vec<u8>, Option<Fingerprint>, Vec<ChunkRef>),
     /// The big file is at its end, or could not be read.
@@ -195,21 +236,20 @@ impl<'a, 'r> Reader<'a, 'r> {
         let cutter = self.run.repository.cutter();
         let mut list = ListBuilder::default();
         let mut rest = &self.buffer[..self.filled];
+        let cut = Cut::of(rest);
         while !rest.is_empty() {
-            let (chunk, tail) = rest.split_at(cutter.cut(rest));
-            let (id, _) = self.frames.store_data(chunk)?;
-            list.push(ChunkRef { id, len: chunk.len() as u64 }, &mut self.frames)?;
+            let (chunk, tail) = rest.split_at(cut.cut(cutter, rest));
+            list.push(cut.store(&mut self.frames, chunk)?, &mut self.frames)?;
             rest = tail;
         }
         list.finish(&mut self.frames)
     }
 
-    fn piece(&mut self, bytes: &[u8], ends: &[usize]) -> Result<Vec<ChunkRef>> {
+    fn piece(&mut self, cut: Cut, bytes: &[u8], ends: &[usize]) -> Result<Vec<ChunkRef>> {
         let mut start = 0;
         let mut out = Vec::with_capacity(ends.len());
         for end in ends {
-            let chunk = &bytes[start..*end];
-            out.push(ChunkRef { id: self.frames.store_data(chunk)?.0, len: chunk.len() as u64 });
+            out.push(cut.store(&mut self.frames, &bytes[start..*end])?);
             start = *end;
         }
         Ok(out)
@@ -252,7 +292,13 @@ impl<'a, 'r> Reader<'a, 'r> {
         entry.content = seen.content.clone();
         let xattrs = (!seen.xattrs.is_empty()).then(|| encode_xattrs(&seen.xattrs));
         let extents = seen.extents.as_deref().map(encode_extents);
-        Ok(StoredEntry { entry, xattrs: self.large(xattrs)?, extents: self.large(extents)?, unknown: Vec::new() })
+        Ok(StoredEntry {
+            entry,
+            xattrs: self.large(xattrs)?,
+            extents: self.large(extents)?,
+            facts: None,
+            unknown: Vec::new(),
+        })
     }
 
     fn large(&mut self, bytes: Option<Vec<u8>>) -> Result<Option<Large>> {
@@ -292,7 +338,7 @@ impl Work<Task, Outcome> for Reader<'_, '_> {
     fn work(&mut self, task: Task) -> Result<Outcome> {
         Ok(match task {
             Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
-            Task::Piece(bytes, ends) => Outcome::Piece(self.piece(&bytes, &ends)?),
+            Task::Piece(cut, bytes, ends) => Outcome::Piece(self.piece(cut, &bytes, &ends)?),
             Task::BigBegin(path, fingerprint, stored) => Outcome::BigBegin(path, fingerprint, stored),
             Task::BigEnd(item, read) => Outcome::BigEnd(Box::new(self.big_end(*item, read)?)),
         })

@@ -225,13 +225,9 @@ impl<'a> Structure<'a> {
                 return Ok(());
             }
         };
-        let large = [&stored.xattrs, &stored.extents].into_iter().flatten().filter_map(|large| match large {
-            crate::tree::Large::Chunk(chunk) => Some(*chunk),
-            crate::tree::Large::Inline(_) => None,
-        });
         let mut has_more = stored.xattrs.is_some() || stored.extents.is_some();
-        for chunk in large {
-            has_more &= self.attr(&chunk)?;
+        for chunk in stored.attr_chunks() {
+            has_more &= self.attr(chunk)?;
         }
         self.content(&stored.entry.content)?;
         if has_more && let Err(e) = self.reader.entry(record) {
