@@ -15,8 +15,9 @@ use larder::pack::{
     ChunkInfo, FrameBuilder, FrameInfo, HEAD_BYTES, PackBuilder, PackKey, TRAILER_BYTES, Table, Trailer, decode_table,
 };
 use larder::record::{
-    BadFrame, Body, Config, Damage, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel, SlotLock, SourceBody,
-    SourceKind, SourceSummary, State, Statistics, Summary, Tomb, add_check, strip_check,
+    BadFrame, Body, Config, Damage, Depth, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel,
+    SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict, add_check,
+    strip_check,
 };
 use larder::seal::{
     Compressor, Decompressor, Header, ObjectKind, SessionSecrets, WRAP_BYTES, open_section, sections, write_object,
@@ -256,6 +257,7 @@ fn snapshot() {
         sources: vec![
             SourceSummary { name: b"home".to_vec(), kind: SourceKind::Folder, entries: 7, bytes: 1 << 40 },
             SourceSummary { name: b"disk.img".to_vec(), kind: SourceKind::File, entries: 1, bytes: 300 },
+            SourceSummary { name: b"app.db".to_vec(), kind: SourceKind::Sqlite, entries: 1, bytes: 8192 },
         ],
         statistics: Statistics {
             bytes_read: 1,
@@ -280,13 +282,22 @@ fn snapshot() {
         previous: (name == "home").then(|| object_id("previous")),
         unknown: vec![],
     };
+    let verdict = Verdict {
+        source: b"app.db".to_vec(),
+        path: b"app.db".to_vec(),
+        image: noise("image"),
+        depth: Depth::Quick,
+        wrong: vec![b"row 7 missing from index by_name".to_vec(), b"\xff".to_vec()],
+    };
     let body = Body {
         sources: vec![
             source("home", SourceKind::Folder, &noise::<24>("first origin")),
             source("disk.img", SourceKind::File, &noise::<24>("second origin")),
+            source("app.db", SourceKind::Sqlite, &noise::<24>("third origin")),
         ],
         reasons: vec![Reason { source: b"home".to_vec(), path: b"a/b".to_vec(), why: b"denied".to_vec() }],
         reasons_total: 1001,
+        verdicts: vec![verdict],
         unknown: vec![],
     };
     let parts = [(Audience::Summary, summary.encode()), (Audience::Content, body.encode())];
@@ -367,6 +378,7 @@ fn entries() {
         entry: file,
         xattrs: Some(Large::Inline(encode_xattrs(&xattrs))),
         extents: Some(Large::Inline(encode_extents(&extents))),
+        facts: None,
         unknown: vec![(40, b"newer".to_vec())],
     };
     assert_eq!(decode_extents(&encode_extents(&extents), 1 << 33, &sparse.entry.content), Ok(extents.to_vec()));
@@ -374,12 +386,13 @@ fn entries() {
     large.content = Content { level: 1, chunks: vec![ChunkRef { id: chunk_id("list"), len: 99_999_999 }] };
     large.size = 99_999_999;
     let attr = Large::Chunk(ChunkRef { id: chunk_id("attr"), len: 5000 });
-    let large = StoredEntry { entry: large, xattrs: Some(attr), extents: None, unknown: vec![] };
+    let large =
+        StoredEntry { entry: large, xattrs: Some(attr.clone()), extents: None, facts: Some(attr), unknown: vec![] };
     let mut link = entry(Kind::Symlink);
     link.target = b"../\xff".to_vec();
     let mut device = entry(Kind::BlockDevice);
     device.device = (8, 300);
-    let plain = |entry| StoredEntry { entry, xattrs: None, extents: None, unknown: vec![] };
+    let plain = |entry| StoredEntry { entry, xattrs: None, extents: None, facts: None, unknown: vec![] };
     let all = [
         ("entry-sparse", sparse),
         ("entry-large", large),
@@ -390,6 +403,25 @@ fn entries() {
     for (name, stored) in all {
         assert_eq!(StoredEntry::parse(&pinned(name, &stored.encode())), Ok(stored));
     }
+}
+
+#[test]
+fn facts_of_a_database() {
+    let table = |name: &[u8], rows| TableFacts { name: name.to_vec(), rows };
+    let facts = Facts {
+        page_bytes: 65_536,
+        pages: 1 << 33,
+        journal: Journal::Wal,
+        user_version: -1,
+        application_id: 0x4c61_7264,
+        encoding: b"UTF-16le".to_vec(),
+        schema: noise("schema"),
+        tables: vec![table(b"empty", Some(0)), table(b"\xff", Some(1000)), table(b"virtual", None)],
+        tables_total: 10_001,
+        unknown: vec![(40, b"newer".to_vec())],
+        ..Facts::default()
+    };
+    assert_eq!(Facts::parse(&pinned("database-facts", &facts.encode())), Ok(facts));
 }
 
 /// Keeps the nodes that are stored.
@@ -411,7 +443,8 @@ fn nodes() {
     let mut records = Vec::new();
     for path in paths {
         let record =
-            StoredEntry { entry: entry(Kind::Directory), xattrs: None, extents: None, unknown: vec![] }.encode();
+            StoredEntry { entry: entry(Kind::Directory), xattrs: None, extents: None, facts: None, unknown: vec![] }
+                .encode();
         let Ok(()) = builder.push(path, &record, 0, &mut kept);
         records.push((path.to_vec(), record));
     }
