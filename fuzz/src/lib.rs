@@ -76,6 +76,7 @@ targets! {
     session_end
     snapshot_body
     snapshot_summary
+    sqlite_header
     table
     tomb
     trailer

@@ -340,6 +340,16 @@ pub fn address() -> Vec<Vec<u8>> {
 }
 
 /// See the target of this name.
+pub fn sqlite_header() -> Vec<Vec<u8>> {
+    let mut plain = b"SQLite format 3\0\x10\0\x01\x01\0\x40\x20\x20".to_vec();
+    plain.resize(100, 0);
+    let mut wal = plain.clone();
+    wal[16..20].copy_from_slice(&[0, 1, 2, 2]);
+    wal.extend_from_slice(&[13; 28]);
+    vec![plain, wal]
+}
+
+/// See the target of this name.
 pub fn tree_node() -> Vec<Vec<u8>> {
     play::nodes()
 }

@@ -15,6 +15,7 @@ use larder::index::Index;
 use larder::pack::{FRAME_BYTES_MAX, FrameBuilder, FrameBytes, HEAD_BYTES, Table, TableId, Trailer};
 use larder::record::{Body, Config, Damage, Note, SessionEnd, SessionRecord, Slot, SlotLock, Summary, Tomb, add_check};
 use larder::seal::{Compressor, Decompressor, HEADER_BYTES, Header, ObjectKind, open_section, sections};
+use larder::source::sqlite;
 use larder::tree::{
     ChunkList, Large, Node, NodeItems, StoredEntry, check_path, compare_paths, decode_extents, decode_xattrs,
     encode_extents, encode_xattrs, is_below,
@@ -384,6 +385,16 @@ pub fn address(bytes: &[u8]) -> Verdict {
             Err(error) => assert!(!error.what().is_empty()),
         }
     }
+    Verdict::Accepted
+}
+
+/// The first bytes of a file that may be a database. Nothing is stored of it; what is accepted must be what its engine
+/// would take.
+pub fn sqlite_header(bytes: &[u8]) -> Verdict {
+    let Some(header) = sqlite::sniff(bytes) else { return Verdict::Refused };
+    assert!(bytes.starts_with(b"SQLite format 3\0") && bytes.len() >= sqlite::HEADER_BYTES);
+    assert!(header.page_bytes.is_power_of_two() && (512..=65536).contains(&header.page_bytes));
+    assert_eq!(sqlite::sniff(&bytes[..sqlite::HEADER_BYTES]), Some(header));
     Verdict::Accepted
 }
 

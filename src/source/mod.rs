@@ -1,3 +1,4 @@
 //! The world, read. Each source knows nothing of chunks, packs or repositories.
 
 pub mod files;
+pub mod sqlite;
