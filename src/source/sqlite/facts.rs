@@ -1,0 +1,138 @@
+//! What is told about a database besides its bytes: enough to prove a restored one against.
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::failure::said;
+use super::header::Encoding;
+
+/// The most tables that are counted; a number for the rest.
+pub const TABLES_MAX: usize = 4096;
+/// The longest name of a table that is counted, bytes.
+pub const TABLE_NAME_BYTES_MAX: usize = 1024;
+/// The longest schema that is kept.
+pub const SCHEMA_BYTES_MAX: usize = 16 << 20;
+
+/// Facts about one state of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes of a page.
+    pub page_bytes: u32,
+    /// How many pages the image has.
+    pub pages: u32,
+    /// How its writers keep it whole.
+    pub journal: Journal,
+    /// The number that the application keeps in it.
+    pub user_version: i32,
+    /// Which application's format it is.
+    pub application_id: i32,
+    /// How text is stored.
+    pub encoding: Encoding,
+    /// Everything that the schema declares, in one order, each row as its type, name, table and SQL, each of these with
+    /// a NUL at its end (an index without SQL has an empty one). Where a table begins in the file is left out.
+    /// `None`: longer than [`SCHEMA_BYTES_MAX`], or unreadable.
+    pub schema: Option<Vec<u8>>,
+    /// Tables, ordinary and virtual, and those that the engine keeps for itself, with their rows, by name.
+    pub tables: Vec<TableFacts>,
+    /// Tables that could not be counted, by name.
+    pub uncounted: Vec<Uncounted>,
+    /// How many tables more there are than [`TABLES_MAX`], or with names longer than [`TABLE_NAME_BYTES_MAX`].
+    pub tables_more: u64,
+}
+
+/// How the writers of a database keep it whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// They note what was before, beside it, while they change it.
+    Rollback,
+    /// They append to a log beside it.
+    Wal,
+}
+
+/// One table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableFacts {
+    /// As in the schema; UTF-8, if the application kept to the rules.
+    pub name: Vec<u8>,
+    /// How many rows it has.
+    pub rows: u64,
+}
+
+/// A table that could not be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncounted {
+    /// As in the schema.
+    pub name: Vec<u8>,
+    /// What the engine said, safe to print: "no such module: geo (SQLite error 1)".
+    pub why: String,
+}
+
+/// What can be counted, by name.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub tables: Vec<TableFacts>,
+    pub uncounted: Vec<Uncounted>,
+    pub more: u64,
+}
+
+pub(super) fn schema(connection: &Connection) -> Option<Vec<u8>> {
+    let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name, tbl_name, sql";
+    let read = || -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next()? {
+            for column in 0..4 {
+                out.extend_from_slice(bytes(row.get_ref(column)?));
+                out.push(0);
+            }
+            if out.len() > SCHEMA_BYTES_MAX {
+                return Ok(None);
+            }
+        }
+        Ok(Some(out))
+    };
+    read().ok().flatten()
+}
+
+pub(super) fn counts(connection: &Connection) -> Counts {
+    let mut counts = Counts::default();
+    let names = match names(connection, &mut counts.more) {
+        Ok(names) => names,
+        Err(e) => {
+            counts.uncounted.push(Uncounted { name: b"sqlite_schema".into(), why: said(&e) });
+            return counts;
+        }
+    };
+    for name in names {
+        match count(connection, &name) {
+            Ok(rows) => counts.tables.push(TableFacts { name, rows }),
+            Err(e) => counts.uncounted.push(Uncounted { name, why: said(&e) }),
+        }
+    }
+    counts
+}
+
+fn names(connection: &Connection, more: &mut u64) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+    let mut rows = statement.query([])?;
+    let mut names = Vec::new();
+    while let Some(row) = rows.next()? {
+        match bytes(row.get_ref(0)?) {
+            name if names.len() < TABLES_MAX && name.len() <= TABLE_NAME_BYTES_MAX => names.push(name.to_vec()),
+            _ => *more += 1,
+        }
+    }
+    Ok(names)
+}
+
+fn count(connection: &Connection, name: &[u8]) -> rusqlite::Result<u64> {
+    let name = std::str::from_utf8(name)?;
+    let sql = format!("SELECT count(*) FROM main.\"{}\"", name.replace('"', "\"\""));
+    let rows: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+    Ok(rows.unsigned_abs())
+}
+
+fn bytes(value: ValueRef<'_>) -> &[u8] {
+    value.as_bytes().unwrap_or_default()
+}

@@ -1,0 +1,163 @@
+//! A database that is open for reading.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+
+use super::facts::{self, Facts, Journal};
+use super::failure::Failure;
+use super::header::{Encoding, HEADER_BYTES, Header, sniff};
+use super::place::{Place, Promise};
+use super::snapshot::Snapshot;
+use super::spool::{Folder, RUN_BYTES};
+use super::{FailureKind, Way};
+use crate::spare;
+
+/// One state of a database. For one thread at a time.
+///
+/// What is read counts only when [`Self::finish`] has said so.
+#[derive(Debug)]
+pub struct Reading {
+    place: Place,
+    way: Way,
+    promise: Promise,
+    snapshot: Snapshot,
+    /// The whole image, if it was copied; `snapshot` is one of it.
+    copy: Option<File>,
+    window: RefCell<Window>,
+    /// After the connection, which has files open in it.
+    _folder: Option<Folder>,
+}
+
+/// The pages that were read last.
+#[derive(Debug, Default)]
+struct Window {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Reading {
+    pub(super) fn new(
+        place: &Place,
+        snapshot: Snapshot,
+        way: Way,
+        promise: Promise,
+        folder: Option<Folder>,
+        copy: Option<File>,
+    ) -> Result<Self, Failure> {
+        let place = place.clone();
+        let window = RefCell::default();
+        let reading = Self { place, way, promise, snapshot, copy, window, _folder: folder };
+        reading.header()?;
+        Ok(reading)
+    }
+
+    /// How long the image is: its pages times their size. 0 for an empty database.
+    pub fn bytes(&self) -> u64 {
+        self.snapshot.bytes()
+    }
+
+    /// How the database is read.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Fills `buffer` from `offset` on; less comes only at the end of the image. Returns how many bytes came.
+    ///
+    /// Meant for reading onwards: what is asked for in small parts is read in runs of a mebibyte, a large part at once.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let len = self.bytes().saturating_sub(offset).min(buffer.len() as u64) as usize;
+        let buffer = &mut buffer[..len];
+        match &self.copy {
+            Some(copy) => spare::read_exact_at(copy, buffer, offset).map_err(|e| self.copy_failed(&e))?,
+            None => self.read_pages(offset, buffer)?,
+        }
+        Ok(len)
+    }
+
+    fn read_pages(&self, mut offset: u64, mut buffer: &mut [u8]) -> Result<(), Failure> {
+        let page_bytes = self.snapshot.page_bytes as usize;
+        while !buffer.is_empty() {
+            let whole = buffer.len() / page_bytes * page_bytes;
+            let done = if whole >= RUN_BYTES && offset.is_multiple_of(page_bytes as u64) {
+                self.read_run(offset, &mut buffer[..whole])?;
+                whole
+            } else {
+                self.read_window(offset, buffer)?
+            };
+            buffer = &mut buffer[done..];
+            offset += done as u64;
+        }
+        Ok(())
+    }
+
+    /// As much as one window gives, at least a byte. `offset` lies in the image.
+    fn read_window(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let mut window = self.window.borrow_mut();
+        let Window { offset: start, bytes } = &mut *window;
+        if !(*start..*start + bytes.len() as u64).contains(&offset) {
+            let first = offset - offset % u64::from(self.snapshot.page_bytes);
+            let len = (self.bytes() - first).min(RUN_BYTES as u64) as usize;
+            // Should it fail, nothing is in the window.
+            let mut run = std::mem::take(bytes);
+            run.resize(len, 0);
+            self.read_run(first, &mut run)?;
+            (*start, *bytes) = (first, run);
+        }
+        let from = &bytes[(offset - *start) as usize..];
+        let len = from.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&from[..len]);
+        Ok(len)
+    }
+
+    /// Whole pages from the page that begins at `offset`.
+    fn read_run(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
+        let first = (offset / u64::from(self.snapshot.page_bytes)) as u32 + 1;
+        self.snapshot.read_pages(first, buffer).map_err(|e| self.failed(&e))
+    }
+
+    /// Tells the facts, and gives the database back. Only now is it known that the image is one state: an error here
+    /// means that what was read must not be used.
+    ///
+    /// Rows are counted, which reads the smallest index of each table once more.
+    pub fn finish(self) -> Result<Facts, Failure> {
+        let header = self.header()?;
+        let counts = facts::counts(&self.snapshot.connection);
+        let facts = Facts {
+            page_bytes: self.snapshot.page_bytes,
+            pages: self.snapshot.pages,
+            journal: if header.is_some_and(|header| header.is_wal) { Journal::Wal } else { Journal::Rollback },
+            user_version: header.map_or(0, |header| header.user_version),
+            application_id: header.map_or(0, |header| header.application_id),
+            encoding: header.map_or(Encoding::Utf8, |header| header.encoding),
+            schema: facts::schema(&self.snapshot.connection),
+            tables: counts.tables,
+            uncounted: counts.uncounted,
+            tables_more: counts.more,
+        };
+        self.snapshot.check().map_err(|e| self.failed(&e))?;
+        self.promise.check(&self.place)?;
+        self.snapshot.end().map_err(|e| self.failed(&e))?;
+        Ok(facts)
+    }
+
+    /// What the image begins with; `None`: it is empty.
+    fn header(&self) -> Result<Option<Header>, Failure> {
+        let mut first = [0; HEADER_BYTES];
+        if self.read_at(0, &mut first)? == 0 {
+            return Ok(None);
+        }
+        match sniff(&first) {
+            Some(header) if header.page_bytes == self.snapshot.page_bytes => Ok(Some(header)),
+            _ => Err(Failure::of(FailureKind::Corrupt, &self.place.shown, "its first page is not that of a database")),
+        }
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> Failure {
+        Failure::engine(&self.place.shown, error)
+    }
+
+    fn copy_failed(&self, error: &io::Error) -> Failure {
+        Failure::spool(format!("cannot read the private copy of {}", self.place.shown), error)
+    }
+}

@@ -1,0 +1,120 @@
+//! One state of a database, held by a read transaction, and its pages.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Error, OpenFlags, ffi};
+
+use super::place::uri;
+
+/// How a database is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Where others use it: for reading, with all locks.
+    InPlace,
+    /// Where nobody changes it: for reading, without locks, without a look at its log.
+    Immutable,
+    /// A copy of our own, in which interrupted work of others may be undone.
+    Own,
+}
+
+/// Opens a database for reading with flat memory. Waits for nobody. No state of it is held yet.
+pub(super) fn connect(path: &Path, mode: Mode) -> rusqlite::Result<Connection> {
+    let (access, options) = match mode {
+        Mode::InPlace => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro"),
+        Mode::Immutable => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
+        Mode::Own => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
+    };
+    let flags = access | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri(path, options), flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    // What a schema says is not ours; it gets no more power than it needs. A log is never written back.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch("PRAGMA query_only = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -512;")?;
+    Ok(connection)
+}
+
+/// Whether this program's engine has the table of pages.
+pub(super) fn has_pages() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let probe = || Connection::open_in_memory()?.prepare("SELECT 1 FROM sqlite_dbpage LIMIT 1").map(drop);
+        probe().is_ok()
+    })
+}
+
+/// One state of a database, while this lives.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub connection: Connection,
+    pub page_bytes: u32,
+    pub pages: u32,
+}
+
+impl Snapshot {
+    /// Begins the transaction that holds the state. `connection` has none.
+    pub fn hold(connection: Connection) -> rusqlite::Result<Self> {
+        // A transaction begins with its first read, not with its name.
+        connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1;")?;
+        let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = page_count(&connection)?;
+        Ok(Self { connection, page_bytes, pages })
+    }
+
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.page_bytes) * u64::from(self.pages)
+    }
+
+    /// The pages from `first` on (the first of all is 1), as many as fill the buffer.
+    pub fn read_pages(&self, first: u32, buffer: &mut [u8]) -> rusqlite::Result<()> {
+        let size = self.page_bytes as usize;
+        debug_assert!(buffer.len().is_multiple_of(size));
+        // The table knows how to find one page, not a range of them: a range would visit all pages before it.
+        let mut statement = self.connection.prepare("SELECT pgno, data FROM sqlite_dbpage WHERE pgno = ?1")?;
+        for (page, number) in buffer.chunks_exact_mut(size).zip(first..) {
+            let mut rows = statement.query([number])?;
+            let row = rows.next()?.ok_or_else(|| lost(format!("page {number} is not there")))?;
+            let data = row.get_ref(1)?.as_bytes()?;
+            if row.get::<_, u32>(0)? != number || data.len() != size {
+                return Err(lost(format!("page {number} came as {} bytes of another", data.len())));
+            }
+            page.copy_from_slice(data);
+        }
+        Ok(())
+    }
+
+    /// Whether writers append to a log. Only where it is read in place.
+    pub fn is_wal(&self) -> rusqlite::Result<bool> {
+        let mode: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        Ok(mode == "wal")
+    }
+
+    /// Fails if the transaction ended on its own, or sees something else than at first.
+    pub fn check(&self) -> rusqlite::Result<()> {
+        let pages = page_count(&self.connection)?;
+        if self.connection.is_autocommit() || pages != self.pages {
+            return Err(lost(format!(
+                "the transaction that held it ended on its own, at {pages} pages of {}",
+                self.pages
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives the state back.
+    pub fn end(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("COMMIT")
+    }
+}
+
+fn page_count(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA page_count", [], |row| row.get(0))
+}
+
+fn lost(why: String) -> Error {
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ABORT), Some(why))
+}
