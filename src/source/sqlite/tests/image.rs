@@ -242,6 +242,16 @@ fn a_corrupt_page_is_kept_as_it_is() {
     assert!(!faults.is_empty() && faults.len() <= FAULTS_MAX, "{faults:?}");
 }
 
+/// See .cargo/config.toml.
+#[test]
+fn this_build_has_the_table_of_pages() {
+    assert!(snapshot::has_pages());
+    let bench = Bench::new();
+    let path = bench.path("db");
+    drop(database(&path, ""));
+    assert_eq!(open(&path, &bench.options, &bench.cancel).unwrap().way(), Way::Live);
+}
+
 #[test]
 fn a_reading_may_go_to_another_thread() {
     fn is_send<T: Send>() {}

@@ -1,12 +1,14 @@
 //! Where a database lies, and who was there before.
 
 use std::env;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, exit};
+use std::thread;
 
 use super::*;
 
 const WRITER: &str = "LARDER_TEST_WRITER_TO_BE_KILLED";
+const OTHER: &str = "LARDER_TEST_DATABASES_OF_OTHERS";
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -147,6 +149,39 @@ fn a_change_where_no_lock_can_be_had_is_noticed() {
 }
 
 #[test]
+fn what_moves_while_it_is_copied_is_copied_again() {
+    if !testing::as_nobody(module_path!(), "what_moves_while_it_is_copied_is_copied_again") {
+        return;
+    }
+    let bench = Bench::new();
+    let (folder, _, connection) = place(&bench, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;", "live");
+    let crashed = bench.path("crashed");
+    let path = crash(&folder, &crashed, &["", "-wal"]);
+    let persons = rows(&connection, "person");
+    let log = fs::File::options().write(true).open(crashed.join("db-wal")).unwrap();
+    let _guard = ReadOnly::new(&crashed);
+    let touch_for = |turns: u64| {
+        for turn in 0..turns {
+            log.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(turn)).unwrap();
+            thread::sleep(Duration::from_millis(2));
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| touch_for(20));
+        thread::sleep(Duration::from_millis(5));
+        let (image, _) = bench.read(&path, Way::Aside);
+        assert_eq!(rows(&bench.restored(&image), "person"), persons);
+    });
+    thread::scope(|scope| {
+        let toucher = scope.spawn(|| touch_for(500));
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(bench.failure(&path).kind(), FailureKind::Changed);
+        assert!(!toucher.is_finished());
+    });
+    assert_eq!(bench.private_copies(), 0);
+}
+
+#[test]
 fn a_file_that_may_not_be_read_is_said_so() {
     if !testing::as_nobody(module_path!(), "a_file_that_may_not_be_read_is_said_so") {
         return;
@@ -219,21 +254,29 @@ fn a_journal_that_is_no_longer_hot_is_nothing() {
     assert!(image == fs::read(&path).unwrap());
 }
 
-/// Somebody who may write the folder, but to whom the database does not belong, must not leave files there that its
-/// owner could not use.
+/// Somebody else reads: in their folder, where they are at work and where they are not, and in one that all may write,
+/// where nothing must be left that the owner of the database could not use.
 #[test]
-fn nothing_is_left_beside_the_database_of_another() {
-    let test = "nothing_is_left_beside_the_database_of_another";
-    if let Some(folder) = env::var_os(WRITER) {
-        let folder = Path::new(&folder);
+fn the_databases_of_others_are_read_and_nothing_is_left_beside_them() {
+    let test = "the_databases_of_others_are_read_and_nothing_is_left_beside_them";
+    let ways = [
+        ("open-to-all", Way::Immutable, 0o777),
+        ("crashed-open-to-all", Way::Aside, 0o777),
+        ("at-work", Way::Live, 0o755),
+        ("crashed", Way::Aside, 0o755),
+        ("crashed-with-index", Way::Live, 0o755),
+        ("left", Way::Immutable, 0o755),
+    ];
+    if let Some(folder) = env::var_os(OTHER) {
         let bench = Bench::new();
-        for (name, way) in [("clean", Way::Immutable), ("crashed", Way::Aside)] {
-            let folder = folder.join(name);
+        for (name, way, _) in ways {
+            let folder = Path::new(&folder).join(name);
             let list = || fs::read_dir(&folder).unwrap().count();
             let before = list();
             let (image, _) = bench.read(&folder.join("db"), way);
-            assert_eq!(rows(&bench.restored(&image), "person"), 200);
-            assert_eq!(list(), before);
+            let restored = bench.restored(&image);
+            assert!(is_whole(&restored), "{name}");
+            assert_eq!((rows(&restored, "person"), list()), (200, before), "{name}");
         }
         return;
     }
@@ -243,11 +286,16 @@ fn nothing_is_left_beside_the_database_of_another() {
     }
     let bench = Bench::new();
     let wal = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;";
-    let (folder, _, connection) = place(&bench, wal, "clean");
-    crash(&folder, &bench.path("crashed"), &["", "-wal"]);
-    drop(connection);
-    for name in ["clean", "crashed"] {
-        set_mode(&bench.path(name), 0o777);
+    let (folder, _, at_work) = place(&bench, wal, "at-work");
+    for name in ["crashed", "crashed-open-to-all"] {
+        crash(&folder, &bench.path(name), &["", "-wal"]);
+    }
+    crash(&folder, &bench.path("crashed-with-index"), &["", "-wal", "-shm"]);
+    for name in ["left", "open-to-all"] {
+        drop(place(&bench, wal, name));
+    }
+    for (name, _, mode) in ways {
+        set_mode(&bench.path(name), mode);
     }
     let program = bench.path("test");
     fs::copy(env::current_exe().unwrap(), &program).unwrap();
@@ -256,9 +304,19 @@ fn nothing_is_left_beside_the_database_of_another() {
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program)
         .args([&name, "--exact", "--nocapture"])
-        .env(WRITER, bench.folder.path())
+        .env(OTHER, bench.folder.path())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    drop(at_work);
+
+    // Root may leave the files that every reader leaves, but for their owner to use.
+    let left = bench.path("left");
+    std::os::unix::fs::chown(left.join("db"), Some(65534), Some(65534)).unwrap();
+    bench.read(&left.join("db"), Way::Live);
+    for entry in fs::read_dir(&left).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().uid(), 65534);
+    }
+    assert!(left.join("db-shm").exists());
 }
