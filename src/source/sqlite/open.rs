@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use super::failure::{BUSY_FIX, Failure, FailureKind};
 use super::place::{Place, Promise, Stamp, Stamps};
@@ -19,6 +19,10 @@ const CHANGES_MAX: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_millis(25);
 /// Longer than a file's time may stand still while the file is written.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// Places in [`SIDE_FILES`].
+const LOG: usize = 0;
+const JOURNAL: usize = 2;
 
 /// Opens a database for reading, and holds the state that it is in.
 pub fn open(path: &Path, options: &Options, cancel: &Cancel) -> Result<Reading, Failure> {
@@ -75,6 +79,8 @@ impl Opening<'_> {
         }
         match hold(&place.real, Mode::InPlace) {
             Ok(snapshot) => self.attempt_in_place(place, snapshot),
+            // A journal that went while the engine looked at it, since its writer committed, seems to be left behind.
+            Err(e) if is_left_behind(&e) && !has_content(stamps.side[JOURNAL]) => Err(place.changed()),
             Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
                 self.attempt_without_locks(place, stamps)
             }
@@ -108,8 +114,7 @@ impl Opening<'_> {
         if !place.holders().is_empty() {
             return Err(self.busy(place));
         }
-        let [log, _, journal] = stamps.side.map(|stamp| stamp.is_some_and(|stamp| stamp.size > 0));
-        if log || journal {
+        if has_content(stamps.side[LOG]) || has_content(stamps.side[JOURNAL]) {
             return self.attempt_aside(place, &promise);
         }
         let snapshot = hold(&place.real, Mode::Immutable).map_err(|e| Failure::engine(&place.shown, &e))?;
@@ -120,8 +125,7 @@ impl Opening<'_> {
 
     fn attempt_aside(&self, place: &Place, promise: &Promise) -> Result<Reading, Failure> {
         let folder = Folder::create(&self.options.spool)?;
-        let [log, _, journal] = SIDE_FILES;
-        for ending in ["", log, journal] {
+        for ending in ["", SIDE_FILES[LOG], SIDE_FILES[JOURNAL]] {
             let from = place.side(ending);
             // Nothing here is locked by us, so it may be opened and closed.
             if from.exists() {
@@ -172,6 +176,14 @@ impl Opening<'_> {
 
 fn hold(path: &Path, mode: Mode) -> rusqlite::Result<Snapshot> {
     snapshot::connect(path, mode).and_then(Snapshot::hold)
+}
+
+fn has_content(stamp: Option<Stamp>) -> bool {
+    stamp.is_some_and(|stamp| stamp.size > 0)
+}
+
+fn is_left_behind(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 /// The engine takes the beginning of a page for nothing at all, and would write a database over it.
