@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use larder::clock::System;
 use larder::event::{Cancel, Job, Silent};
-use larder::ops::backup::{Report, Request, Source, backup};
+use larder::ops::backup::{Databases, Report, Request, Source, backup};
 use larder::repo::{KeySource, Repository};
 use larder::source::files;
 use larder::storage::local::LocalStorage;
@@ -56,8 +56,9 @@ impl Place {
 
     pub fn backup(&self, path: &Path) -> Report {
         let request = Request {
-            sources: vec![Source { name: "tree".into(), path: path.to_owned() }],
+            sources: vec![Source::files("tree", path)],
             files: files::Options::default(),
+            databases: Databases::default(),
             client: "host".into(),
             user: "me".into(),
             zone: (0, "UTC".into()),

@@ -55,7 +55,7 @@ pub fn with_key<T>(secret: &Secret, call: impl FnOnce(KeySource<'_>) -> Result<T
 }
 
 /// `$XDG_CACHE_HOME/larder`, else `~/.cache/larder`; none where neither is known: then there are no caches.
-fn cache_root() -> Option<PathBuf> {
+pub fn cache_root() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(base.join("larder"))

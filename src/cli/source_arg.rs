@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::name;
 use crate::error::{Error, Kind, Result};
+use crate::ops::backup::Source;
+use crate::record::SourceKind;
 use crate::text;
 
 /// A source as it was named.
@@ -13,12 +15,14 @@ use crate::text;
 pub struct SourceArg {
     /// The name given by the user, if any.
     pub name: Option<String>,
-    /// The folder or file.
+    /// The folder, file or database.
     pub path: PathBuf,
+    /// Whether it is a database, and to be taken as such.
+    pub is_sqlite: bool,
 }
 
 impl SourceArg {
-    /// Parses `[NAME=]PATH`. What stands before the first `=` is a name if it can be one; `./a=b` is a path.
+    /// Parses `[NAME=]PATH` or `[NAME=]sqlite:PATH`. What stands before the first `=` is a name if it can be one; `./a=b` is a path.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         let named = bytes.iter().position(|b| *b == b'=').and_then(|at| {
@@ -30,10 +34,14 @@ impl SourceArg {
             None => (None, bytes),
         };
         refuse_other_kinds(source)?;
+        let (source, is_sqlite) = match source.strip_prefix(b"sqlite:") {
+            Some(path) => (path, true),
+            None => (source, false),
+        };
         if source.is_empty() {
             return Err(Error::new(Kind::Usage, "a source is empty").fix("write a path, or NAME=PATH"));
         }
-        Ok(Self { name, path: PathBuf::from(OsStr::from_bytes(source)) })
+        Ok(Self { name, path: PathBuf::from(OsStr::from_bytes(source)), is_sqlite })
     }
 
     /// Its name: as given, or else the last part of its path.
@@ -94,8 +102,6 @@ fn last_part(path: &Path) -> Result<OsString> {
 fn refuse_other_kinds(source: &[u8]) -> Result<()> {
     let kind = if source == b"-" {
         "standard input"
-    } else if source.starts_with(b"sqlite:") {
-        "an SQLite database"
     } else if source.starts_with(b"postgres://") || source.starts_with(b"postgresql://") {
         "a PostgreSQL database"
     } else {
@@ -107,7 +113,7 @@ fn refuse_other_kinds(source: &[u8]) -> Result<()> {
 }
 
 /// The names and paths of one run. `--name` names the only source; no name comes twice.
-pub fn named(sources: &[SourceArg], name: Option<&str>) -> Result<Vec<(String, PathBuf)>> {
+pub fn named(sources: &[SourceArg], name: Option<&str>) -> Result<Vec<Source>> {
     if name.is_some() && sources.len() != 1 {
         return Err(Error::new(Kind::Usage, "--name goes with one source only").fix("write NAME=SOURCE for each"));
     }
@@ -115,16 +121,17 @@ pub fn named(sources: &[SourceArg], name: Option<&str>) -> Result<Vec<(String, P
         return Err(Error::new(Kind::Usage, format!("the source has two names: {name} and {other}"))
             .fix("leave one of them out; a path with = in it is written ./PATH"));
     }
-    let mut found: Vec<(String, PathBuf)> = Vec::with_capacity(sources.len());
+    let mut found: Vec<Source> = Vec::with_capacity(sources.len());
     for source in sources {
         let name = name.map_or_else(|| source.to_name(), |name| Ok(name.to_owned()))?;
-        if let Some((_, other)) = found.iter().find(|(known, _)| *known == name) {
-            let paths = [other, &source.path].map(|path| text::path(path));
+        if let Some(other) = found.iter().find(|known| known.name == name) {
+            let paths = [&other.path, &source.path].map(|path| text::path(path));
             return Err(Error::new(Kind::Usage, format!("two sources have the name {name}"))
                 .why(paths.join(" and "))
                 .fix("write NAME=SOURCE for one of them"));
         }
-        found.push((name, source.path.clone()));
+        let kind = if source.is_sqlite { SourceKind::Sqlite } else { SourceKind::Folder };
+        found.push(Source { name, path: source.path.clone(), kind });
     }
     Ok(found)
 }
@@ -143,7 +150,11 @@ mod tests {
 
     #[test]
     fn a_name_may_stand_before_the_path() {
-        let arg = |name: Option<&str>, path: &str| SourceArg { name: name.map(str::to_owned), path: path.into() };
+        let arg = |name: Option<&str>, path: &str| SourceArg {
+            name: name.map(str::to_owned),
+            path: path.into(),
+            is_sqlite: false,
+        };
         assert_eq!(parse("/srv/app").unwrap(), arg(None, "/srv/app"));
         assert_eq!(parse("docs=/srv/a=b").unwrap(), arg(Some("docs"), "/srv/a=b"));
         assert_eq!(parse("./a=b").unwrap(), arg(None, "./a=b"));
@@ -188,7 +199,7 @@ mod tests {
 
     #[test]
     fn sources_to_come_are_told_from_paths() {
-        for text in ["-", "sqlite:a.db", "postgres:///db", "postgresql://db", "x=-", "x=sqlite:a"] {
+        for text in ["-", "postgres:///db", "postgresql://db", "x=-"] {
             assert_eq!(parse(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
         for text in ["./sqlite:a.db", "./-", "x=./postgres://db", "a-"] {
@@ -199,7 +210,9 @@ mod tests {
     #[test]
     fn one_run_has_no_name_twice() {
         let args = |texts: &[&str]| -> Vec<_> { texts.iter().map(|text| parse(text).unwrap()).collect() };
-        let names = |texts: &[&str], name| Some(named(&args(texts), name).ok()?.into_iter().map(|(n, _)| n).collect());
+        let names = |texts: &[&str], name| {
+            Some(named(&args(texts), name).ok()?.into_iter().map(|source| source.name).collect())
+        };
         assert_eq!(names(&["/a/x", "y=/b/x"], None), Some(vec!["x".to_owned(), "y".to_owned()]));
         assert_eq!(names(&["/a/x"], Some("z")), Some(vec!["z".to_owned()]));
         assert_eq!(names(&["/a/x", "/b/x"], None), None);

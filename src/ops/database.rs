@@ -1,7 +1,9 @@
 //! A database in a snapshot, opened where it lies: only the blocks that a statement needs are read.
 
 use crate::error::{Error, Kind, Result};
+use crate::record::Depth;
 use crate::repo::{ChunkReader, EntryReader, FileReader};
+use crate::source::sqlite;
 use crate::text;
 use crate::tree::Found;
 use crate::vfs::{self, Image, Opened};
@@ -39,6 +41,21 @@ pub fn open<'i>(file: &'i FileReader<'_>, path: &[u8]) -> Result<Opened<'i>> {
             .fix("restore it as a file, and open it with the program that made it"));
     }
     vfs::open(file)
+}
+
+/// What the engine finds wrong with a stored image; nothing: it is sound.
+pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth) -> Result<Vec<Vec<u8>>> {
+    let file = FileReader::new(reader, reader.entry(record)?);
+    let opened = open(&file, b"the image")?;
+    let depth = match depth {
+        Depth::Quick => sqlite::Check::Quick,
+        Depth::Full => sqlite::Check::Full,
+    };
+    let wrong = sqlite::check(&opened, depth);
+    if let Some(failure) = opened.failure() {
+        return Err(failure);
+    }
+    Ok(wrong?.into_iter().map(String::into_bytes).collect())
 }
 
 #[cfg(test)]

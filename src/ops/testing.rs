@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::backup::{Request, Source, backup};
+use super::backup::{Databases, Request, Source, backup};
 use crate::clock::System;
 use crate::crypto::ChunkKind;
 use crate::error::Result;
@@ -91,10 +91,11 @@ impl Store {
     }
 
     pub fn save(&self, sources: &[(&str, &str)]) -> ObjectId {
-        let sources = sources.iter().map(|(name, path)| Source { name: (*name).into(), path: self.path(path) });
+        let sources = sources.iter().map(|(name, path)| Source::files(*name, &self.path(path)));
         let request = Request {
             sources: sources.collect(),
             files: crate::source::files::Options::default(),
+            databases: Databases::default(),
             client: "host".into(),
             user: "me".into(),
             zone: (0, "UTC".into()),

@@ -211,8 +211,8 @@ fn what_is_left_out_is_counted_and_named_if_asked() {
     let run = machine.run(args).expect(0);
     assert!(!run.stderr.contains("left out"), "{run:?}");
     let json = machine.run([&args[..], &["-v", "--json"]].concat()).expect(0).json();
-    let counts = ["by_pattern", "cache_folders", "sockets", "other_file_systems", "repositories"];
-    assert_eq!(counts.map(|name| json["left_out"][name].as_u64()), [1, 1, 1, 0, 0].map(Some), "{json}");
+    let counts = ["by_pattern", "cache_folders", "sockets", "other_file_systems", "repositories", "database_files"];
+    assert_eq!(counts.map(|name| json["left_out"][name].as_u64()), [1, 1, 1, 0, 0, 0].map(Some), "{json}");
 }
 
 #[test]

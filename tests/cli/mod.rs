@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backup;
+mod databases;
 mod init;
 mod restore;
 mod secrets;

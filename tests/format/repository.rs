@@ -261,7 +261,7 @@ mod renew {
     use crate::format::world::Streaming;
     use larder::clock::World;
     use larder::crypto::Audience;
-    use larder::ops::backup::{Request, Source, backup};
+    use larder::ops::backup::{Databases, Request, Source, backup};
     use larder::repo::Session;
     use larder::source::files::Options;
     use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
@@ -296,11 +296,9 @@ mod renew {
 
     fn take(repository: &Repository, home: &Path, tag: &str, note: &str) -> larder::id::ObjectId {
         let request = Request {
-            sources: vec![
-                Source { name: "home".into(), path: home.to_owned() },
-                Source { name: "hello".into(), path: home.join("hello.txt") },
-            ],
+            sources: vec![Source::files("home", home), Source::files("hello", &home.join("hello.txt"))],
             files: Options::default(),
+            databases: Databases::default(),
             client: "golden".into(),
             user: "somebody".into(),
             zone: (3600, "Europe/Berlin".into()),

@@ -8,7 +8,7 @@ use larder::entry::Time;
 use larder::error::Result;
 use larder::event::{Cancel, Job, Silent};
 use larder::id::ObjectId;
-use larder::ops::backup::{self, Report, Request, Source};
+use larder::ops::backup::{self, Databases, Report, Request, Source};
 use larder::ops::check;
 use larder::ops::restore::{self, Part, Pick, Target};
 use larder::repo::{Catalogue, Folder, KeySource, Repository};
@@ -56,8 +56,9 @@ pub fn open(storage: Arc<dyn Storage>) -> Result<Repository> {
 /// One source of the name "source".
 pub fn request(path: &Path) -> Request {
     Request {
-        sources: vec![Source { name: "source".into(), path: path.into() }],
+        sources: vec![Source::files("source", path)],
         files: files::Options::default(),
+        databases: Databases::default(),
         client: "client".into(),
         user: "user".into(),
         zone: (0, "UTC".into()),

@@ -10,8 +10,9 @@ use super::super::source_arg::SourceArg;
 use super::super::{args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::ops::backup::{self, Report, Request, Source};
-use crate::source::files;
+use crate::ops::backup::{self, Databases, Report, Request, Source};
+use crate::record::Depth;
+use crate::source::{files, sqlite};
 use crate::storage::wrap::dry::DryRun;
 use crate::text;
 
@@ -72,6 +73,15 @@ pub struct Args {
     /// changed alone go unseen.
     #[arg(long)]
     pub trust_mtime: bool,
+    /// Save SQLite databases among the files as the plain files that they are
+    ///
+    /// Without it each is saved as an image of one transaction, while others write, and what lies beside it (-wal, -shm,
+    /// -journal) is left out. A copy of a database that is written to may be no database.
+    #[arg(long)]
+    pub raw_databases: bool,
+    /// How far to check the image of a database when it is stored
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pub database_check: DatabaseCheck,
     /// Say how much would be saved, and save nothing; with -v also what would be left out
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -82,12 +92,34 @@ pub struct Args {
 
 impl Args {
     /// The names and paths of this run, each name once.
-    pub fn named_sources(&self) -> Result<Vec<(String, PathBuf)>> {
+    pub fn named_sources(&self) -> Result<Vec<Source>> {
         if !self.command.is_empty() {
             return Err(Error::new(Kind::Usage, "a command after -- cannot be backed up by this version yet")
                 .fix("write paths, without the --; one that begins with a dash is written ./-PATH"));
         }
         super::super::source_arg::named(&self.sources, self.name.as_deref())
+    }
+}
+
+/// How far the image of a database is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DatabaseCheck {
+    /// All but whether indices agree with their tables
+    #[default]
+    Quick,
+    /// All that SQLite can check
+    Full,
+    /// Not at all
+    None,
+}
+
+impl DatabaseCheck {
+    fn depth(self) -> Option<Depth> {
+        match self {
+            Self::Quick => Some(Depth::Quick),
+            Self::Full => Some(Depth::Full),
+            Self::None => None,
+        }
     }
 }
 
@@ -109,7 +141,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     Ok(exit)
 }
 
-fn request(args: &Args, sources: Vec<(String, PathBuf)>, repository: &Path, context: &Context<'_>) -> Result<Request> {
+fn request(args: &Args, sources: Vec<Source>, repository: &Path, context: &Context<'_>) -> Result<Request> {
     let files = files::Options {
         excludes: args.exclude.clone(),
         exclude_from: args.exclude_from.clone(),
@@ -117,13 +149,13 @@ fn request(args: &Args, sources: Vec<(String, PathBuf)>, repository: &Path, cont
         repository: Some(repository.into()),
         tell_left_out: context.global.verbose && !context.global.json,
     };
-    files.refuse_absolute(&sources.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>())?;
-    let sources = sources.into_iter().map(|(name, path)| Source { name, path }).collect();
+    files.refuse_absolute(&sources.iter().map(|source| source.path.clone()).collect::<Vec<_>>())?;
     let zone = context.zone();
     let now = jiff::Timestamp::from_second(context.world.now().seconds).unwrap_or_default();
     Ok(Request {
         sources,
         files,
+        databases: databases(args),
         client: args.client.clone().unwrap_or_else(engine::host_name),
         user: engine::user_name(),
         zone: (zone.to_offset(now).seconds(), zone.iana_name().unwrap_or_default().to_owned()),
@@ -133,6 +165,14 @@ fn request(args: &Args, sources: Vec<(String, PathBuf)>, repository: &Path, cont
         trust_mtime: args.trust_mtime,
         keep_cache: !args.dry_run,
     })
+}
+
+fn databases(args: &Args) -> Databases {
+    // What a dry run would store cannot be read back.
+    let check = if args.dry_run { None } else { args.database_check.depth() };
+    let usual = Databases::default();
+    let spool = engine::cache_root().map_or(usual.options.spool.clone(), |root| root.join("spool"));
+    Databases { raw: args.raw_databases, options: sqlite::Options { spool, ..usual.options }, check }
 }
 
 fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Result<()> {
@@ -157,6 +197,7 @@ fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Resu
                 sockets: report.skipped.sockets,
                 other_file_systems: report.skipped.other_file_systems,
                 repositories: report.skipped.repository,
+                database_files: report.skipped.database_files,
             }),
         });
     }
@@ -198,6 +239,11 @@ fn left_out(report: &Report) -> Vec<String> {
         (skipped.sockets, "socket", "sockets"),
         (skipped.other_file_systems, "other file system", "other file systems"),
         (skipped.repository, "repository (this one)", "repositories (this one)"),
+        (
+            skipped.database_files,
+            "file beside a database, which its image holds",
+            "files beside databases, which their images hold",
+        ),
     ];
     let told =
         |(n, one, many): &(u64, &str, &str)| format!("{} {}", render::grouped(*n), if *n == 1 { one } else { many });

@@ -72,6 +72,8 @@ pub struct LeftOut {
     pub other_file_systems: u64,
     /// The repository itself.
     pub repositories: u64,
+    /// Logs and journals of databases, whose images hold what is in them.
+    pub database_files: u64,
 }
 
 /// Counts of files.
@@ -622,7 +624,7 @@ mod tests {
         };
         assert_eq!(
             line(&summary).unwrap(),
-            r#"{"v":1,"type":"summary","command":"backup","snapshot":"aaaaaaaa","duration_s":1.5,"bytes_read":6,"bytes_added":7,"files":{"new":1,"changed":2,"unchanged":3,"failed":4},"exit_code":3,"left_out":{"by_pattern":5,"cache_folders":0,"sockets":6,"other_file_systems":0,"repositories":0}}"#
+            r#"{"v":1,"type":"summary","command":"backup","snapshot":"aaaaaaaa","duration_s":1.5,"bytes_read":6,"bytes_added":7,"files":{"new":1,"changed":2,"unchanged":3,"failed":4},"exit_code":3,"left_out":{"by_pattern":5,"cache_folders":0,"sockets":6,"other_file_systems":0,"repositories":0,"database_files":0}}"#
         );
         let failure = Failure { code: "busy", what: "a", why: "b", fix: "", exit_code: 11 };
         assert_eq!(

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::Mutex;
 
-use super::Run;
+use super::database::{self, KnownDatabases};
 use super::read::{Big, Cut, Item, Plan, Task};
+use super::{Run, Source};
 use crate::chunk::BLOCK_BYTES;
 use crate::entry::{ChunkRef, Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
+use crate::record::SourceKind;
 use crate::repo::{ChunkReader, Fingerprint, Known, StatCache};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
+use crate::source::sqlite;
 use crate::text;
 use crate::tree::{StoredEntry, TreeWalk, compare_paths};
 
@@ -58,11 +61,13 @@ struct Links {
 
 pub(super) struct Feeder<'a, 'r> {
     run: &'a Run<'r>,
-    /// The source's name.
-    name: &'a str,
+    source: &'a Source,
+    /// And no folder.
+    is_file: bool,
     walk: Walk,
     known: Peekable<Before<'a>>,
     links: HashMap<(u64, u64), Links>,
+    databases: KnownDatabases,
     batch: Vec<Item>,
     batch_bytes: u64,
     batch_reads: usize,
@@ -79,7 +84,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
     /// At most `batches` of them are under way at a time.
     pub fn new(
         run: &'a Run<'r>,
-        name: &'a str,
+        source: &'a Source,
         walk: Walk,
         known: Before<'a>,
         batches: usize,
@@ -88,7 +93,22 @@ impl<'a, 'r> Feeder<'a, 'r> {
         let reads_max = (HANDLES_MAX / batches.max(1)).clamp(1, BATCH_READS);
         let known = known.peekable();
         let (links, batch) = (HashMap::new(), Vec::new());
-        Self { run, name, walk, known, links, batch, batch_bytes: 0, batch_reads: 0, reads_max, skipped }
+        let databases = KnownDatabases::default();
+        let is_file = !source.path.is_dir();
+        Self {
+            run,
+            source,
+            is_file,
+            databases,
+            walk,
+            known,
+            links,
+            batch,
+            batch_bytes: 0,
+            batch_reads: 0,
+            reads_max,
+            skipped,
+        }
     }
 
     pub fn run(mut self, out: &mut Feed<'_, Task>) -> Result<()> {
@@ -102,13 +122,13 @@ impl<'a, 'r> Feeder<'a, 'r> {
                     self.push(Item { plan: Plan::Failed(failure), before: None, link: None }, out)?
                 }
                 Step::LeftOut(path, why) => {
-                    self.run.job.note(&format!("left out: {}: {}: {why}", self.name, text::escape(&path)));
+                    self.run.job.note(&format!("left out: {}: {}: {why}", self.source.name, text::escape(&path)));
                 }
             }
         }
         self.send_batch(out)?;
         if let Ok(mut skipped) = self.skipped.lock() {
-            *skipped = self.walk.skipped();
+            *skipped = Skipped { database_files: self.databases.files_left_out, ..self.walk.skipped() };
         }
         Ok(())
     }
@@ -134,6 +154,13 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     fn found(&mut self, found: Found, out: &mut Feed<'_, Task>) -> Result<()> {
         let known = self.known_at(&found.path);
+        if self.databases.leaves_out(&found) {
+            if self.run.request.files.tell_left_out {
+                let path = text::escape(&found.path);
+                self.run.job.note(&format!("left out: {}: {path}: a part of a database", self.source.name));
+            }
+            return Ok(());
+        }
         let is_linked = found.stat.kind != Kind::Directory && found.stat.links > 1;
         let (link, is_first) = match is_linked.then(|| self.link_of(&found)) {
             Some((group, is_first)) => (Some(group), is_first),
@@ -143,10 +170,47 @@ impl<'a, 'r> Feeder<'a, 'r> {
         let (before, begun) =
             known.map_or((None, None), |known| (known.record, Some((known.fingerprint, known.chunks))));
         match plan {
+            Plan::Read(found) if self.is_database(&found) => self.database(Big { found, before, link }, out),
             Plan::Read(found) if found.stat.kind == Kind::File && found.stat.size > SMALL_BYTES_MAX => {
-                self.big(Big { found, before, link }, begun, out)
+                self.big(Big { found, before, link }, begun, None, out)
             }
-            plan => self.push(Item { plan, before, link }, out),
+            plan => {
+                if let Plan::Known(path, _, record, _) = &plan
+                    && database::is_image(record)
+                {
+                    self.databases.insert(path);
+                }
+                self.push(Item { plan, before, link }, out)
+            }
+        }
+    }
+
+    fn is_database(&self, found: &Found) -> bool {
+        match self.source.kind {
+            SourceKind::Sqlite => found.stat.kind == Kind::File,
+            _ => !self.run.request.databases.raw && database::is_database(found),
+        }
+    }
+
+    /// Takes a database as an image. One among files that cannot be had as an image is saved as the file that it is,
+    /// with what lies beside it, and the snapshot says so.
+    fn database(&mut self, item: Big, out: &mut Feed<'_, Task>) -> Result<()> {
+        self.send_batch(out)?;
+        let path = database::path_of(&self.source.path, self.is_file, &item.found);
+        match self.run.image(&item, &path, out)? {
+            Ok(image) => {
+                self.databases.insert(&item.found.path);
+                out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(image))))
+            }
+            Err(failure)
+                if self.source.kind == SourceKind::Sqlite || failure.kind() == sqlite::FailureKind::Interrupted =>
+            {
+                Err(failure.into())
+            }
+            Err(failure) => {
+                let why = database::as_plain_file(&item.found, &failure);
+                self.big(item, None, Some(why), out)
+            }
         }
     }
 
@@ -176,20 +240,21 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     fn plan(&self, found: Found, known: Option<&Known>, link: Option<[u8; 16]>) -> Plan {
         match known.and_then(|known| self.unchanged(&found, known, link)) {
-            Some(record) => Plan::Known(found.path, found.stat, record),
+            Some((record, print)) => Plan::Known(found.path, found.stat, record, print),
             None => Plan::Read(found),
         }
     }
 
-    /// The record of an entry that looks as it did when the record was made.
-    fn unchanged(&self, found: &Found, known: &Known, link: Option<[u8; 16]>) -> Option<Vec<u8>> {
-        let (was, is) = (known.fingerprint, fingerprint(&found.stat));
+    /// The record of an entry that looks as it did when the record was made, and what it looks like.
+    fn unchanged(&self, found: &Found, known: &Known, link: Option<[u8; 16]>) -> Option<(Vec<u8>, Fingerprint)> {
+        let mut stored = StoredEntry::parse(known.record.as_ref()?).ok()?;
+        let was = known.fingerprint;
+        let is = if stored.facts.is_some() { database::fingerprint_of(found) } else { fingerprint(&found.stat) };
         let same = if self.run.request.trust_mtime && found.stat.kind == Kind::File {
             was.mtime == is.mtime && was.size == is.size
         } else {
             was == is
         };
-        let mut stored = StoredEntry::parse(known.record.as_ref()?).ok()?;
         if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored, known.in_snapshot) {
             return None;
         }
@@ -197,7 +262,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if was != is {
             take_metadata(&mut stored, &found.stat);
         }
-        Some(stored.encode())
+        Some((stored.encode(), is))
     }
 
     /// Only if everything that the record names is there: what a snapshot once had may have been lost since.
@@ -222,7 +287,13 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more. Where an
     /// earlier run was interrupted in it, this one goes on behind its chunks.
-    fn big(&mut self, item: Big, begun: Option<(Fingerprint, Vec<ChunkRef>)>, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn big(
+        &mut self,
+        item: Big,
+        begun: Option<(Fingerprint, Vec<ChunkRef>)>,
+        flaw: Option<Failure>,
+        out: &mut Feed<'_, Task>,
+    ) -> Result<()> {
         self.send_batch(out)?;
         let mut stored = match begun {
             Some((was, chunks)) if was == fingerprint(&item.found.stat) => chunks,
@@ -234,6 +305,10 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
             read = self.read_big(&item, Vec::new(), out)?;
         }
+        let read = read.map(|read| {
+            let odd = || self.run.is_odd(read.cut).then(|| database::cut_short(&item.found.path));
+            BigRead::File(BigFile { changed: flaw.or(read.changed).or_else(odd), ..read })
+        });
         out.send(Task::BigEnd(Box::new(item), read))
     }
 
@@ -277,7 +352,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Ok(what) => Some(changed(&item.found.path, what.unwrap_or("size"))),
             Err(failure) => return Ok(Err(failure)),
         };
-        Ok(Ok(BigFile { file, extents, changed, complete: !short }))
+        Ok(Ok(BigFile { file, cut, extents, changed, complete: !short }))
     }
 }
 
@@ -293,9 +368,16 @@ fn take_metadata(stored: &mut StoredEntry, stat: &Stat) {
     }
 }
 
+/// What came of a big file.
+pub(super) enum BigRead {
+    File(BigFile),
+    Image(database::Image),
+}
+
 /// A big file that has been read to its end.
 pub(super) struct BigFile {
     pub file: OpenFile,
+    pub cut: Cut,
     pub extents: Option<Vec<Extent>>,
     /// It is not one state of the file.
     pub changed: Option<Failure>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::read::{Done, Got, Outcome};
-use super::{Reasons, Run, Source};
+use super::{Reasons, Run, Source, database};
 use crate::entry::{ChunkRef, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::record::Statistics;
@@ -14,6 +14,16 @@ use crate::tree::{ListBuilder, Root, StoredEntry, TreeBuilder};
 struct First {
     record: Option<Vec<u8>>,
     left: u64,
+}
+
+/// A source that was read.
+pub(super) struct Gathered {
+    pub root: Root,
+    /// Of what stands at the root.
+    pub kind: Kind,
+    /// For the next run.
+    pub cache: Option<StatCacheWriter>,
+    pub images: Vec<database::Stored>,
 }
 
 pub(super) struct Gather<'a, 'r> {
@@ -30,6 +40,7 @@ pub(super) struct Gather<'a, 'r> {
     statistics: &'a mut Statistics,
     reasons: &'a mut Reasons,
     root_kind: Option<Kind>,
+    images: Vec<database::Stored>,
 }
 
 impl<'a, 'r> Gather<'a, 'r> {
@@ -56,6 +67,7 @@ impl<'a, 'r> Gather<'a, 'r> {
             statistics,
             reasons,
             root_kind: None,
+            images: Vec::new(),
         })
     }
 
@@ -148,6 +160,9 @@ impl<'a, 'r> Gather<'a, 'r> {
         self.root_kind.get_or_insert(stat.kind);
         let size = if stat.kind == Kind::File { stat.size } else { 0 };
         self.tree.push(&path, &record, size, &mut self.frames)?;
+        if database::is_image(&record) {
+            self.images.push(database::Stored { path: path.clone(), record: record.clone() });
+        }
         if let (Some(cache), Some(fingerprint)) = (&mut self.cache, fingerprint)
             && cache.push(&path, &fingerprint, &record).is_none()
         {
@@ -170,12 +185,12 @@ impl<'a, 'r> Gather<'a, 'r> {
         self.links.get(&inode?)?.record.clone()
     }
 
-    /// Ends the tree: its root, what stands at the root, and the cache for the next run.
-    pub fn finish(mut self) -> Result<(Root, Kind, Option<StatCacheWriter>)> {
+    /// Ends the tree.
+    pub fn finish(mut self) -> Result<Gathered> {
         let root = self.tree.finish(&mut self.frames)?;
         self.frames.flush()?;
         match (root, self.root_kind) {
-            (Some(root), Some(kind)) => Ok((root, kind, self.cache)),
+            (Some(root), Some(kind)) => Ok(Gathered { root, kind, cache: self.cache, images: self.images }),
             _ => Err(Error::new(ErrorKind::Source, "nothing of it could be read")),
         }
     }

@@ -4,11 +4,12 @@
 //! by itself, and pieces of big files, already cut. Results come back in path order and go into the tree as they come,
 //! so no list of all files is ever held.
 
+mod database;
 mod feed;
 mod gather;
 mod read;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::entry::Time;
@@ -17,12 +18,14 @@ use crate::event::Job;
 use crate::flow;
 use crate::id::ObjectId;
 use crate::record::{
-    Body, REASONS_MAX, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary,
+    Body, Depth, REASONS_MAX, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary,
+    Verdict,
 };
 use crate::repo::{
     Catalogue, ChunkReader, ChunkWriter, Fingerprint, Repository, Session, SnapshotInfo, StatCache, StatCacheWriter,
 };
 use crate::source::files::{self, Skipped};
+use crate::source::sqlite;
 use crate::text;
 
 /// One thing to back up.
@@ -32,6 +35,34 @@ pub struct Source {
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
+    /// A database that is to be taken as such, or files: a folder, or anything else.
+    pub kind: SourceKind,
+}
+
+impl Source {
+    /// A folder and what is below it, or whatever else stands there.
+    pub fn files(name: impl Into<String>, path: &Path) -> Self {
+        Self { name: name.into(), path: path.to_owned(), kind: SourceKind::Folder }
+    }
+}
+
+/// How databases among the files, and as sources of their own, are taken.
+#[derive(Clone, Debug)]
+pub struct Databases {
+    /// As the files that they are. Sources that are databases are images anyway.
+    pub raw: bool,
+    /// How their engine reads them.
+    pub options: sqlite::Options,
+    /// How far a new image is checked, when it is stored; `None`: not at all.
+    pub check: Option<Depth>,
+}
+
+impl Default for Databases {
+    /// As images, checked quickly, with private copies where temporary files are.
+    fn default() -> Self {
+        let options = sqlite::Options::new(std::env::temp_dir().join("larder-spool"));
+        Self { raw: false, options, check: Some(Depth::Quick) }
+    }
 }
 
 /// What to back up, and how.
@@ -41,6 +72,8 @@ pub struct Request {
     pub sources: Vec<Source>,
     /// What to leave out.
     pub files: files::Options,
+    /// How to take databases.
+    pub databases: Databases,
     /// The machine; part of the snapshot, never of the series' identity.
     pub client: String,
     /// The account.
@@ -111,6 +144,7 @@ struct Run<'a> {
 struct Saved {
     body: SourceBody,
     cache: Option<StatCacheWriter>,
+    images: Vec<database::Stored>,
 }
 
 /// Backs up. An error means that no snapshot was made; a snapshot that lacks something says so in its state.
@@ -154,6 +188,8 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         session.end(Vec::new())?;
         return Err(nothing_saved(&reasons));
     }
+    let known: Vec<Verdict> = previous.into_iter().flatten().flat_map(|previous| previous.verdicts).collect();
+    let verdicts = database::verdicts(&run, &saved, &known, &mut reasons)?;
     let elapsed = repository.world().elapsed().saturating_sub(begun);
     statistics.bytes_new = written.raw_bytes;
     statistics.bytes_added = session.bytes_written();
@@ -165,6 +201,7 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         sources: saved.iter().map(|one| one.body.clone()).collect(),
         reasons: reasons.kept.clone(),
         reasons_total: reasons.total,
+        verdicts,
         ..Body::default()
     };
     let snapshot = session.put_snapshot(&summary, &body)?;
@@ -231,6 +268,7 @@ fn announce(previous: &[Option<Previous>], job: Job<'_>) {
 struct Previous {
     snapshot: ObjectId,
     source: SourceBody,
+    verdicts: Vec<Verdict>,
 }
 
 /// Finds the series that the sources continue, and refuses to continue one that looks like somebody else's.
@@ -244,12 +282,13 @@ fn check_series(repository: &Repository, request: &Request, job: Job<'_>) -> Res
         let Some(info) = listing.newest_of(source.name.as_bytes()) else { return Ok(None) };
         // One that cannot be read is no reason not to save today; `check` tells about it.
         let Ok(snapshot) = repository.snapshot_of(info) else { return Ok(None) };
+        let verdicts = snapshot.body.verdicts;
         let found = snapshot.body.sources.into_iter().find(|body| body.name == source.name.as_bytes());
         let Some(body) = found else { return Ok(None) };
         if !request.adopt {
             check_owner(source, info, &body, request)?;
         }
-        Ok(Some(Previous { snapshot: info.id, source: body }))
+        Ok(Some(Previous { snapshot: info.id, source: body, verdicts }))
     };
     request.sources.iter().map(one).collect()
 }
@@ -272,7 +311,7 @@ fn check_owner(source: &Source, info: &SnapshotInfo, body: &SourceBody, request:
     Ok(())
 }
 
-fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+fn absolute(path: &Path) -> Result<PathBuf> {
     use std::path::Component;
     // Not canonical: what the user named is what is compared and shown, links and all; only `.` and `..` go.
     let path: PathBuf = std::path::absolute(path)
@@ -297,7 +336,9 @@ impl Run<'_> {
     ) -> Result<Saved> {
         use std::os::unix::ffi::OsStrExt;
         let origin = absolute(&source.path)?;
-        let cache_key = [source.name.as_bytes(), b"\0", origin.as_os_str().as_bytes()].concat();
+        // What is known of files says nothing of databases, and the other way round.
+        let mode: &[u8] = if self.request.databases.raw { b"\0raw" } else { b"" };
+        let cache_key = [source.name.as_bytes(), b"\0", origin.as_os_str().as_bytes(), mode].concat();
         let walk = files::walk(&source.path, &self.request.files).map_err(|e| match e.kind() {
             Kind::Usage => e,
             _ => e.with_kind(Kind::Source),
@@ -305,29 +346,42 @@ impl Run<'_> {
         let left_out = Mutex::new(Skipped::default());
         let count = flow::workers();
         let batches = 2 * count + 2;
-        let feed = feed::Feeder::new(self, &source.name, walk, self.known(previous, &cache_key), batches, &left_out);
+        let feed = feed::Feeder::new(self, source, walk, self.known(previous, &cache_key), batches, &left_out);
         let cache = self.request.keep_cache.then(|| StatCacheWriter::create(self.repository, &cache_key)).flatten();
         let mut gather = gather::Gather::new(self, source, cache, statistics, reasons)?;
         flow::ordered(count, batches, |out| feed.run(out), || read::Reader::new(self), |done| gather.take(done))?;
         if let Ok(left_out) = left_out.into_inner() {
             add_skipped(skipped, &left_out);
         }
-        let (root, kind, cache) = gather.finish()?;
+        let gather::Gathered { root, kind, cache, images } = gather.finish()?;
         let body = SourceBody {
             name: source.name.clone().into_bytes(),
-            kind: if kind == crate::entry::Kind::Directory { SourceKind::Folder } else { SourceKind::File },
+            kind: match (source.kind, kind) {
+                (SourceKind::Sqlite, _) => SourceKind::Sqlite,
+                (_, crate::entry::Kind::Directory) => SourceKind::Folder,
+                _ => SourceKind::File,
+            },
             origin: origin.into_os_string().as_bytes().to_vec(),
             root,
             previous: previous.map(|previous| previous.snapshot),
             unknown: Vec::new(),
         };
-        Ok(Saved { body, cache })
+        Ok(Saved { body, cache, images })
     }
 
     /// What a file looks like, if the next run may rely on that: a change so shortly before we looked could be followed
     /// by one that no time stamp shows.
     fn settled(&self, stat: &files::Stat) -> Option<Fingerprint> {
-        (stat.ctime.seconds + 2 < self.started.seconds).then(|| feed::fingerprint(stat))
+        self.settled_print(feed::fingerprint(stat))
+    }
+
+    /// Whether a file that was read as such begins like what should have been read otherwise.
+    fn is_odd(&self, cut: read::Cut) -> bool {
+        cut == read::Cut::Blocks && !self.request.databases.raw
+    }
+
+    fn settled_print(&self, print: Fingerprint) -> Option<Fingerprint> {
+        (print.ctime.seconds + 2 < self.started.seconds).then_some(print)
     }
 
     /// What is known from before. The cache counts only while the snapshot that it was made with is still there now
@@ -347,6 +401,7 @@ fn add_skipped(sum: &mut Skipped, more: &Skipped) {
     sum.sockets += more.sockets;
     sum.other_file_systems += more.other_file_systems;
     sum.repository += more.repository;
+    sum.database_files += more.database_files;
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a worker does: opens, reads, hashes and stores, and describes what it read.
 
-use super::Run;
-use super::feed::{BigFile, changed, fingerprint};
+use super::feed::{BigRead, changed, fingerprint};
+use super::{Run, database};
 use crate::chunk::{BLOCK_BYTES, Cutter};
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
@@ -53,8 +53,8 @@ impl Cut {
 /// How to come by an entry's record. Only what must be read keeps its directory open, and a batch holds few of those:
 /// handles are scarce.
 pub(super) enum Plan {
-    /// It is as before.
-    Known(Vec<u8>, Stat, Vec<u8>),
+    /// It is as before, what it looks like included.
+    Known(Vec<u8>, Stat, Vec<u8>, Fingerprint),
     /// It must be read.
     Read(Found),
     /// It is another name of a file that came before.
@@ -80,7 +80,7 @@ pub(super) enum Task {
     /// A big file is read from its start, or from behind these chunks. What it looks like, if that can be relied on.
     BigBegin(Vec<u8>, Option<Fingerprint>, Vec<ChunkRef>),
     /// The big file is at its end, or could not be read.
-    BigEnd(Box<Big>, std::result::Result<BigFile, Failure>),
+    BigEnd(Box<Big>, std::result::Result<BigRead, Failure>),
 }
 
 /// A big file on its way.
@@ -139,6 +139,8 @@ struct Seen {
     content: Content,
     changed: Option<Failure>,
     bytes_read: u64,
+    /// Of the database whose image it is.
+    facts: Option<Vec<u8>>,
 }
 
 impl<'a, 'r> Reader<'a, 'r> {
@@ -148,13 +150,13 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     fn item(&mut self, item: Item) -> Result<Done> {
         let Item { plan, before, link } = item;
-        let (path, stat, got) = match plan {
-            Plan::Known(path, stat, record) => (path, stat, Got::Record(record)),
-            Plan::Same(path, stat) => (path, stat, Got::Same),
+        let (path, stat, got, print) = match plan {
+            Plan::Known(path, stat, record, print) => (path, stat, Got::Record(record), print),
+            Plan::Same(path, stat) => (path, stat, Got::Same, fingerprint(&stat)),
             Plan::Read(found) => return self.read(found, before, link),
             Plan::Failed(failure) => return Ok(Done::failed(failure, before)),
         };
-        let fingerprint = Some(fingerprint(&stat));
+        let fingerprint = Some(print);
         Ok(Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, fingerprint })
     }
 
@@ -189,6 +191,9 @@ impl<'a, 'r> Reader<'a, 'r> {
         };
         Ok(match seen {
             Ok(mut seen) => {
+                if self.run.is_odd(Cut::of(&self.buffer[..self.filled])) && seen.changed.is_none() {
+                    seen.changed = Some(database::cut_short(&found.path));
+                }
                 seen.content = self.store_buffer()?;
                 Ok(seen)
             }
@@ -219,7 +224,8 @@ impl<'a, 'r> Reader<'a, 'r> {
         }
         let changed = what.map(|what| changed(&found.path, what));
         let bytes_read = self.filled as u64;
-        Ok(Seen { stat, xattrs, target: Vec::new(), extents, content: Content::default(), changed, bytes_read })
+        let content = Content::default();
+        Ok(Seen { stat, xattrs, target: Vec::new(), extents, content, changed, bytes_read, facts: None })
     }
 
     fn append(&mut self, file: &OpenFile, offset: u64, len: usize) -> std::result::Result<usize, Failure> {
@@ -255,25 +261,15 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok(out)
     }
 
-    fn big_end(&mut self, item: Big, read: std::result::Result<BigFile, Failure>) -> Result<Done> {
+    fn big_end(&mut self, item: Big, read: std::result::Result<BigRead, Failure>) -> Result<Done> {
         let Big { found, before, link } = item;
-        let with_xattrs = read.and_then(|big| big.file.xattrs().map(|xattrs| (big, xattrs)));
-        let (big, xattrs) = match with_xattrs {
+        let (seen, print) = match read.and_then(|read| big_seen(&found, read)) {
             Ok(both) => both,
             Err(failure) => return Ok(Done::failed(failure, before)),
         };
-        let seen = Seen {
-            stat: *big.file.stat(),
-            xattrs,
-            target: Vec::new(),
-            // An incomplete file is stored as the bytes that came.
-            extents: if big.complete { big.extents } else { None },
-            content: Content::default(),
-            changed: big.changed,
-            bytes_read: 0,
-        };
         let stored = self.describe(&seen, link)?;
-        Ok(self.done(found.path, seen, Got::Big(Box::new(stored)), before))
+        let done = self.done(found.path, seen, Got::Big(Box::new(stored)), before);
+        Ok(Done { fingerprint: print.or(done.fingerprint), ..done })
     }
 
     /// The entry for what was seen; large attributes and extents go into chunks of their own.
@@ -292,13 +288,8 @@ impl<'a, 'r> Reader<'a, 'r> {
         entry.content = seen.content.clone();
         let xattrs = (!seen.xattrs.is_empty()).then(|| encode_xattrs(&seen.xattrs));
         let extents = seen.extents.as_deref().map(encode_extents);
-        Ok(StoredEntry {
-            entry,
-            xattrs: self.large(xattrs)?,
-            extents: self.large(extents)?,
-            facts: None,
-            unknown: Vec::new(),
-        })
+        let (xattrs, extents) = (self.large(xattrs)?, self.large(extents)?);
+        Ok(StoredEntry { entry, xattrs, extents, facts: self.large(seen.facts.clone())?, unknown: Vec::new() })
     }
 
     fn large(&mut self, bytes: Option<Vec<u8>>) -> Result<Option<Large>> {
@@ -323,7 +314,27 @@ fn read_other(found: &Found) -> std::result::Result<Seen, Failure> {
         content: Content::default(),
         changed: None,
         bytes_read: 0,
+        facts: None,
     })
+}
+
+/// What was seen of a big file whose content went ahead, and what the next run may rely on, if that is not its stat.
+fn big_seen(found: &Found, read: BigRead) -> std::result::Result<(Seen, Option<Fingerprint>), Failure> {
+    let (target, content, bytes_read) = (Vec::new(), Content::default(), 0);
+    match read {
+        BigRead::File(big) => {
+            let (stat, xattrs) = (*big.file.stat(), big.file.xattrs()?);
+            // An incomplete file is stored as the bytes that came.
+            let extents = if big.complete { big.extents } else { None };
+            Ok((Seen { stat, xattrs, target, extents, content, changed: big.changed, bytes_read, facts: None }, None))
+        }
+        BigRead::Image(image) => {
+            let stat = Stat { size: image.bytes, ..found.stat };
+            let (xattrs, facts) = (found.xattrs()?, Some(image.facts));
+            let seen = Seen { stat, xattrs, target, extents: None, content, changed: None, bytes_read, facts };
+            Ok((seen, Some(image.fingerprint)))
+        }
+    }
 }
 
 impl Done {

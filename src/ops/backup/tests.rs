@@ -21,8 +21,9 @@ fn what_must_be_read_again_is_not_new() {
     let repository = repository.with_cache(&folder.path().join("cache"));
     let run = |trust_mtime| {
         let request = Request {
-            sources: vec![Source { name: "home".into(), path: home.clone() }],
+            sources: vec![Source::files("home", &home)],
             files: crate::source::files::Options::default(),
+            databases: Databases::default(),
             client: "host".into(),
             user: "me".into(),
             zone: (0, "UTC".into()),

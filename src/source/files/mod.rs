@@ -125,6 +125,8 @@ pub struct Skipped {
     pub other_file_systems: u64,
     /// The repository that this goes into, which was kept as an empty directory.
     pub repository: u64,
+    /// Logs and journals of databases, whose images hold what is in them.
+    pub database_files: u64,
 }
 
 /// An entry of the tree, with what is needed to read it. Holds its directory open: drop it soon.
@@ -161,6 +163,12 @@ impl Found {
     pub fn xattrs(&self) -> Result<Vec<Xattr>, Failure> {
         let handle = self.handle()?;
         xattr::of_handle(&handle).map_err(|e| Failure::system(&self.path, "its attributes cannot be read", e))
+    }
+
+    /// What stands beside it, under its name with something added; `None`: nothing that can be looked up.
+    pub fn beside(&self, added: &str) -> Option<Stat> {
+        let name = [self.name(), added.as_bytes()].concat();
+        stat::of_name(&*self.directory, name.as_slice(), false).ok().flatten()
     }
 
     /// Where a symbolic link points.

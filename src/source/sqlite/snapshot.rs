@@ -105,9 +105,9 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Gives the state back.
+    /// Gives the state back. Nothing was written, and a database in which something cannot be read cannot commit.
     pub fn end(&self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("COMMIT")
+        self.connection.execute_batch("ROLLBACK")
     }
 }
 

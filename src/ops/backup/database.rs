@@ -1,0 +1,234 @@
+//! KnownDatabases among the files: taken as images, each in one transaction, and not as files that somebody writes.
+//!
+//! While an image is read, nobody in this process opens or closes the database's file: that would drop the locks that
+//! its engine holds. What is beside it on disk, and belongs to its state, counts for whether it has changed, and is not
+//! saved itself.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::feed::fingerprint;
+use super::read::{Big, Cut, Task};
+use super::{Reasons, Run, Saved};
+use crate::chunk::BLOCK_BYTES;
+use crate::crypto::{ChunkKind, ObjectHasher};
+use crate::entry::Kind;
+use crate::error::{Kind as ErrorKind, Result};
+use crate::flow::Feed;
+use crate::record::{self, Verdict};
+use crate::repo::{Catalogue, ChunkReader, Fingerprint};
+use crate::source::files::{self, Found};
+use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES};
+use crate::tree::{StoredEntry, encode_content};
+use crate::{ops, text};
+
+/// Bytes of an image that are handed out together.
+const PIECE_BYTES: usize = 64 * BLOCK_BYTES;
+
+/// The databases that were found, so that what lies beside them is known for what it is.
+#[derive(Debug, Default)]
+pub(super) struct KnownDatabases {
+    paths: HashSet<Vec<u8>>,
+    pub files_left_out: u64,
+}
+
+impl KnownDatabases {
+    pub fn insert(&mut self, path: &[u8]) {
+        self.paths.insert(path.to_vec());
+    }
+
+    /// Whether this is the log, its index or the journal of one of them, and so is left out. It is counted.
+    pub fn leaves_out(&mut self, found: &Found) -> bool {
+        let base = |side: &str| found.path.strip_suffix(side.as_bytes()).is_some_and(|base| self.paths.contains(base));
+        let leaves_out = found.stat.kind == Kind::File && SIDE_FILES.iter().any(|side| base(side));
+        self.files_left_out += u64::from(leaves_out);
+        leaves_out
+    }
+}
+
+/// Whether a record is that of an image.
+pub(super) fn is_image(record: &[u8]) -> bool {
+    StoredEntry::parse(record).is_ok_and(|stored| stored.facts.is_some())
+}
+
+/// Whether the file may be a database, by what costs nothing, and then by its first bytes. It is closed again.
+pub(super) fn is_database(found: &Found) -> bool {
+    if found.stat.kind != Kind::File || found.stat.size == 0 || !found.stat.size.is_multiple_of(512) {
+        return false;
+    }
+    let mut first = [0; 16];
+    let read = found.open().and_then(|file| file.read_at(0, &mut first));
+    read.is_ok_and(|len| Cut::of(&first[..len]) == Cut::Blocks)
+}
+
+/// What a database looks like: the file, and the log or journal in which a part of its state may be.
+pub(super) fn fingerprint_of(found: &Found) -> Fingerprint {
+    let mut print = fingerprint(&found.stat);
+    for stat in SIDE_FILES.iter().filter(|side| **side != "-shm").filter_map(|side| found.beside(side)) {
+        if stat.kind == Kind::File && stat.size > 0 {
+            print.size = print.size.saturating_add(stat.size);
+            print.mtime = print.mtime.max(stat.mtime);
+            // Not its change time, which moves with every reader: the engine gives the log the owner of the database.
+            print.ctime = print.ctime.max(stat.mtime);
+        }
+    }
+    print
+}
+
+/// An image that was read to its end.
+pub(super) struct Image {
+    pub bytes: u64,
+    /// As they are stored.
+    pub facts: Vec<u8>,
+    /// What the next run may rely on.
+    pub fingerprint: Fingerprint,
+}
+
+impl Run<'_> {
+    /// Reads a database and hands out its pieces. The outer error stops the run, the inner one is about this database.
+    pub(super) fn image(
+        &self,
+        item: &Big,
+        path: &Path,
+        out: &mut Feed<'_, Task>,
+    ) -> Result<std::result::Result<Image, Failure>> {
+        let mut image = self.image_once(item, path, out)?;
+        if matches!(&image, Err(failure) if failure.kind() == FailureKind::Changed) {
+            image = self.image_once(item, path, out)?;
+        }
+        Ok(image)
+    }
+
+    fn image_once(
+        &self,
+        item: &Big,
+        path: &Path,
+        out: &mut Feed<'_, Task>,
+    ) -> Result<std::result::Result<Image, Failure>> {
+        // Before it is opened: what changes from now on makes it look new the next time.
+        let fingerprint = fingerprint_of(&item.found);
+        let reading = match sqlite::open(path, &self.request.databases.options, self.job.cancel) {
+            Ok(reading) => reading,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        out.send(Task::BigBegin(item.found.path.clone(), None, Vec::new()))?;
+        let bytes = reading.bytes();
+        let mut at = 0;
+        while at < bytes && !self.job.cancel.is_cancelled() {
+            let mut piece = vec![0; (bytes - at).min(PIECE_BYTES as u64) as usize];
+            if let Err(failure) = reading.read_at(at, &mut piece) {
+                return Ok(Err(failure));
+            }
+            at += piece.len() as u64;
+            let ends = (1..=piece.len().div_ceil(BLOCK_BYTES)).map(|n| (n * BLOCK_BYTES).min(piece.len())).collect();
+            out.send(Task::Piece(Cut::Blocks, piece, ends))?;
+        }
+        let facts = match reading.finish() {
+            Ok(facts) => facts_of(facts).encode(),
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let fingerprint = self.settled_print(fingerprint).unwrap_or(Fingerprint::NONE);
+        Ok(Ok(Image { bytes, facts, fingerprint }))
+    }
+}
+
+/// The reason why a database is kept as the plain file that it is.
+pub(super) fn as_plain_file(found: &Found, failure: &Failure) -> files::Failure {
+    let error = failure.error();
+    let why = if error.reason().is_empty() { error.what() } else { error.reason() };
+    files::Failure {
+        path: found.path.clone(),
+        kind: files::FailureKind::Unreadable,
+        why: format!("was saved as a plain file, which may not be one state of the database: {why}"),
+    }
+}
+
+/// The reason why what begins like a database was not even tried as one.
+pub(super) fn cut_short(path: &[u8]) -> files::Failure {
+    let why = "begins like a database, but is cut short; it was saved as it is".to_owned();
+    files::Failure { path: path.to_vec(), kind: files::FailureKind::Unreadable, why }
+}
+
+fn facts_of(facts: sqlite::Facts) -> record::Facts {
+    let mut schema = ObjectHasher::default();
+    schema.update(facts.schema.as_deref().unwrap_or_default());
+    let counted = facts.tables.into_iter().map(|table| (table.name, Some(table.rows)));
+    let uncounted = facts.uncounted.into_iter().map(|table| (table.name, None));
+    let mut tables: Vec<_> = counted.chain(uncounted).map(|(name, rows)| record::TableFacts { name, rows }).collect();
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    record::Facts {
+        page_bytes: facts.page_bytes,
+        pages: facts.pages.into(),
+        journal: match facts.journal {
+            sqlite::Journal::Rollback => record::Journal::Rollback,
+            sqlite::Journal::Wal => record::Journal::Wal,
+        },
+        user_version: facts.user_version,
+        application_id: facts.application_id,
+        encoding: facts.encoding.name().into(),
+        schema: *schema.finish().as_bytes(),
+        tables_total: tables.len() as u64 + facts.tables_more,
+        tables,
+        ..record::Facts::default()
+    }
+}
+
+/// An image in the snapshot that is being made.
+pub(super) struct Stored {
+    pub path: Vec<u8>,
+    pub record: Vec<u8>,
+}
+
+/// What the engine says of the images in a snapshot: what it said before of those that are the same, and else anew, from
+/// what has just been stored.
+pub(super) fn verdicts(
+    run: &Run<'_>,
+    saved: &[Saved],
+    before: &[Verdict],
+    reasons: &mut Reasons,
+) -> Result<Vec<Verdict>> {
+    let Some(depth) = run.request.databases.check else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    if saved.iter().all(|one| one.images.is_empty()) {
+        return Ok(out);
+    }
+    run.job.phase("checking databases", None, None);
+    let catalogue = Catalogue::open(run.repository, run.job)?;
+    let reader = ChunkReader::new(run.repository, &catalogue);
+    for one in saved {
+        for stored in &one.images {
+            let Ok(entry) = StoredEntry::parse(&stored.record) else { continue };
+            let content = encode_content(&entry.entry.content);
+            let image = *run.repository.keys().identity.chunk_id(ChunkKind::List, &content).as_bytes();
+            let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
+            let wrong = match known.map(|old| Ok(old.wrong.clone())) {
+                Some(known) => known,
+                None => ops::database::check(&reader, &stored.record, depth),
+            };
+            let name = String::from_utf8_lossy(&one.body.name);
+            let wrong = match wrong {
+                Ok(wrong) => wrong,
+                Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
+                Err(e) => {
+                    reasons.add(&name, &stored.path, &format!("its image could not be checked: {e}"), run.job);
+                    continue;
+                }
+            };
+            if let Some(first) = wrong.first() {
+                let why = format!("the database is damaged where it comes from: {}", text::escape(first));
+                reasons.add(&name, &stored.path, &why, run.job);
+            }
+            out.push(Verdict { source: one.body.name.clone(), path: stored.path.clone(), image, depth, wrong });
+        }
+    }
+    Ok(out)
+}
+
+/// Where a file of a source lies.
+pub(super) fn path_of(source: &Path, is_file: bool, found: &Found) -> std::path::PathBuf {
+    match is_file {
+        true => source.to_owned(),
+        false => source.join(Path::new(std::ffi::OsStr::from_bytes(&found.path))),
+    }
+}

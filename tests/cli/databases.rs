@@ -1,0 +1,199 @@
+//! Live SQLite databases: taken as images of one moment, found by themselves, and told when something is odd.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Connection;
+
+use super::text;
+use crate::support::plant::{Item, plant};
+use crate::support::program::{Machine, Run};
+
+const ACCOUNTS: i64 = 40;
+
+/// A database in which every transaction moves sums, and notes that it did.
+fn bank(path: &Path, journal: &str) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    db.execute_batch(&format!(
+        "PRAGMA journal_mode = {journal}; PRAGMA synchronous = OFF;
+         CREATE TABLE IF NOT EXISTS account(id INTEGER PRIMARY KEY, balance INTEGER, text TEXT);
+         CREATE TABLE IF NOT EXISTS moves(n INTEGER PRIMARY KEY, note TEXT);
+         CREATE TABLE IF NOT EXISTS counter(n INTEGER);"
+    ))
+    .unwrap();
+    db
+}
+
+fn fill(db: &Connection) {
+    db.execute_batch(&format!(
+        "BEGIN; INSERT INTO counter VALUES(0);
+         WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < {ACCOUNTS})
+         INSERT INTO account SELECT n, 1000, hex(randomblob(20000)) FROM i; COMMIT;"
+    ))
+    .unwrap();
+}
+
+fn keep_moving(path: &Path, journal: &str, stop: &AtomicBool) {
+    let db = bank(path, journal);
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        n += 1;
+        let (from, to) = (n * 7 % ACCOUNTS + 1, n * 11 % ACCOUNTS + 1);
+        db.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             UPDATE account SET balance = balance - 5, text = hex(randomblob(10000)) WHERE id = {from};
+             UPDATE account SET balance = balance + 5 WHERE id = {to};
+             INSERT INTO moves(note) VALUES(hex(randomblob(300)));
+             UPDATE counter SET n = n + 1; COMMIT;"
+        ))
+        .unwrap();
+        // Or the database would outgrow what reads it.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn number(db: &Connection, sql: &str) -> i64 {
+    db.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[track_caller]
+fn assert_consistent(path: &Path, about: &str) -> i64 {
+    let db = Connection::open(path).unwrap();
+    let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(sound, "ok", "{about}");
+    assert_eq!(number(&db, "SELECT sum(balance) FROM account"), ACCOUNTS * 1000, "{about}");
+    assert_eq!(number(&db, "SELECT count(*) FROM moves"), number(&db, "SELECT n FROM counter"), "{about}");
+    number(&db, "SELECT n FROM counter")
+}
+
+/// Eight of thirty plain copies of such a database are no database.
+#[test]
+fn every_snapshot_of_a_database_that_two_write_to_is_one_moment_of_it() {
+    for journal in ["WAL", "DELETE"] {
+        let machine = Machine::new();
+        let path = machine.place("app/data/a.db");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fill(&bank(&path, journal));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            (0..2).for_each(|_| _ = scope.spawn(|| keep_moving(&path, journal, &stop)));
+            for _ in 0..5 {
+                machine.backup(&machine.place("app")).expect(0);
+                let source = format!("sqlite:{}", text(&path));
+                machine.run(["backup", "--name", "bank", &source]).expect(0);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let snapshots = machine.run(["snapshots", "--json"]).expect(0).json();
+        let mut last = [0, 0];
+        for (n, snapshot) in snapshots["snapshots"].as_array().unwrap().iter().enumerate() {
+            let to = machine.place(&format!("to {n}"));
+            machine.restore(snapshot["id"].as_str().unwrap(), &to).expect(0);
+            let image = if n % 2 == 0 { to.join("data/a.db") } else { to.join("a.db") };
+            assert!(!to.join("data/a.db-wal").exists() && !to.join("data/a.db-journal").exists());
+            let moves = assert_consistent(&image, &format!("{journal} {n}"));
+            assert!(moves >= last[n % 2], "time runs forward");
+            last[n % 2] = moves;
+        }
+        assert!(last[0] > 0, "nobody wrote meanwhile");
+    }
+}
+
+/// `-wal` is where a change is, and the file itself stays as it was.
+#[test]
+fn a_change_in_the_log_alone_is_seen_and_no_change_costs_nothing() {
+    let machine = Machine::new();
+    let path = machine.place("app/a.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let db = bank(&path, "WAL");
+    fill(&db);
+    let save = || machine.run(["backup", "--json", text(&machine.place("app"))]).expect(0).json();
+    let long_ago = || std::thread::sleep(std::time::Duration::from_millis(3100));
+    long_ago();
+    let first = save();
+    assert_eq!(first["left_out"]["database_files"], 2, "{first}");
+    assert_eq!(save()["bytes_read"], 0);
+    db.execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE account SET balance = balance WHERE id = 1").unwrap();
+    long_ago();
+    let json = save();
+    assert!(json["bytes_read"].as_u64().unwrap() > 1_000_000 && json["files"]["changed"] == 1, "{json}");
+    assert_eq!(save()["bytes_read"], 0);
+    machine.restore("latest", &machine.place("to")).expect(0);
+    assert_consistent(&machine.place("to/a.db"), "after a change in the log");
+}
+
+fn save(machine: &Machine, more: &[&str]) -> Run {
+    let source = machine.place("app");
+    machine.run(["backup", text(&source)].into_iter().chain(more.iter().copied()))
+}
+
+#[test]
+fn what_only_looks_like_a_database_is_kept_as_it_is_and_told_every_night() {
+    let machine = Machine::new();
+    let odd: [(&str, Vec<u8>); 3] = [
+        ("broken.db", [b"SQLite format 3\0".as_slice(), &[b'x'; 4080]].concat()),
+        ("cut.db", [b"SQLite format 3\0".as_slice(), &[0; 1000]].concat()),
+        ("large cut.db", [b"SQLite format 3\0".as_slice(), &vec![7; 5_000_001]].concat()),
+    ];
+    for (name, bytes) in &odd {
+        plant(&machine.place("app"), &[(name.as_bytes(), Item::File(bytes.clone()))]);
+        plant(&machine.place("app"), &[(format!("{name}-wal").as_bytes(), Item::File(b"log".to_vec()))]);
+    }
+    for _ in 0..2 {
+        let run = save(&machine, &[]).expect(3);
+        for (name, _) in &odd {
+            assert!(run.stderr.contains(&format!("app: {name}: ")), "{}", run.stderr);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+    }
+    save(&machine, &["--raw-databases"]).expect(0);
+    machine.restore("latest", &machine.place("to")).expect(0);
+    for (name, bytes) in &odd {
+        assert!(fs::read(machine.place("to").join(name)).unwrap() == *bytes, "{name}");
+        assert_eq!(fs::read(machine.place("to").join(format!("{name}-wal"))).unwrap(), b"log");
+    }
+}
+
+/// A bad source must never push out good copies.
+#[test]
+fn a_damaged_database_is_saved_and_told_every_night_until_it_is_well() {
+    let machine = Machine::new();
+    let path = machine.place("app/a.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let db = bank(&path, "DELETE");
+    fill(&db);
+    db.execute_batch(
+        "CREATE TABLE t(a); INSERT INTO t SELECT hex(randomblob(50)) FROM account; CREATE INDEX i ON t(a)",
+    )
+    .unwrap();
+    let root = number(&db, "SELECT rootpage FROM sqlite_schema WHERE name = 't'") as usize;
+    db.close().unwrap();
+    save(&machine, &[]).expect(0);
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[(root - 1) * 4096..root * 4096].fill(0);
+    fs::write(&path, &bad).unwrap();
+    for _ in 0..2 {
+        let run = save(&machine, &[]).expect(3);
+        assert!(run.stderr.contains("app: a.db: the database is damaged where it comes from"), "{}", run.stderr);
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+    }
+    machine.restore("latest", &machine.place("to")).expect(0);
+    assert!(fs::read(machine.place("to/a.db")).unwrap() == bad, "it is saved as it is");
+    save(&machine, &["--database-check", "none"]).expect(0);
+    fs::write(&path, &good).unwrap();
+    save(&machine, &[]).expect(0);
+}
+
+#[test]
+fn a_source_that_is_no_database_or_not_there_saves_nothing() {
+    let machine = Machine::new();
+    plant(&machine.place("app"), &[(b"text", Item::File(b"hello".to_vec()))]);
+    let source = |name: &str| format!("x=sqlite:{}", text(&machine.place("app").join(name)));
+    machine.run(["backup", &source("nowhere.db")]).expect(14).says("No such file");
+    machine.run(["backup", &source("text")]).expect(14).says("file is not a database");
+    machine.run(["backup", &source("")]).expect(14);
+    machine.run(["restore", "latest"]).expect(1).says("there is no snapshot");
+}
