@@ -18,6 +18,7 @@ pub mod repo;
 pub mod seal;
 pub mod source;
 pub mod spare;
+pub mod sql;
 pub mod storage;
 pub mod target;
 #[cfg(test)]

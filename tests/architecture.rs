@@ -11,12 +11,12 @@ const WORDS: &[&str] = &["id", "entry", "error", "event", "clock", "text", "wire
 
 /// The rooms above the words, and what each may import besides words and itself. Top down.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("cli", &["job", "ops", "repo", "record", "tree", "flow", "source", "storage", "target", "vfs"]),
+    ("cli", &["job", "ops", "repo", "record", "tree", "flow", "source", "storage", "target", "sql", "vfs"]),
     ("job", &["ops", "repo", "record", "flow", "source", "storage", "target"]),
     (
         "ops",
         &[
-            "repo", "flow", "source", "storage", "target", "vfs", "record", "tree", "index", "pack", "seal", "chunk",
+            "repo", "flow", "source", "storage", "target", "sql", "vfs", "record", "tree", "index", "pack", "seal", "chunk",
             "crypto",
         ],
     ),
@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("source", &[]),
     ("storage", &[]),
     ("target", &[]),
+    ("sql", &[]),
     ("vfs", &[]),
     ("record", &["tree", "index", "pack", "seal", "chunk", "crypto"]),
     ("tree", &["chunk", "crypto"]),

@@ -1,0 +1,127 @@
+//! Values compared exactly, and in the engine's order.
+
+use std::cmp::Ordering;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+
+/// Whether two values are the same in type and bytes; 1 is not 1.0, and 0.0 is not -0.0.
+pub(super) fn is_same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
+    match (a, b) {
+        (ValueRef::Real(a), ValueRef::Real(b)) => a.to_bits() == b.to_bits(),
+        (a, b) => a == b,
+    }
+}
+
+/// The order of the engine under the collation BINARY: NULL, numbers, text, blobs.
+pub(super) fn compare(a: ValueRef<'_>, b: ValueRef<'_>) -> Ordering {
+    match (a, b) {
+        (ValueRef::Integer(a), ValueRef::Integer(b)) => a.cmp(&b),
+        (ValueRef::Real(a), ValueRef::Real(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+        (ValueRef::Integer(a), ValueRef::Real(b)) => integer_and_real(a, b),
+        (ValueRef::Real(a), ValueRef::Integer(b)) => integer_and_real(b, a).reverse(),
+        (ValueRef::Text(a), ValueRef::Text(b)) | (ValueRef::Blob(a), ValueRef::Blob(b)) => a.cmp(b),
+        (a, b) => class(a).cmp(&class(b)),
+    }
+}
+
+fn class(value: ValueRef<'_>) -> u8 {
+    match value {
+        ValueRef::Null => 0,
+        ValueRef::Integer(_) | ValueRef::Real(_) => 1,
+        ValueRef::Text(_) => 2,
+        ValueRef::Blob(_) => 3,
+    }
+}
+
+/// Exactly, although not every i64 is an f64.
+fn integer_and_real(integer: i64, real: f64) -> Ordering {
+    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+    if real >= TWO_TO_63 {
+        return Ordering::Less;
+    }
+    if real < -TWO_TO_63 {
+        return Ordering::Greater;
+    }
+    // In range now, so the whole part is exact; what the cut took away decides between equals.
+    let whole = real.trunc();
+    integer.cmp(&(whole as i64)).then_with(|| whole.partial_cmp(&real).unwrap_or(Ordering::Equal))
+}
+
+/// The value as a parameter, as it is.
+pub(super) fn bound(value: ValueRef<'_>) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(value)
+}
+
+/// A short printable form for messages: type and beginning.
+pub(super) fn shown(value: ValueRef<'_>) -> String {
+    const BYTES_MAX: usize = 40;
+    let cut = |bytes: &[u8]| {
+        let more = if bytes.len() > BYTES_MAX { "…" } else { "" };
+        let end = (0..=bytes.len().min(BYTES_MAX)).rev().find(|n| bytes.get(*n).is_none_or(|b| b & 0xc0 != 0x80));
+        (bytes[..end.unwrap_or(0)].to_vec(), more)
+    };
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(n) => n.to_string(),
+        ValueRef::Real(n) => format!("{n:?}"),
+        ValueRef::Text(bytes) => {
+            let (bytes, more) = cut(bytes);
+            format!("'{}{more}'", crate::text::escape(&bytes))
+        }
+        ValueRef::Blob(bytes) => {
+            let (bytes, more) = cut(bytes);
+            format!("x'{}{more}'", data_encoding::HEXLOWER.encode(&bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rusqlite::Connection;
+
+    fn value() -> impl Strategy<Value = rusqlite::types::Value> {
+        use rusqlite::types::Value as V;
+        let edge = [0, 1, -1, i64::MAX, i64::MIN, 1 << 53, (1 << 53) + 1];
+        let reals = [0.0, -0.0, 1.0, 0.5, -0.5, 9.223_372_036_854_775_8e18, -9.223_372_036_854_775_8e18, f64::INFINITY];
+        prop_oneof![
+            Just(V::Null),
+            any::<i64>().prop_map(V::Integer),
+            prop::sample::select(edge.to_vec()).prop_map(V::Integer),
+            any::<f64>().prop_filter("no number", |n| !n.is_nan()).prop_map(V::Real),
+            prop::sample::select(reals.to_vec()).prop_map(V::Real),
+            prop::sample::select(edge.to_vec()).prop_map(|n| V::Real(n as f64)),
+            "[a-b\u{e9}]{0,3}".prop_map(V::Text),
+            prop::collection::vec(0_u8..3, 0..3).prop_map(V::Blob),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_the_engine(a in value(), b in value()) {
+            let conn = Connection::open_in_memory().unwrap();
+            let sql = "SELECT rank() OVER (ORDER BY v) FROM (SELECT ?1 AS v, 1 AS n UNION ALL SELECT ?2, 2) ORDER BY n";
+            let mut statement = conn.prepare(sql).unwrap();
+            let ranks: Vec<i64> =
+                statement.query_map([&a, &b], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            prop_assert_eq!(compare((&a).into(), (&b).into()), ranks[0].cmp(&ranks[1]));
+        }
+    }
+
+    #[test]
+    fn same_means_same_type_and_bytes() {
+        assert!(!is_same(ValueRef::Integer(1), ValueRef::Real(1.0)));
+        assert!(!is_same(ValueRef::Real(0.0), ValueRef::Real(-0.0)));
+        assert!(!is_same(ValueRef::Text(b"a"), ValueRef::Blob(b"a")));
+        assert!(is_same(ValueRef::Null, ValueRef::Null));
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_safe() {
+        assert_eq!(shown(ValueRef::Text("é\n".repeat(40).as_bytes())).chars().last(), Some('\''));
+        assert_eq!(shown(ValueRef::Text(b"a\x1b")), "'a\\x1b'");
+        assert_eq!(shown(ValueRef::Blob(&[1, 255])), "x'01ff'");
+        assert!(shown(ValueRef::Blob(&[128; 100])).len() < 100);
+    }
+}
