@@ -12,9 +12,16 @@
 mod error;
 mod guard;
 mod lexer;
+mod query;
 mod schema;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use guard::{Limits, harden};
+pub use query::{Selection, Sink, query, rows};
+pub use rusqlite::Connection;
 pub use rusqlite::types::ValueRef;
 pub use schema::{Column, Hidden, Table, TableKind, tables};

@@ -1,0 +1,3 @@
+//! What the verbs do, on databases in memory.
+
+mod query;
