@@ -144,6 +144,20 @@ pub(super) fn why_not_one_expression(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a statement out of a schema is only that. A trigger ends at `; END`, all others at the first semicolon.
+pub(super) fn is_one_statement(sql: &str) -> bool {
+    const END: Token<'_> = Token::Sign(b';');
+    let tokens: Vec<Token<'_>> = Tokens::new(sql).collect();
+    let is_trigger = tokens.iter().take(3).any(|token| token.is_word("trigger"));
+    let ends = |at: &usize| {
+        tokens[*at] == END && (!is_trigger || (*at >= 2 && tokens[*at - 1].is_word("end") && tokens[*at - 2] == END))
+    };
+    let end = (0..tokens.len()).find(ends).unwrap_or(tokens.len());
+    !tokens.contains(&Token::Broken)
+        && tokens.first().is_some_and(|token| token.is_word("create"))
+        && tokens[end..].iter().all(|token| *token == END)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +200,28 @@ mod tests {
         let bad = ["", "--", "1; DELETE", "1) OR (1", "(1", "'1", "1 /*", "a = ?", "a = :b", "a = $b", "1\0) --", "1)"];
         for text in bad {
             assert!(why_not_one_expression(text).is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_schema_holds_one_statement_each() {
+        let good = [
+            "CREATE TABLE t(a DEFAULT ';')",
+            "create index i on t(a);",
+            "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; DELETE FROM t; END",
+        ];
+        for sql in good {
+            assert!(is_one_statement(sql), "{sql}");
+        }
+        let bad = [
+            "",
+            "DROP TABLE t",
+            "CREATE TABLE t(a); DROP TABLE u",
+            "CREATE TABLE t(a) /*",
+            "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END; DROP TABLE t; SELECT 1; END",
+        ];
+        for sql in bad {
+            assert!(!is_one_statement(sql), "{sql}");
         }
     }
 }

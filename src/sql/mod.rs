@@ -9,19 +9,25 @@
 //! - Memory is bounded by the longest row, not by how many there are.
 //! - Foreign SQL is compiled one statement at a time, and only run if it cannot change anything.
 
+mod csv;
 mod error;
 mod guard;
+mod json;
 mod lexer;
 mod query;
 mod schema;
+mod script;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use csv::Csv;
 pub use guard::{Limits, harden};
+pub use json::JsonLines;
 pub use query::{Selection, Sink, query, rows};
 pub use rusqlite::Connection;
 pub use rusqlite::types::ValueRef;
 pub use schema::{Column, Hidden, Table, TableKind, tables};
+pub use script::{ScriptParts, script};

@@ -1,3 +1,4 @@
 //! What the verbs do, on databases in memory.
 
 mod query;
+mod script;
