@@ -106,7 +106,7 @@ mod tests {
             [ValueRef::Text(b"a,\"b\"\r\n"), ValueRef::Text(b"\xff\"")],
             [ValueRef::Blob(b""), ValueRef::Blob(b"\x00\xaf")],
         ] {
-            csv.row(&pair).unwrap();
+            assert!(csv.row(&pair).unwrap().is_continue());
         }
         csv.end().unwrap();
         let expected: &[u8] = b"a,\"the \"\"b\"\"\"\r\n,\"\"\r\n-9223372036854775808,-0.0\r\n-Inf,1e300\r\n\

@@ -103,7 +103,7 @@ mod tests {
         let mut json = JsonLines::new(Vec::new());
         let names = ["n", "n", "n_2", "n", "\"", "e", "f", "g"].map(|name| name.as_bytes().to_vec());
         json.columns(&[names.as_slice(), &[b"\xff".to_vec()]].concat()).unwrap();
-        json.row(&values).unwrap();
+        assert!(json.row(&values).unwrap().is_continue());
         json.end().unwrap();
         let expected = concat!(
             r#"{"n":null,"n_2":9223372036854775807,"n_2_2":1.0,"n_3":-0.0,"\"":1e-7,"e":{"real":"inf"},"#,

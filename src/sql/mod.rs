@@ -9,6 +9,7 @@
 //! - Memory is bounded by the longest row, not by how many there are.
 //! - Foreign SQL is compiled one statement at a time, and only run if it cannot change anything.
 
+mod copy;
 mod csv;
 mod error;
 mod guard;
@@ -23,6 +24,7 @@ mod testing;
 mod tests;
 mod value;
 
+pub use copy::{BrokenReference, Copied, Copy, OnConflict, copy_table};
 pub use csv::Csv;
 pub use guard::{Limits, harden};
 pub use json::JsonLines;

@@ -153,6 +153,9 @@ fn module_of(sql: &[u8]) -> Option<String> {
     tokens.next()?.name().map(|name| name.to_ascii_lowercase())
 }
 
+/// Modules whose tables keep all they know in shadows, and take rows as they give them.
+pub(super) const MODULES: [&str; 6] = ["fts3", "fts4", "fts5", "geopoly", "rtree", "rtree_i32"];
+
 /// A name as it stands in a statement, or why it cannot.
 pub(super) fn quote(name: &[u8]) -> std::result::Result<String, String> {
     let text = std::str::from_utf8(name).map_err(|_| "its name is not UTF-8".to_owned())?;

@@ -7,7 +7,6 @@
 //! content can be written out this way.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 
 use data_encoding::HEXLOWER;
 use rusqlite::Connection;
@@ -16,7 +15,7 @@ use rusqlite::types::ValueRef;
 use super::error::failed;
 use super::lexer::{Token, Tokens, is_one_statement};
 use super::query::{Selection, selected};
-use super::schema::{Object, Shape, TableKind, each_row, existing, objects};
+use super::schema::{MODULES, Object, Shape, TableKind, each_row, existing, objects};
 use crate::error::{Error, Kind, Result};
 use crate::event::Cancel;
 use crate::text;
@@ -77,7 +76,7 @@ pub(super) fn by_rows(shape: &Shape) -> Result<()> {
                 .fix(format!("take {of}")))
         }
         TableKind::Virtual { module } => {
-            let is_known = ["fts3", "fts4", "fts5", "rtree", "rtree_i32", "geopoly"].contains(&module.as_str());
+            let is_known = MODULES.contains(&module.as_str());
             let is_elsewhere = super::schema::module_options(&shape.sql).iter().any(|(name, _)| name == "content");
             match (is_known, is_elsewhere) {
                 (false, _) => Err(refused("nothing is known about the module that makes them")),

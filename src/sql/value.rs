@@ -33,9 +33,10 @@ fn class(value: ValueRef<'_>) -> u8 {
     }
 }
 
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
 /// Exactly, although not every i64 is an f64.
 fn integer_and_real(integer: i64, real: f64) -> Ordering {
-    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     if real >= TWO_TO_63 {
         return Ordering::Less;
     }
@@ -84,7 +85,7 @@ mod tests {
     fn value() -> impl Strategy<Value = rusqlite::types::Value> {
         use rusqlite::types::Value as V;
         let edge = [0, 1, -1, i64::MAX, i64::MIN, 1 << 53, (1 << 53) + 1];
-        let reals = [0.0, -0.0, 1.0, 0.5, -0.5, 9.223_372_036_854_775_8e18, -9.223_372_036_854_775_8e18, f64::INFINITY];
+        let reals = [0.0, -0.0, 1.0, 0.5, -0.5, TWO_TO_63, -TWO_TO_63, f64::INFINITY];
         prop_oneof![
             Just(V::Null),
             any::<i64>().prop_map(V::Integer),

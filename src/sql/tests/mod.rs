@@ -1,4 +1,6 @@
 //! What the verbs do, on databases in memory.
 
+mod copy;
+mod copy_virtual;
 mod query;
 mod script;
