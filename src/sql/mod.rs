@@ -11,6 +11,7 @@
 
 mod copy;
 mod csv;
+mod diff;
 mod error;
 mod guard;
 mod json;
@@ -26,6 +27,7 @@ mod value;
 
 pub use copy::{BrokenReference, Copied, Copy, OnConflict, copy_table};
 pub use csv::Csv;
+pub use diff::{Change, Diff, EachRow, RowChange, RowCounts, SchemaChange, TableDiff, diff, diff_rows};
 pub use guard::{Limits, harden};
 pub use json::JsonLines;
 pub use query::{Selection, Sink, query, rows};

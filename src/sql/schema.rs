@@ -290,10 +290,12 @@ pub(super) fn find(conn: &Connection, name: &str) -> Result<Option<Shape>> {
 
 /// The same, for a table that must be there.
 pub(super) fn existing(conn: &Connection, name: &str) -> Result<Shape> {
-    find(conn, name)?.ok_or_else(|| {
-        Error::new(Kind::Missing, format!("there is no table {}", text::escape(name.as_bytes())))
-            .fix("list the tables that are there")
-    })
+    find(conn, name)?.ok_or_else(|| no_table(name))
+}
+
+pub(super) fn no_table(name: &str) -> Error {
+    Error::new(Kind::Missing, format!("there is no table {}", text::escape(name.as_bytes())))
+        .fix("list the tables that are there")
 }
 
 fn shape(conn: &Connection, table: Table) -> Result<Shape> {

@@ -12,16 +12,41 @@ pub(super) fn is_same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
     }
 }
 
+/// How a database keeps text. Whatever it is, text is read as UTF-8; but its order is that of the bytes kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Utf8,
+    Utf16Le,
+    Utf16Be,
+}
+
 /// The order of the engine under the collation BINARY: NULL, numbers, text, blobs.
-pub(super) fn compare(a: ValueRef<'_>, b: ValueRef<'_>) -> Ordering {
+pub(super) fn compare(a: ValueRef<'_>, b: ValueRef<'_>, encoding: Encoding) -> Ordering {
     match (a, b) {
         (ValueRef::Integer(a), ValueRef::Integer(b)) => a.cmp(&b),
         (ValueRef::Real(a), ValueRef::Real(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
         (ValueRef::Integer(a), ValueRef::Real(b)) => integer_and_real(a, b),
         (ValueRef::Real(a), ValueRef::Integer(b)) => integer_and_real(b, a).reverse(),
-        (ValueRef::Text(a), ValueRef::Text(b)) | (ValueRef::Blob(a), ValueRef::Blob(b)) => a.cmp(b),
+        (ValueRef::Text(a), ValueRef::Text(b)) => texts(a, b, encoding),
+        (ValueRef::Blob(a), ValueRef::Blob(b)) => a.cmp(b),
         (a, b) => class(a).cmp(&class(b)),
     }
+}
+
+fn texts(a: &[u8], b: &[u8], encoding: Encoding) -> Ordering {
+    let (a_text, b_text) = (String::from_utf8_lossy(a), String::from_utf8_lossy(b));
+    let (a_units, b_units) = (a_text.encode_utf16(), b_text.encode_utf16());
+    match encoding {
+        Encoding::Utf8 => a.cmp(b),
+        Encoding::Utf16Le => a_units.flat_map(u16::to_le_bytes).cmp(b_units.flat_map(u16::to_le_bytes)),
+        Encoding::Utf16Be => a_units.cmp(b_units),
+    }
+}
+
+/// The order of the names of types, between values that compare alike.
+pub(super) fn type_order(a: ValueRef<'_>, b: ValueRef<'_>) -> Ordering {
+    let is_real = |value| matches!(value, ValueRef::Real(_));
+    is_real(a).cmp(&is_real(b))
 }
 
 fn class(value: ValueRef<'_>) -> u8 {
@@ -93,20 +118,23 @@ mod tests {
             any::<f64>().prop_filter("no number", |n| !n.is_nan()).prop_map(V::Real),
             prop::sample::select(reals.to_vec()).prop_map(V::Real),
             prop::sample::select(edge.to_vec()).prop_map(|n| V::Real(n as f64)),
-            "[a-b\u{e9}]{0,3}".prop_map(V::Text),
+            "[a-b\u{e9}\u{fffd}\u{1f600}\u{100}]{0,3}".prop_map(V::Text),
             prop::collection::vec(0_u8..3, 0..3).prop_map(V::Blob),
         ]
     }
 
     proptest! {
         #[test]
-        fn the_order_is_that_of_the_engine(a in value(), b in value()) {
+        fn the_order_is_that_of_the_engine(a in value(), b in value(), kept in 0_usize..3) {
             let conn = Connection::open_in_memory().unwrap();
+            let (name, encoding) =
+                [("UTF-8", Encoding::Utf8), ("UTF-16le", Encoding::Utf16Le), ("UTF-16be", Encoding::Utf16Be)][kept];
+            conn.execute_batch(&format!("PRAGMA encoding = '{name}'; CREATE TABLE t(a)")).unwrap();
             let sql = "SELECT rank() OVER (ORDER BY v) FROM (SELECT ?1 AS v, 1 AS n UNION ALL SELECT ?2, 2) ORDER BY n";
             let mut statement = conn.prepare(sql).unwrap();
             let ranks: Vec<i64> =
                 statement.query_map([&a, &b], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-            prop_assert_eq!(compare((&a).into(), (&b).into()), ranks[0].cmp(&ranks[1]));
+            prop_assert_eq!(compare((&a).into(), (&b).into(), encoding), ranks[0].cmp(&ranks[1]));
         }
     }
 

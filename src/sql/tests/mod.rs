@@ -2,5 +2,6 @@
 
 mod copy;
 mod copy_virtual;
+mod diff;
 mod query;
 mod script;

@@ -1,0 +1,357 @@
+//! What differs between two databases.
+//!
+//! Rows of a table that is on both sides are read in the order of their keys, side by side: memory holds one row of
+//! each. A row is the same row if its primary key is, by type and bytes whatever its collation says, else if its rowid
+//! is; in a table without either, rows are counted. VACUUM may give other rowids to rows of a table without a key, and
+//! then says so here. Columns that only one side has are told as a change of the schema, and not compared.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Rows, Statement};
+
+use super::error::failed;
+use super::query::selected;
+use super::schema::{Object, Shape, TableKind, bytes, each_row, find, no_table, objects, tables};
+use super::script::by_rows;
+use super::value::{Encoding, compare, is_same, type_order};
+use crate::error::{Error, Kind, Result};
+use crate::event::Cancel;
+
+/// What happened between the first and the second database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only the second has it.
+    Added,
+    /// Only the first has it.
+    Removed,
+    /// Both have it, and it differs.
+    Changed,
+}
+
+/// A table, index, trigger or view that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaChange {
+    /// What happened to it.
+    pub change: Change,
+    /// "table", "index", "trigger" or "view".
+    pub kind: Vec<u8>,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// The table that it belongs to.
+    pub table: Vec<u8>,
+}
+
+/// How many rows differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// Only in the second.
+    pub added: u64,
+    /// Only in the first.
+    pub removed: u64,
+    /// In both, with other values.
+    pub changed: u64,
+    /// In both, exactly the same.
+    pub same: u64,
+}
+
+/// A table's rows compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDiff {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// How many rows differ, or why they could not be compared, escaped.
+    pub rows: std::result::Result<RowCounts, String>,
+}
+
+/// What differs between two databases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// In the order of kinds and names.
+    pub schema: Vec<SchemaChange>,
+    /// Every table that has rows of its own on either side, in the order of names.
+    pub tables: Vec<TableDiff>,
+}
+
+/// A row that differs.
+#[derive(Clone, Copy, Debug)]
+pub struct RowChange<'r> {
+    /// What happened to it.
+    pub change: Change,
+    /// The columns' names: "rowid" first if that is what tells rows apart besides the columns.
+    pub columns: &'r [Vec<u8>],
+    /// The values in the first database; none if it is not there.
+    pub before: Option<&'r [ValueRef<'r>]>,
+    /// The values in the second database; none if it is not there.
+    pub after: Option<&'r [ValueRef<'r>]>,
+}
+
+/// Takes one row that differs; may say that it wants no more.
+pub type EachRow<'a> = dyn FnMut(&RowChange<'_>) -> Result<ControlFlow<()>> + 'a;
+
+/// Compares two databases. A table that cannot be compared says why, and the others are.
+pub fn diff(a: &Connection, b: &Connection, cancel: &Cancel) -> Result<Diff> {
+    let (names_a, names_b) = (rowful(a)?, rowful(b)?);
+    let mut names: Vec<&Vec<u8>> = names_b.iter().collect();
+    names.extend(names_a.iter().filter(|name| !names_b.iter().any(|other| other.eq_ignore_ascii_case(name))));
+    names.sort();
+    let mut out = Diff { schema: schema_changes(a, b)?, tables: Vec::new() };
+    for name in names {
+        let rows = match std::str::from_utf8(name) {
+            Ok(name) => match diff_rows(a, b, name, cancel, &mut |_| Ok(ControlFlow::Continue(()))) {
+                Err(e) if e.kind() == Kind::Interrupted => return Err(e),
+                result => result.map_err(|e| if e.reason().is_empty() { e.what().into() } else { e.reason().into() }),
+            },
+            Err(_) => Err("its name is not UTF-8".to_owned()),
+        };
+        out.tables.push(TableDiff { name: name.clone(), rows });
+    }
+    Ok(out)
+}
+
+/// Tells every row of a table that differs, in the order of the keys. A table that only one side has is all new or all
+/// gone. Returns how many rows there were of each kind, up to where the caller had enough.
+pub fn diff_rows(
+    a: &Connection,
+    b: &Connection,
+    table: &str,
+    cancel: &Cancel,
+    each: &mut EachRow<'_>,
+) -> Result<RowCounts> {
+    let (shape_a, shape_b) = (find(a, table)?, find(b, table)?);
+    let plan = match (&shape_a, &shape_b) {
+        (Some(x), Some(y)) => Plan::new(x, y, (encoding(a)?, encoding(b)?))?,
+        (Some(x), None) => Plan::new(x, x, (encoding(a)?, encoding(a)?))?,
+        (None, Some(y)) => Plan::new(y, y, (encoding(b)?, encoding(b)?))?,
+        (None, None) => return Err(no_table(table)),
+    };
+    let side = |conn, shape: &Option<Shape>| shape.as_ref().map(|shape| plan.select(conn, shape)).transpose();
+    let (mut left, mut right) = (side(a, &shape_a)?, side(b, &shape_b)?);
+    plan.merge(left.as_mut(), right.as_mut(), cancel, each)
+}
+
+/// Tables that have rows of their own.
+fn rowful(conn: &Connection) -> Result<Vec<Vec<u8>>> {
+    let has_rows = |kind: &TableKind| matches!(kind, TableKind::Table | TableKind::Virtual { .. });
+    Ok(tables(conn, false)?.into_iter().filter(|table| has_rows(&table.kind)).map(|table| table.name).collect())
+}
+
+fn schema_changes(a: &Connection, b: &Connection) -> Result<Vec<SchemaChange>> {
+    let (left, right) = (told_objects(a)?, told_objects(b)?);
+    let is_same_one = |x: &Object, y: &Object| x.kind == y.kind && x.name.eq_ignore_ascii_case(&y.name);
+    let told = |object: &Object, change| SchemaChange {
+        change,
+        kind: object.kind.clone(),
+        name: object.name.clone(),
+        table: object.table.clone(),
+    };
+    let mut changes = Vec::new();
+    for x in &left {
+        match right.iter().find(|y| is_same_one(x, y)) {
+            None => changes.push(told(x, Change::Removed)),
+            Some(y) if x.sql != y.sql => changes.push(told(y, Change::Changed)),
+            Some(_) => {}
+        }
+    }
+    let is_new = |y: &&Object| !left.iter().any(|x| is_same_one(x, y));
+    changes.extend(right.iter().filter(is_new).map(|y| told(y, Change::Added)));
+    changes.sort_by(|x, y| (&x.kind, &x.name).cmp(&(&y.kind, &y.name)));
+    Ok(changes)
+}
+
+/// What a schema holds besides the engine's own and what is behind virtual tables.
+fn told_objects(conn: &Connection) -> Result<Vec<Object>> {
+    let hidden: Vec<Vec<u8>> = tables(conn, false)?
+        .into_iter()
+        .filter(|table| matches!(table.kind, TableKind::Shadow { .. }))
+        .map(|table| table.name)
+        .collect();
+    let all = objects(conn, None).map_err(|e| failed("cannot read the schema", &e))?;
+    let is_own = |object: &Object| object.name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"sqlite_"));
+    Ok(all.into_iter().filter(|object| !is_own(object) && !hidden.contains(&object.table)).collect())
+}
+
+fn encoding(conn: &Connection) -> Result<Encoding> {
+    let mut name = Vec::new();
+    each_row(conn, "PRAGMA encoding", &[], |row| {
+        name = bytes(row, 0)?;
+        Ok(())
+    })
+    .map_err(|e| failed("cannot read the encoding", &e))?;
+    Ok(match name.as_slice() {
+        b"UTF-16le" => Encoding::Utf16Le,
+        b"UTF-16be" => Encoding::Utf16Be,
+        _ => Encoding::Utf8,
+    })
+}
+
+/// By what rows are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// A value that no two rows share.
+    Key,
+    /// The whole row: any number of them may be alike.
+    All,
+}
+
+/// How both sides are read. Values are counted as they are read: the rowid first if it is.
+struct Plan {
+    shown: String,
+    columns: Vec<Vec<u8>>,
+    has_rowid: bool,
+    by: By,
+    /// Which values are the key.
+    key: Vec<usize>,
+    encoding: Encoding,
+}
+
+impl Plan {
+    fn new(a: &Shape, b: &Shape, encodings: (Encoding, Encoding)) -> Result<Self> {
+        let refused = |why: &str| {
+            let what = format!("cannot compare the rows of {}", b.shown());
+            Error::new(Kind::Failed, what).why(why)
+        };
+        for shape in [a, b] {
+            by_rows(shape)?;
+            if shape.kind == TableKind::View {
+                return Err(refused("a view has no rows of its own").with_kind(Kind::Usage));
+            }
+        }
+        if encodings.0 != encodings.1 {
+            return Err(refused("text is kept in another encoding on the other side, and so in another order"));
+        }
+        let in_a = |name: &[u8]| a.stored().any(|n| a.columns[n].name.eq_ignore_ascii_case(name));
+        let common = b.stored().map(|n| b.columns[n].name.clone()).filter(|name| in_a(name));
+        let has_rowid = a.has_bare_rowid() && b.has_bare_rowid();
+        let columns: Vec<Vec<u8>> = has_rowid.then(|| b"rowid".to_vec()).into_iter().chain(common).collect();
+        let (by, key) = match (key_names(a), key_names(b)) {
+            (x, y) if x != y => return Err(refused("its key is another one on the other side")),
+            (_, names) if !names.is_empty() => (By::Key, places(&columns, &names, has_rowid)),
+            _ if has_rowid => (By::Key, vec![0]),
+            _ => (By::All, (0..columns.len()).collect()),
+        };
+        if columns.is_empty() {
+            return Err(refused("both sides have no column in common"));
+        }
+        Ok(Self { shown: b.shown(), columns, has_rowid, by, key, encoding: encodings.0 })
+    }
+
+    fn select<'c>(&self, conn: &'c Connection, shape: &Shape) -> Result<Statement<'c>> {
+        let name = |n: usize| -> String {
+            if self.has_rowid && n == 0 {
+                return shape.rowid.unwrap_or("rowid").to_owned();
+            }
+            let column = shape.columns.iter().position(|c| c.name.eq_ignore_ascii_case(&self.columns[n]));
+            column.map(|n| shape.quoted_columns[n].clone()).unwrap_or_default()
+        };
+        let names: Vec<String> = (0..self.columns.len()).map(name).collect();
+        let term = |n: &usize| match self.by {
+            By::Key if self.has_rowid && *n == 0 => names[*n].clone(),
+            By::Key => format!("{} COLLATE BINARY", names[*n]),
+            By::All => format!("{0} COLLATE BINARY, typeof({0})", names[*n]),
+        };
+        let mut order: Vec<String> = self.key.iter().map(term).collect();
+        if self.has_rowid && self.key != [0] {
+            order.push(names[0].clone());
+        }
+        selected(conn, shape, &names.join(", "), None, &format!("ORDER BY {}", order.join(", ")))
+    }
+
+    fn order(&self, a: &[ValueRef<'_>], b: &[ValueRef<'_>]) -> Ordering {
+        let one = |n: &usize| {
+            let order = compare(a[*n], b[*n], self.encoding);
+            if self.by == By::All { order.then_with(|| type_order(a[*n], b[*n])) } else { order }
+        };
+        let order = self.key.iter().map(one).find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+        // A key with a NULL in it is none: any number of rows may have it.
+        let is_null = self.key.iter().any(|n| a[*n] == ValueRef::Null);
+        if is_null && self.has_rowid { order.then_with(|| compare(a[0], b[0], self.encoding)) } else { order }
+    }
+
+    fn is_same(&self, a: &[ValueRef<'_>], b: &[ValueRef<'_>]) -> bool {
+        // A rowid that is not the key may change without anything else.
+        let from = usize::from(self.has_rowid && self.key != [0]);
+        a[from..].iter().zip(&b[from..]).all(|(a, b)| is_same(*a, *b))
+    }
+
+    fn merge(
+        &self,
+        left: Option<&mut Statement<'_>>,
+        right: Option<&mut Statement<'_>>,
+        cancel: &Cancel,
+        each: &mut EachRow<'_>,
+    ) -> Result<RowCounts> {
+        let unread = |e: rusqlite::Error| failed(format!("cannot read the table {}", self.shown), &e);
+        let (mut left, mut right) = (left.map(Statement::raw_query), right.map(Statement::raw_query));
+        let mut counts = RowCounts::default();
+        step(&mut left).map_err(unread)?;
+        step(&mut right).map_err(unread)?;
+        loop {
+            cancel.check()?;
+            let before = current(&left, self.columns.len()).map_err(unread)?;
+            let after = current(&right, self.columns.len()).map_err(unread)?;
+            let order = match (&before, &after) {
+                (None, None) => return Ok(counts),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(a), Some(b)) => self.order(a, b),
+            };
+            let is_same = matches!((&before, &after), (Some(a), Some(b)) if order.is_eq() && self.is_same(a, b));
+            if is_same {
+                counts.same += 1;
+            } else {
+                let change = match order {
+                    Ordering::Less => Change::Removed,
+                    Ordering::Greater => Change::Added,
+                    Ordering::Equal => Change::Changed,
+                };
+                *counts.of(change) += 1;
+                let (before, after) = (before.as_deref(), after.as_deref());
+                let (before, after) = (before.filter(|_| order.is_le()), after.filter(|_| order.is_ge()));
+                if each(&RowChange { change, columns: &self.columns, before, after })?.is_break() {
+                    return Ok(counts);
+                }
+            }
+            if order.is_le() {
+                step(&mut left).map_err(unread)?;
+            }
+            if order.is_ge() {
+                step(&mut right).map_err(unread)?;
+            }
+        }
+    }
+}
+
+impl RowCounts {
+    fn of(&mut self, change: Change) -> &mut u64 {
+        match change {
+            Change::Added => &mut self.added,
+            Change::Removed => &mut self.removed,
+            Change::Changed => &mut self.changed,
+        }
+    }
+}
+
+/// The names of the primary key's columns, whether it is the rowid or not, in lower case.
+fn key_names(shape: &Shape) -> Vec<Vec<u8>> {
+    let parts = shape.key.iter().map(|part| part.column).chain(shape.alias);
+    parts.map(|n| shape.columns[n].name.to_ascii_lowercase()).collect()
+}
+
+/// Where the named columns are; behind the rowid, if that is the first.
+fn places(columns: &[Vec<u8>], names: &[Vec<u8>], has_rowid: bool) -> Vec<usize> {
+    let from = usize::from(has_rowid);
+    let place = |name: &Vec<u8>| columns[from..].iter().position(|column| column.eq_ignore_ascii_case(name));
+    names.iter().filter_map(place).map(|at| at + from).collect()
+}
+
+fn step(rows: &mut Option<Rows<'_>>) -> rusqlite::Result<()> {
+    rows.as_mut().map_or(Ok(()), FallibleStreamingIterator::advance)
+}
+
+fn current<'r>(rows: &'r Option<Rows<'_>>, count: usize) -> rusqlite::Result<Option<Vec<ValueRef<'r>>>> {
+    let row: Option<&Row<'_>> = rows.as_ref().and_then(FallibleStreamingIterator::get);
+    row.map(|row| (0..count).map(|n| row.get_ref(n)).collect()).transpose()
+}
