@@ -48,6 +48,11 @@ impl<'a> Tokens<'a> {
         Self { rest: sql }
     }
 
+    /// What has not been cut yet.
+    pub fn rest(&self) -> &'a str {
+        self.rest
+    }
+
     fn take(&mut self, bytes: usize) -> &'a str {
         // Ends lie behind an ASCII byte or at the end, so this never cuts a character; if it did, nothing is left.
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));

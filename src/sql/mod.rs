@@ -24,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
+mod verify;
 
 pub use copy::{BrokenReference, Copied, Copy, OnConflict, copy_table};
 pub use csv::Csv;
@@ -35,3 +36,4 @@ pub use rusqlite::Connection;
 pub use rusqlite::types::ValueRef;
 pub use schema::{Column, Hidden, Table, TableKind, tables};
 pub use script::{ScriptParts, script};
+pub use verify::{Expected, Finding, Proof, RecordedTable, verify};

@@ -5,3 +5,4 @@ mod copy_virtual;
 mod diff;
 mod query;
 mod script;
+mod verify;

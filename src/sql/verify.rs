@@ -1,0 +1,275 @@
+//! Proof that a database is whole, without writing to it.
+//!
+//! - `integrity_check` reads every page. It also calls the own checks of FTS3, FTS4, FTS5 and R-tree (their `xIntegrity`,
+//!   since SQLite 3.44), so no writable copy is needed, as it is for FTS5's `INSERT INTO f(f) VALUES
+//!   ('integrity-check')`. Like that one without a rank, it does not compare an index with content kept elsewhere.
+//! - References that lead nowhere are told apart from damage: SQLite enforces them only where asked to, so a database
+//!   may well have been saved with them.
+//! - Every table has as many rows as when it was saved, and none is missing or new.
+//! - A person's own checks hold.
+
+use std::ops::ControlFlow;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::error::{badly_asked, failed, message};
+use super::lexer::{Token, Tokens, why_not_one_expression};
+use super::query::{Sink, query};
+use super::schema::{TableKind, bytes, each_row, tables};
+use super::value::{Owned, bound, shown};
+use crate::error::{Kind, Result};
+use crate::event::Cancel;
+use crate::text;
+
+/// How many rows a table had when it was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedTable {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected<'a> {
+    /// Every table that has rows of its own, without those behind virtual ones; none: rows are not counted.
+    pub tables: Option<&'a [RecordedTable]>,
+    /// Each either a query whose answer must be one true number, or `QUERY = VALUE`, or an expression such as
+    /// `(SELECT count(*) FROM a WHERE b = 1) > 5`. The first form that is SQL counts, so that in `SELECT a FROM b WHERE
+    /// c = 1` nothing is cut off.
+    pub checks: &'a [&'a str],
+}
+
+/// Which proof failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The file's structure, an index, or what a virtual table keeps.
+    Integrity,
+    /// A reference leads nowhere.
+    References,
+    /// Rows are missing or new.
+    Rows,
+    /// A check of the user's own.
+    Check,
+}
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which proof failed.
+    pub proof: Proof,
+    /// What was found, escaped.
+    pub said: String,
+}
+
+/// How many complaints of the engine are told.
+const COMPLAINTS_MAX: u32 = 100;
+
+/// Looks at everything and tells what is wrong; nothing, if all is well.
+///
+/// What cannot be looked at is a finding. An error is only what is no fault of the database: an own check that is not
+/// SQL, or a wish to stop.
+pub fn verify(conn: &Connection, expected: Expected<'_>, cancel: &Cancel) -> Result<Vec<Finding>> {
+    let checks = expected.checks.iter().map(|text| Check::parse(conn, text)).collect::<Result<Vec<_>>>()?;
+    let mut findings = Findings(Vec::new());
+    cancel.check()?;
+    findings.or_failure(Proof::Integrity, integrity(conn))?;
+    cancel.check()?;
+    findings.or_failure(Proof::References, references(conn))?;
+    if let Some(recorded) = expected.tables {
+        cancel.check()?;
+        findings.or_failure(Proof::Rows, counts(conn, recorded))?;
+    }
+    for check in checks {
+        findings.or_failure(Proof::Check, check.run(conn, cancel))?;
+    }
+    Ok(findings.0)
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn or_failure(&mut self, proof: Proof, result: Result<Vec<String>>) -> Result<()> {
+        let said = match result {
+            Ok(said) => said,
+            Err(e) if e.kind() == Kind::Interrupted => return Err(e),
+            Err(e) => vec![e.to_string()],
+        };
+        self.0.extend(said.into_iter().map(|said| Finding { proof, said }));
+        Ok(())
+    }
+}
+
+fn integrity(conn: &Connection) -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    each_row(conn, &format!("PRAGMA integrity_check({COMPLAINTS_MAX})"), &[], |row| {
+        let line = bytes(row, 0)?;
+        if line != b"ok" {
+            said.push(text::escape(&line));
+        }
+        Ok(())
+    })
+    .map_err(|e| failed("the integrity check cannot be finished", &e))?;
+    Ok(said)
+}
+
+fn references(conn: &Connection) -> Result<Vec<String>> {
+    let unread = |e: rusqlite::Error| failed("the schema cannot be read", &e);
+    let mut names = Vec::new();
+    let all = "SELECT name FROM main.sqlite_schema AS s WHERE type = 'table'
+        AND EXISTS (SELECT 1 FROM pragma_foreign_key_list(s.name, 'main')) ORDER BY name";
+    each_row(conn, all, &[], |row| {
+        names.push(bytes(row, 0)?);
+        Ok(())
+    })
+    .map_err(unread)?;
+    let mut said = Vec::new();
+    for name in names {
+        let sql = "SELECT parent, count(*), min(rowid) FROM pragma_foreign_key_check(?1, 'main') GROUP BY parent";
+        let checked = each_row(conn, sql, &[ValueRef::Text(&name)], |row| {
+            let (parent, count) = (text::escape(&bytes(row, 0)?), row.get::<_, i64>(1)?);
+            let first = row.get::<_, Option<i64>>(2)?.map(|n| format!(", the first in row {n}")).unwrap_or_default();
+            said.push(format!("{}: {count} references to {parent} lead nowhere{first}", text::escape(&name)));
+            Ok(())
+        });
+        if let Err(e) = checked {
+            match failed("", &e) {
+                stop if stop.kind() == Kind::Interrupted => return Err(stop),
+                _ => said.push(format!("{}: references cannot be checked: {}", text::escape(&name), message(&e))),
+            }
+        }
+    }
+    Ok(said)
+}
+
+fn counts(conn: &Connection, recorded: &[RecordedTable]) -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    let found = tables(conn, true)?;
+    let has_rows = |kind: &TableKind| matches!(kind, TableKind::Table | TableKind::Virtual { .. });
+    for table in found.iter().filter(|table| has_rows(&table.kind)) {
+        let name = text::escape(&table.name);
+        let wanted = recorded.iter().find(|recorded| recorded.name == table.name).map(|recorded| recorded.rows);
+        match (wanted, table.rows) {
+            (None, _) => said.push(format!("the table {name} was not there when it was saved")),
+            (Some(wanted), Some(rows)) if wanted != rows => said.push(format!("{name} has {rows} rows, not {wanted}")),
+            (Some(_), Some(_)) => {}
+            (Some(_), None) => {
+                let why = table.unreadable.clone().unwrap_or_default();
+                said.push(format!("the rows of {name} cannot be counted: {why}"));
+            }
+        }
+    }
+    for table in recorded.iter().filter(|recorded| !found.iter().any(|table| table.name == recorded.name)) {
+        said.push(format!("the table {} is missing", text::escape(&table.name)));
+    }
+    Ok(said)
+}
+
+/// A user's own check, compiled once so that nonsense is an error before anything long begins.
+struct Check<'a> {
+    text: &'a str,
+    query: String,
+    /// What the answer must be; none: true.
+    wanted: Option<String>,
+}
+
+impl<'a> Check<'a> {
+    fn parse(conn: &Connection, text: &'a str) -> Result<Self> {
+        let is_query = |sql: &str| {
+            let first = Tokens::new(sql).next();
+            ["select", "with", "values"].iter().any(|word| first.is_some_and(|first| first.is_word(word)))
+        };
+        let compile = |sql: &str| conn.prepare(sql).map(drop);
+        let whole = if is_query(text) { text.to_owned() } else { expression(text) };
+        let error = match compile(&whole) {
+            Ok(()) => return Ok(Self { text, query: whole, wanted: None }),
+            Err(e) => e,
+        };
+        if let Some((query, value)) = equation(text)
+            && is_query(query)
+            && compile(query).is_ok()
+            && compile(&expression(value)).is_ok()
+        {
+            return Ok(Self { text, query: query.to_owned(), wanted: Some(expression(value)) });
+        }
+        Err(badly_asked(format!("bad check: {}", text::escape(text.as_bytes())), &error)
+            .with_kind(Kind::Usage)
+            .fix("write a query, or QUERY = VALUE, or an expression; names must be those of the database"))
+    }
+
+    fn run(&self, conn: &Connection, cancel: &Cancel) -> Result<Vec<String>> {
+        let name = text::escape(self.text.as_bytes());
+        let answer = match one_value(conn, &self.query, cancel)? {
+            Ok(answer) => answer,
+            Err(why) => return Ok(vec![format!("{name}: {why}")]),
+        };
+        let Some(wanted) = &self.wanted else {
+            let is_true = matches!(answer.get(), ValueRef::Integer(n) if n != 0)
+                || matches!(answer.get(), ValueRef::Real(n) if n != 0.0);
+            let said = format!("{name}: the answer is {}, which is not true", shown(answer.get()));
+            return Ok(if is_true { Vec::new() } else { vec![said] });
+        };
+        let Ok(wanted) = one_value(conn, wanted, cancel)? else { return Ok(vec![format!("{name}: no value")]) };
+        let is_equal = conn
+            .query_row("SELECT ?1 IS ?2", [bound(answer.get()), bound(wanted.get())], |row| row.get::<_, bool>(0))
+            .map_err(|e| failed("cannot compare", &e))?;
+        let said = format!("{name}: the answer is {}, not {}", shown(answer.get()), shown(wanted.get()));
+        Ok(if is_equal { Vec::new() } else { vec![said] })
+    }
+}
+
+/// The expression as a query; one that would leave its brackets becomes nothing that compiles.
+fn expression(text: &str) -> String {
+    if why_not_one_expression(text).is_some() { "SELECT".to_owned() } else { format!("SELECT ({text}\n)") }
+}
+
+/// What stands before and behind the last equals sign outside of brackets and quotes.
+fn equation(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_i64;
+    let mut last = None;
+    let mut tokens = Tokens::new(text);
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Sign(b'(') => depth += 1,
+            Token::Sign(b')') => depth -= 1,
+            Token::Sign(b'=') if depth == 0 => last = Some(text.len() - tokens.rest().len()),
+            _ => {}
+        }
+    }
+    let end = last?;
+    Some((text.get(..end - 1)?.trim_end_matches('='), text.get(end..)?))
+}
+
+/// The answer of a query that must have one row of one column; else why not.
+fn one_value(conn: &Connection, sql: &str, cancel: &Cancel) -> Result<std::result::Result<Owned, String>> {
+    let mut sink = One::default();
+    query(conn, sql, cancel, &mut sink)?;
+    Ok(match (sink.columns, sink.rows, sink.value) {
+        (1, 1, Some(value)) => Ok(value),
+        (1, 0, _) => Err("there is no answer".to_owned()),
+        (1, _, _) => Err("there is more than one answer".to_owned()),
+        (columns, ..) => Err(format!("the answer has {columns} columns, not one")),
+    })
+}
+
+#[derive(Default)]
+struct One {
+    columns: usize,
+    rows: u64,
+    value: Option<Owned>,
+}
+
+impl Sink for One {
+    fn columns(&mut self, names: &[Vec<u8>]) -> Result<()> {
+        self.columns = names.len();
+        Ok(())
+    }
+
+    fn row(&mut self, values: &[ValueRef<'_>]) -> Result<ControlFlow<()>> {
+        self.rows += 1;
+        self.value = values.first().map(|value| Owned::of(*value));
+        Ok(if self.rows > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
