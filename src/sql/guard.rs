@@ -74,7 +74,9 @@ fn set(conn: &Connection, limits: Limits) -> rusqlite::Result<()> {
     conn.execute_batch(
         "PRAGMA cell_size_check = 1; PRAGMA query_only = 1; PRAGMA mmap_size = 0; PRAGMA temp_store = 1",
     )?;
-    conn.execute_batch(&format!("PRAGMA cache_size = {}", -limits.cache_kib.max(0)))
+    // This one reads the schema. If that is broken, every statement will say so, and nothing is cached.
+    let _ = conn.execute_batch(&format!("PRAGMA cache_size = {}", -limits.cache_kib.max(0)));
+    Ok(())
 }
 
 #[cfg(test)]

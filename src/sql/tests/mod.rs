@@ -3,6 +3,7 @@
 mod copy;
 mod copy_virtual;
 mod diff;
+mod hostile;
 mod query;
 mod script;
 mod verify;
