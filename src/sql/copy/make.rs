@@ -6,7 +6,9 @@ use rusqlite::types::ValueRef;
 
 use super::super::error::failed;
 use super::super::lexer::is_one_statement;
-use super::super::schema::{MODULES, Shape, TableKind, each_row, existing, objects, quote, tables};
+use super::super::schema::{
+    MODULES, Shape, TableKind, each_row, existing, module_options, objects, quote, sql_of, tables,
+};
 use super::super::value::bound;
 use super::rows::{self, Side};
 use super::target::Target;
@@ -90,6 +92,27 @@ pub(super) fn virtual_table(from: &Connection, target: &Target<'_>, source: &Sha
     let sql = format!("SELECT count(*) FROM main.{}", source.quoted);
     let count = from.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_err(|e| failed(what(), &e))?;
     Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Has full-text tables that index the content of this one read it again; which ones.
+pub(super) fn rebuild_indices(to: &Connection, table: &Shape) -> Result<Vec<Vec<u8>>> {
+    let mut rebuilt = Vec::new();
+    for other in tables(to, false)? {
+        if !matches!(&other.kind, TableKind::Virtual { module } if module.starts_with("fts")) {
+            continue;
+        }
+        let what = || format!("cannot rebuild the index {}", text::escape(&other.name));
+        let sql = sql_of(to, &other.name).map_err(|e| failed(what(), &e))?.unwrap_or_default();
+        let reads = |(name, value): &(String, String)| name == "content" && value.eq_ignore_ascii_case(&table.name);
+        if !module_options(&String::from_utf8_lossy(&sql)).iter().any(reads) {
+            continue;
+        }
+        let quoted = quote(&other.name).map_err(|why| Error::new(Kind::Failed, what()).why(why))?;
+        to.execute(&format!("INSERT INTO main.{quoted}({quoted}) VALUES ('rebuild')"), [])
+            .map_err(|e| failed(what(), &e))?;
+        rebuilt.push(other.name);
+    }
+    Ok(rebuilt)
 }
 
 fn copy_shadow(from: &Connection, to: &Connection, name: &[u8], cancel: &Cancel) -> Result<()> {

@@ -6,6 +6,7 @@
 //! - Where the table is, its columns must have the same names and the same key. Its own schema stays.
 //! - Triggers of the target do not fire: a restored row is one that was there, not one that somebody adds now. They are
 //!   switched off for the connection, which leaves no trace in the schema, as dropping and making them again would.
+//!   What triggers are known to keep up to date, full-text tables over this one's content, is rebuilt.
 //! - Foreign keys are not enforced on the way, so nothing cascades, and are checked at the end.
 //! - A row is the same row if its key is: the primary key, compared by its own collation, else the rowid. Rows without
 //!   either are only added. Replacing changes that row and no other: a clash with another one fails.
@@ -73,6 +74,9 @@ pub struct Copied {
     pub indices: u64,
     /// Triggers made.
     pub triggers: u64,
+    /// Full-text tables of the target that index this one's content, and were made to do so anew: what keeps them up to
+    /// date are triggers, and those did not fire.
+    pub rebuilt: Vec<Vec<u8>>,
     /// References that lead nowhere: of the table's rows, and after replacing also of rows that point to it. The first
     /// thousand.
     pub broken_references: Vec<BrokenReference>,
@@ -127,6 +131,7 @@ fn into_missing(
     }
     (copied.indices, copied.triggers) = make::objects_of(from, target.conn, source)?;
     note_sequence(from, target.conn, source)?;
+    copied.rebuilt = make::rebuild_indices(target.conn, source)?;
     references::check(target.conn, source, what.on_conflict, 0, &mut copied)?;
     Ok(copied)
 }
@@ -149,6 +154,9 @@ fn into_existing(
     let sides = (Side { conn: from, shape: source }, Side { conn: target.conn, shape: there });
     rows::put(sides.0, sides.1, what, false, cancel, &mut copied)?;
     note_sequence(from, target.conn, there)?;
+    if copied.rows + copied.replaced > 0 {
+        copied.rebuilt = make::rebuild_indices(target.conn, there)?;
+    }
     references::check(target.conn, there, what.on_conflict, broken_before, &mut copied)?;
     Ok(copied)
 }
