@@ -40,9 +40,14 @@ const STEPS: i32 = 10_000;
 /// `stop` is asked now and then while a statement runs; once it says yes, statements fail as interrupted. A recursive
 /// view may never end by itself, so give it something that does.
 pub fn harden(conn: &mut Connection, limits: Limits, stop: impl FnMut() -> bool + Send + 'static) -> Result<()> {
-    set(conn, limits)
-        .and_then(|()| conn.progress_handler(STEPS, Some(stop)))
-        .map_err(|e| failed("cannot set limits", &e))
+    set(conn, limits).map_err(|e| failed("cannot set limits", &e))?;
+    stop_when(conn, stop)
+}
+
+/// Has statements fail as interrupted once `stop` says yes; for a database of one's own, such as a target, in which a
+/// single statement may take long. Instead of an earlier one.
+pub fn stop_when(conn: &mut Connection, stop: impl FnMut() -> bool + Send + 'static) -> Result<()> {
+    conn.progress_handler(STEPS, Some(stop)).map_err(|e| failed("cannot set limits", &e))
 }
 
 fn set(conn: &Connection, limits: Limits) -> rusqlite::Result<()> {
@@ -62,7 +67,7 @@ fn set(conn: &Connection, limits: Limits) -> rusqlite::Result<()> {
         (Limit::SQLITE_LIMIT_SQL_LENGTH, limits.sql_bytes_max),
         (Limit::SQLITE_LIMIT_COLUMN, limits.columns_max),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
-        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 500),
+        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 1000),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 500),
         (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 4096),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 10),

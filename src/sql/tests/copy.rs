@@ -117,6 +117,34 @@ fn one_table_comes_back_whole() {
 }
 
 #[test]
+fn what_takes_long_in_the_target_can_be_stopped() {
+    let from = made(
+        "CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+         INSERT INTO t SELECT i % 7 FROM n; CREATE INDEX i ON t(a, abs(a))",
+    );
+    let mut to = made("CREATE TABLE mine(a)");
+    let before = content(&to);
+    stop_when(&mut to, || true).unwrap();
+    assert_eq!(put(&from, &mut to, "t", OnConflict::Fail).unwrap_err().kind(), Kind::Interrupted);
+    stop_when(&mut to, || false).unwrap();
+    assert_eq!(content(&to), before);
+    assert_eq!(put(&from, &mut to, "t", OnConflict::Fail).unwrap().rows, 20000);
+}
+
+#[test]
+fn encodings_of_both_sides_do_not_matter() {
+    for (here, there) in [("UTF-16le", "UTF-8"), ("UTF-8", "UTF-16be"), ("UTF-16be", "UTF-16le")] {
+        let sql = "CREATE TABLE té(k TEXT PRIMARY KEY, v); INSERT INTO té VALUES ('😀', x'ff00'), ('', 'a''\u{fffd}')";
+        let from = made(&format!("PRAGMA encoding = '{here}'; {sql}"));
+        let mut to = made(&format!("PRAGMA encoding = '{there}'; CREATE TABLE other(a)"));
+        put(&from, &mut to, "té", OnConflict::Fail).unwrap();
+        to.execute_batch("DROP TABLE other").unwrap();
+        assert_eq!(content(&to), content(&from));
+        assert_eq!(put(&from, &mut to, "té", OnConflict::Replace).unwrap().replaced, 2);
+    }
+}
+
+#[test]
 fn every_value_comes_back_exactly() {
     for sql in ["CREATE TABLE t(id INTEGER PRIMARY KEY, v)", "CREATE TABLE t(id INTEGER PRIMARY KEY, v ANY) STRICT"] {
         let from = made(sql);

@@ -112,6 +112,7 @@ fn a_schema_that_lies_is_told() {
         "CREATE VIEW t AS SELECT * FROM pragma_user_version",
         "CREATE TABLE t(a, b AS (a) STORED); CREATE VIRTUAL TABLE f USING fts5(a, content='f')",
         "INSERT INTO sqlite_schema VALUES ('table', 'f', 'f', 0, 'CREATE VIRTUAL TABLE f USING fts5(a); DROP TABLE x')",
+        "INSERT INTO sqlite_schema VALUES ('table', 'f', 'f', 0, 'CREATE VIRTUAL TABLE g USING fts5(a)')",
         "INSERT INTO sqlite_schema VALUES ('table', 'd', 'd', 0, 'CREATE VIRTUAL TABLE d USING dbstat')",
         "CREATE TABLE t(a COLLATE nowhere PRIMARY KEY, b CHECK (nofunction(b))); INSERT INTO t VALUES (1, 2)",
     ];
