@@ -16,7 +16,7 @@ use super::error::failed;
 use super::query::selected;
 use super::schema::{Object, Shape, TableKind, bytes, each_row, find, no_table, objects, tables};
 use super::script::by_rows;
-use super::value::{Encoding, compare, is_same, type_order};
+use super::value::{Encoding, Owned, compare, is_same, type_order};
 use crate::error::{Error, Kind, Result};
 use crate::event::Cancel;
 
@@ -276,22 +276,26 @@ impl Plan {
         a[from..].iter().zip(&b[from..]).all(|(a, b)| is_same(*a, *b))
     }
 
-    fn merge(
+    fn merge<'s>(
         &self,
-        left: Option<&mut Statement<'_>>,
-        right: Option<&mut Statement<'_>>,
+        left: Option<&'s mut Statement<'_>>,
+        right: Option<&'s mut Statement<'_>>,
         cancel: &Cancel,
         each: &mut EachRow<'_>,
     ) -> Result<RowCounts> {
         let unread = |e: rusqlite::Error| failed(format!("cannot read the table {}", self.shown), &e);
-        let (mut left, mut right) = (left.map(Statement::raw_query), right.map(Statement::raw_query));
+        let side = |statement: Option<&'s mut Statement<'_>>| Side {
+            rows: statement.map(Statement::raw_query),
+            last: Vec::new(),
+        };
+        let (mut left, mut right) = (side(left), side(right));
         let mut counts = RowCounts::default();
-        step(&mut left).map_err(unread)?;
-        step(&mut right).map_err(unread)?;
+        left.step(self)?;
+        right.step(self)?;
         loop {
             cancel.check()?;
-            let before = current(&left, self.columns.len()).map_err(unread)?;
-            let after = current(&right, self.columns.len()).map_err(unread)?;
+            let before = left.current(self).map_err(unread)?;
+            let after = right.current(self).map_err(unread)?;
             let order = match (&before, &after) {
                 (None, None) => return Ok(counts),
                 (Some(_), None) => Ordering::Less,
@@ -315,10 +319,10 @@ impl Plan {
                 }
             }
             if order.is_le() {
-                step(&mut left).map_err(unread)?;
+                left.step(self)?;
             }
             if order.is_ge() {
-                step(&mut right).map_err(unread)?;
+                right.step(self)?;
             }
         }
     }
@@ -347,11 +351,34 @@ fn places(columns: &[Vec<u8>], names: &[Vec<u8>], has_rowid: bool) -> Vec<usize>
     names.iter().filter_map(place).map(|at| at + from).collect()
 }
 
-fn step(rows: &mut Option<Rows<'_>>) -> rusqlite::Result<()> {
-    rows.as_mut().map_or(Ok(()), FallibleStreamingIterator::advance)
+/// The rows of one side.
+struct Side<'s> {
+    rows: Option<Rows<'s>>,
+    /// The row before, as far as it counts for the order.
+    last: Vec<Owned>,
 }
 
-fn current<'r>(rows: &'r Option<Rows<'_>>, count: usize) -> rusqlite::Result<Option<Vec<ValueRef<'r>>>> {
-    let row: Option<&Row<'_>> = rows.as_ref().and_then(FallibleStreamingIterator::get);
-    row.map(|row| (0..count).map(|n| row.get_ref(n)).collect()).transpose()
+impl<'s> Side<'s> {
+    /// Goes on to the next row, which must not come before the last: with a damaged index it might, and what is there
+    /// would be told as gone and new.
+    fn step(&mut self, plan: &Plan) -> Result<()> {
+        let what = || format!("cannot read the table {}", plan.shown);
+        let counts = |n: usize| plan.key.contains(&n) || (plan.has_rowid && n == 0);
+        let kept = |(n, value): (usize, &ValueRef<'_>)| if counts(n) { Owned::of(*value) } else { Owned::Null };
+        if let Some(row) = self.current(plan).map_err(|e| failed(what(), &e))? {
+            self.last = row.iter().enumerate().map(kept).collect();
+        }
+        self.rows.as_mut().map_or(Ok(()), FallibleStreamingIterator::advance).map_err(|e| failed(what(), &e))?;
+        let Some(row) = self.current(plan).map_err(|e| failed(what(), &e))? else { return Ok(()) };
+        let last: Vec<ValueRef<'_>> = self.last.iter().map(Owned::get).collect();
+        if !last.is_empty() && plan.order(&last, &row).is_gt() {
+            return Err(Error::new(Kind::Damage, what()).why("its rows do not come in the order of their keys"));
+        }
+        Ok(())
+    }
+
+    fn current(&self, plan: &Plan) -> rusqlite::Result<Option<Vec<ValueRef<'_>>>> {
+        let row: Option<&Row<'s>> = self.rows.as_ref().and_then(FallibleStreamingIterator::get);
+        row.map(|row| (0..plan.columns.len()).map(|n| row.get_ref(n)).collect()).transpose()
+    }
 }

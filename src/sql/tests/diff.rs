@@ -147,6 +147,19 @@ fn a_database_is_compared_table_by_table() {
 }
 
 #[test]
+fn rows_out_of_order_are_damage() {
+    // The index is made with another collation than the one it is said to have.
+    let a = made("CREATE TABLE t(k TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES ('a'), ('B')");
+    a.execute_batch(
+        "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, 'COLLATE NOCASE', '');
+         PRAGMA writable_schema = RESET",
+    )
+    .unwrap();
+    let error = diff_rows(&a, &a, "t", &Cancel::new(), &mut |_| Ok(ControlFlow::Continue(()))).unwrap_err();
+    assert_eq!(error.kind(), Kind::Damage);
+}
+
+#[test]
 fn what_was_put_back_differs_in_nothing() {
     let a = made("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE INDEX i ON t(v)");
     fill_with_edges(&a, "t");
