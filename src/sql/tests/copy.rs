@@ -235,6 +235,34 @@ fn rules_for_rows_that_are_there() {
 }
 
 #[test]
+fn clauses_of_the_target_do_not_decide() {
+    let sql = "CREATE TABLE t(k INTEGER PRIMARY KEY ON CONFLICT REPLACE, u UNIQUE ON CONFLICT REPLACE,
+        n NOT NULL ON CONFLICT IGNORE DEFAULT 7)";
+    let from = made("CREATE TABLE t(k INTEGER PRIMARY KEY, u, n); INSERT INTO t VALUES (1, 5, 0), (3, 6, 0)");
+    let mut to = made(&format!("{sql}; INSERT INTO t VALUES (2, 5, 1)"));
+    assert!(put(&from, &mut to, "t", OnConflict::Replace).unwrap_err().reason().contains("UNIQUE"));
+    assert_eq!(put(&from, &mut to, "t", OnConflict::Skip).unwrap().skipped, 1);
+    assert_eq!(answer(&to, "SELECT * FROM t"), ["i2 i5 i1", "i3 i6 i0"]);
+    from.execute_batch("UPDATE t SET n = NULL, u = k + 10").unwrap();
+    for rule in [OnConflict::Replace, OnConflict::Skip] {
+        assert!(put(&from, &mut to, "t", rule).unwrap_err().reason().contains("NOT NULL"));
+    }
+    assert_eq!(answer(&to, "SELECT * FROM t"), ["i2 i5 i1", "i3 i6 i0"]);
+}
+
+#[test]
+fn some_rows_can_be_put_where_the_table_is_missing() {
+    let from = made(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a); CREATE INDEX i ON t(a);
+         INSERT INTO t(a) VALUES (1), (2), (3)",
+    );
+    let mut to = made("");
+    let copied = put_where(&from, &mut to, "t", Some("a = 2"), OnConflict::Fail).unwrap();
+    assert_eq!((copied.rows, copied.indices), (1, 1));
+    assert_eq!(answer(&to, "SELECT id, a, (SELECT seq FROM sqlite_sequence) FROM t"), ["i2 i2 i3"]);
+}
+
+#[test]
 fn a_key_is_compared_by_its_collation_and_replaced_by_its_bytes() {
     let from = made("CREATE TABLE t(k TEXT COLLATE NOCASE PRIMARY KEY, a); INSERT INTO t VALUES ('Key', 1)");
     let mut to =

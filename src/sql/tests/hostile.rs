@@ -61,10 +61,11 @@ const MADE: &str = "PRAGMA page_size = 512;
     CREATE VIRTUAL TABLE r USING rtree(id, x0, x1); INSERT INTO r VALUES (1, 2, 3), (2, 3, 4);
     CREATE VIEW v AS SELECT a FROM t; CREATE TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM w; END;";
 
-fn made_bytes() -> Vec<u8> {
+fn made_bytes(encoding: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
-    Connection::open(&path).unwrap().execute_batch(MADE).unwrap();
+    let sql = format!("PRAGMA encoding = '{encoding}'; {MADE}");
+    Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
     std::fs::read(path).unwrap()
 }
 
@@ -75,9 +76,10 @@ proptest! {
     fn broken_bytes_are_errors(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
         in_schema in any::<bool>(),
+        encoding in prop::sample::select(vec!["UTF-8", "UTF-8", "UTF-16le", "UTF-16be"]),
         cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
     ) {
-        let mut bytes = made_bytes();
+        let mut bytes = made_bytes(encoding);
         let whole = made(MADE);
         // The first pages hold the schema: what it says is more fun than what rows say.
         let range = if in_schema { 100..4096.min(bytes.len()) } else { 0..bytes.len() };
