@@ -36,4 +36,5 @@ pub use rusqlite::Connection;
 pub use rusqlite::types::ValueRef;
 pub use schema::{Column, Hidden, Table, TableKind, tables};
 pub use script::{ScriptParts, script};
+pub use value::cell;
 pub use verify::{Expected, Finding, Proof, RecordedTable, verify};

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
+use data_encoding::HEXLOWER;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+
+use crate::text;
 
 /// Whether two values are the same in type and bytes; 1 is not 1.0, and 0.0 is not -0.0.
 pub(super) fn is_same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
@@ -112,23 +115,29 @@ pub(super) fn bound(value: ValueRef<'_>) -> ToSqlOutput<'_> {
 
 /// A short printable form for messages: type and beginning.
 pub(super) fn shown(value: ValueRef<'_>) -> String {
-    const BYTES_MAX: usize = 40;
-    let cut = |bytes: &[u8]| {
-        let more = if bytes.len() > BYTES_MAX { "…" } else { "" };
-        let end = (0..=bytes.len().min(BYTES_MAX)).rev().find(|n| bytes.get(*n).is_none_or(|b| b & 0xc0 != 0x80));
-        (bytes[..end.unwrap_or(0)].to_vec(), more)
-    };
+    match value {
+        ValueRef::Text(_) => format!("'{}'", cell(value, 40)),
+        value => cell(value, 40),
+    }
+}
+
+/// A value for a table that people read, safe to print: text without quotes, blobs as `x'…'`, NULL by name. Of a long
+/// one only so many bytes, and `…`.
+pub fn cell(value: ValueRef<'_>, bytes_max: usize) -> String {
     match value {
         ValueRef::Null => "NULL".to_owned(),
         ValueRef::Integer(n) => n.to_string(),
         ValueRef::Real(n) => format!("{n:?}"),
         ValueRef::Text(bytes) => {
-            let (bytes, more) = cut(bytes);
-            format!("'{}{more}'", crate::text::escape(&bytes))
+            // No character is cut, as long as it is one.
+            let is_begin = |at: &usize| bytes.get(*at).is_none_or(|b| b & 0xc0 != 0x80);
+            let end = (bytes_max.saturating_sub(3)..=bytes_max.min(bytes.len())).rev().find(is_begin);
+            let end = end.unwrap_or(bytes_max).min(bytes.len());
+            text::escape(&bytes[..end]) + if end < bytes.len() { "…" } else { "" }
         }
         ValueRef::Blob(bytes) => {
-            let (bytes, more) = cut(bytes);
-            format!("x'{}{more}'", data_encoding::HEXLOWER.encode(&bytes))
+            let end = bytes.len().min(bytes_max);
+            format!("x'{}{}'", HEXLOWER.encode(&bytes[..end]), if end < bytes.len() { "…" } else { "" })
         }
     }
 }
@@ -184,5 +193,10 @@ mod tests {
         assert_eq!(shown(ValueRef::Text(b"a\x1b")), "'a\\x1b'");
         assert_eq!(shown(ValueRef::Blob(&[1, 255])), "x'01ff'");
         assert!(shown(ValueRef::Blob(&[128; 100])).len() < 100);
+        assert_eq!(cell(ValueRef::Text("aé€😀".as_bytes()), 4), "aé…");
+        assert_eq!(cell(ValueRef::Text("aé€😀".as_bytes()), 10), "aé€😀");
+        assert_eq!(cell(ValueRef::Text(&[0x80; 9]), 2), "\\x80\\x80…");
+        assert_eq!(cell(ValueRef::Blob(&[1, 2, 3]), 2), "x'0102…'");
+        assert_eq!([cell(ValueRef::Null, 0), cell(ValueRef::Text(b""), 0)], ["NULL", ""]);
     }
 }
