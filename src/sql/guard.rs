@@ -84,6 +84,33 @@ fn set(conn: &Connection, limits: Limits) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// While this lives, nothing can be written through the connection, whatever a statement hides: `SELECT * FROM
+/// pragma_optimize` analyses tables, and counts as a statement that only reads.
+pub(super) struct ReadOnly<'c> {
+    conn: &'c Connection,
+    before: bool,
+}
+
+impl<'c> ReadOnly<'c> {
+    pub fn begin(conn: &'c Connection) -> Result<Self> {
+        let begun = || -> rusqlite::Result<Self> {
+            let before = conn.query_row("PRAGMA query_only", [], |row| row.get(0))?;
+            conn.execute_batch("PRAGMA query_only = 1")?;
+            Ok(Self { conn, before })
+        };
+        begun().map_err(|e| failed("cannot set limits", &e))
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        if !self.before {
+            // It has just been set the other way, and cannot fail.
+            let _ = self.conn.execute_batch("PRAGMA query_only = 0");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

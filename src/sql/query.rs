@@ -7,6 +7,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
 use super::error::{badly_asked, failed};
+use super::guard::ReadOnly;
 use super::lexer::{Token, Tokens, why_not_one_expression};
 use super::schema::{Shape, TableKind, each_row, existing};
 use crate::error::{Error, Kind, Result};
@@ -42,6 +43,7 @@ pub struct Selection<'a> {
 pub fn query(conn: &Connection, sql: &str, cancel: &Cancel, sink: &mut dyn Sink) -> Result<u64> {
     const WHAT: &str = "cannot run the query";
     only_reads(sql)?;
+    let _held = ReadOnly::begin(conn)?;
     let mut statement = conn.prepare(sql).map_err(|e| match e {
         rusqlite::Error::MultipleStatement => one_only(),
         e => badly_asked(WHAT, &e),
@@ -58,6 +60,7 @@ pub fn query(conn: &Connection, sql: &str, cancel: &Cancel, sink: &mut dyn Sink)
 
 /// Gives a table's rows to the sink: all columns that `SELECT *` shows. Returns how many there were.
 pub fn rows(conn: &Connection, what: Selection<'_>, cancel: &Cancel, sink: &mut dyn Sink) -> Result<u64> {
+    let _held = ReadOnly::begin(conn)?;
     let shape = existing(conn, what.table)?;
     let named: Vec<Vec<u8>> = shape.columns.iter().map(|column| column.name.clone()).collect();
     let order = if shape.kind == TableKind::View { "" } else { shape.rowid.unwrap_or_default() };

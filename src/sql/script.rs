@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::error::failed;
+use super::guard::ReadOnly;
 use super::lexer::{Token, Tokens, is_one_statement};
 use super::query::{Selection, selected};
 use super::schema::{MODULES, Object, Shape, TableKind, each_row, existing, objects};
@@ -37,6 +38,7 @@ pub fn script(
     cancel: &Cancel,
     out: &mut dyn Write,
 ) -> Result<u64> {
+    let _held = ReadOnly::begin(conn)?;
     let shape = existing(conn, what.table)?;
     by_rows(&shape)?;
     let unread = |e: rusqlite::Error| failed(format!("cannot read the table {}", shape.shown()), &e);

@@ -25,6 +25,7 @@ use rusqlite::types::ValueRef;
 pub use references::BrokenReference;
 
 use super::error::failed;
+use super::guard::ReadOnly;
 use super::schema::{Shape, TableKind, each_row, existing, find};
 use super::script::{by_rows, sequence};
 use crate::error::{Error, Kind, Result};
@@ -91,6 +92,7 @@ pub struct Copied {
 /// References into a table that the target does not have are told. With [`OnConflict::Fail`], one into a table that it
 /// has, to a row that it does not have, fails.
 pub fn copy_table(from: &Connection, to: &mut Connection, what: &Copy<'_>, cancel: &Cancel) -> Result<Copied> {
+    let _held = ReadOnly::begin(from)?;
     let source = existing(from, what.table)?;
     if let TableKind::Shadow { of } = &source.kind {
         let of = text::escape(of);

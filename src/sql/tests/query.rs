@@ -1,4 +1,4 @@
-use super::super::testing::{Lines, made};
+use super::super::testing::{Lines, answer, made};
 use super::super::*;
 use crate::error::Kind;
 use crate::event::Cancel;
@@ -53,6 +53,25 @@ fn only_one_statement_that_only_reads_is_run() {
         assert!(matches!(error.kind(), Kind::Usage | Kind::Failed), "{sql}: {error}");
         assert!(error.kind() == Kind::Usage || sql.contains("load_extension"), "{sql}: {error}");
     }
+}
+
+#[test]
+fn pragmas_as_tables_change_nothing_either() {
+    let conn = made("CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES (1), (2), (3)");
+    let names = answer(&conn, "SELECT name FROM pragma_pragma_list");
+    let settings = |conn: &Connection| {
+        let told = ["user_version", "journal_mode", "foreign_keys", "query_only", "cache_size", "schema_version"];
+        told.map(|name| answer(conn, &format!("PRAGMA {name}")))
+    };
+    let (before, state) = (super::super::testing::content(&conn), settings(&conn));
+    for name in names {
+        let name = String::from_utf8(data_encoding::HEXLOWER.decode(&name.as_bytes()[1..]).unwrap()).unwrap();
+        for arguments in ["", "(7)", "('wal')", "(0x10002)"] {
+            let _ = asked(&conn, &format!("SELECT * FROM pragma_{name}{arguments}"));
+            let _ = chosen(&conn, "t", Some(&format!("(SELECT count(*) FROM pragma_{name}{arguments})")));
+        }
+    }
+    assert_eq!((super::super::testing::content(&conn), settings(&conn)), (before, state));
 }
 
 #[test]
