@@ -130,8 +130,9 @@ impl Facts {
                     new.page_bytes = r.varint_to(u32::MAX.into())? as u32;
                     new.pages = r.varint()?;
                     new.journal = match r.u8()? {
+                        1 => Journal::Rollback,
                         2 => Journal::Wal,
-                        _ => Journal::Rollback,
+                        n => return Err(Malformed::Newer { what: format!("a database with a journal of kind {n}") }),
                     };
                 }
                 (3, 0) => (new.user_version, new.application_id) = (take_i32(&mut r)?, take_i32(&mut r)?),

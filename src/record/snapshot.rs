@@ -399,7 +399,12 @@ impl Body {
                     r.end()?;
                 }
                 (3, 0) => new.reasons_total = field.read(BODY, |r| r.varint())?,
-                (4, 0) => new.verdicts.push(field.read(BODY, Verdict::take)?),
+                (4, 0) => match field.read(BODY, Verdict::take) {
+                    Ok(verdict) => new.verdicts.push(verdict),
+                    // A check that came later than this program: a snapshot is no worse for it.
+                    Err(Malformed::Newer { .. }) => new.unknown.push(field.unknown(BODY)?),
+                    Err(e) => return Err(e),
+                },
                 _ => new.unknown.push(field.unknown(BODY)?),
             }
         }

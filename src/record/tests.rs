@@ -249,3 +249,25 @@ fn facts_of_a_database_come_back() {
     assert!(Facts::parse(&[]).is_err());
     assert!(matches!(Facts::parse(&Record::default().varint(critical(1), 2).finish()), Err(Malformed::Newer { .. })));
 }
+
+#[test]
+fn a_check_that_came_later_makes_no_snapshot_unreadable() {
+    let later = edited(&body().encode(), 4, |record, tag, value| {
+        let mut value = value.to_vec();
+        let depth = value.iter().rposition(|byte| *byte == 4).unwrap() + 1;
+        value[depth] = 9;
+        record.bytes(tag, &value);
+    });
+    let read = Body::parse(&later).unwrap();
+    assert!(read.verdicts.is_empty() && read.unknown.len() == 1, "{read:?}");
+    assert_eq!(read.encode(), later, "and it is not forgotten");
+}
+
+#[test]
+fn facts_with_a_journal_of_another_kind_are_of_a_newer_program() {
+    let facts = Facts::default().encode();
+    let other = edited(&facts, 2, |record, tag, value| {
+        record.bytes(tag, &[&value[..value.len() - 1], &[3]].concat());
+    });
+    assert!(matches!(Facts::parse(&other), Err(Malformed::Newer { .. })));
+}
