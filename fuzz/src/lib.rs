@@ -61,6 +61,7 @@ targets! {
     chunk_list
     config
     damage
+    database_facts
     entry
     extents
     frame

@@ -264,7 +264,7 @@ fn store_files(files: &Files, cutter: &Cutter, vault: &mut Vault) -> Option<Root
     for (path, content) in sorted(files) {
         let content = store_file(content, cutter, vault);
         let entry = Entry { size: content.len(), content, ..Entry::new(Kind::File) };
-        let stored = StoredEntry { entry, xattrs: None, extents: None, unknown: Vec::new() };
+        let stored = StoredEntry { entry, xattrs: None, extents: None, facts: None, unknown: Vec::new() };
         let Ok(()) = tree.push(path, &stored.encode(), stored.entry.size, vault);
     }
     let Ok(root) = tree.finish(vault);

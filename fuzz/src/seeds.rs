@@ -10,8 +10,8 @@ use larder::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
 use larder::index::{Index, PackEntry};
 use larder::pack::{ChunkInfo, FrameBuilder, FrameInfo, Table};
 use larder::record::{
-    BadFrame, Body, Config, Damage, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel, SlotLock, SourceBody,
-    SourceKind, SourceSummary, State, Statistics, Summary, Tomb,
+    BadFrame, Body, Config, Damage, Depth, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel,
+    SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict,
 };
 use larder::seal::{Compressor, Decompressor, Header, ObjectKind, SessionSecrets, write_object};
 use larder::tree::{ChunkList, Large, Root, StoredEntry, encode_extents, encode_xattrs};
@@ -217,7 +217,7 @@ pub fn entry() -> Vec<Vec<u8>> {
         let (user, group) = (b"anna".to_vec(), b"users".to_vec());
         Entry { mode: 0o4755, uid: 1000, gid: u32::MAX, user, group, mtime: TIME, ..Entry::new(kind) }
     };
-    let stored = |entry| StoredEntry { entry, xattrs: None, extents: None, unknown: Unknown::new() };
+    let stored = |entry| StoredEntry { entry, xattrs: None, extents: None, facts: None, unknown: Unknown::new() };
     let far = ChunkRef { id: ChunkId::new([6; 32]), len: 70_000 };
     let file = Entry { size: 3000, content: content(3), hard_link: Some([4; 16]), ..base(Kind::File) };
     let sparse = Entry { size: 2 << 20, content: content(2), ..base(Kind::File) };
@@ -231,10 +231,34 @@ pub fn entry() -> Vec<Vec<u8>> {
         stored(base(Kind::Fifo)),
         StoredEntry { extents: Some(holes), ..stored(sparse.clone()) },
         StoredEntry { extents: Some(Large::Chunk(far)), xattrs: Some(Large::Chunk(far)), ..stored(sparse) },
+        StoredEntry { facts: Some(Large::Inline(facts().encode())), ..stored(file.clone()) },
+        StoredEntry { facts: Some(Large::Chunk(far)), ..stored(file.clone()) },
         StoredEntry { xattrs: Some(Large::Inline(attributes())), unknown: later(), ..stored(file) },
     ]
     .map(|entry| entry.encode())
     .to_vec()
+}
+
+fn facts() -> Facts {
+    let table = |name: &[u8], rows| TableFacts { name: name.to_vec(), rows };
+    Facts {
+        page_bytes: 4096,
+        pages: 1 << 40,
+        journal: Journal::Wal,
+        user_version: -1,
+        application_id: i32::MAX,
+        encoding: b"UTF-8".to_vec(),
+        schema: [7; 32],
+        tables: vec![table(b"a", Some(0)), table(b"b\xff", Some(u64::MAX - 1)), table(b"c", None)],
+        tables_total: 5,
+        unknown: later(),
+        ..Facts::default()
+    }
+}
+
+/// See the target of this name.
+pub fn database_facts() -> Vec<Vec<u8>> {
+    vec![facts().encode(), Facts::default().encode()]
 }
 
 /// See the target of this name.
@@ -289,7 +313,16 @@ pub fn snapshot_body() -> Vec<Vec<u8>> {
     };
     let reason = Reason { source: b"etc".to_vec(), path: b"a/b".to_vec(), why: b"denied".to_vec() };
     let sources = vec![source(b"etc", None), source(b"home", Some(ObjectId::new([6; 32])))];
-    let whole = Body { sources, reasons: vec![reason.clone(), reason], reasons_total: 7, unknown: later() };
+    let verdict = |path: &[u8], depth, wrong: &[&[u8]]| Verdict {
+        source: b"etc".to_vec(),
+        path: path.to_vec(),
+        image: [8; 32],
+        depth,
+        wrong: wrong.iter().map(|what| what.to_vec()).collect(),
+    };
+    let verdicts = vec![verdict(b"a.db", Depth::Quick, &[]), verdict(b"b.db", Depth::Full, &[b"page 7", b""])];
+    let reasons = vec![reason.clone(), reason];
+    let whole = Body { sources, reasons, reasons_total: 7, verdicts, unknown: later() };
     vec![whole.encode(), Body::default().encode()]
 }
 

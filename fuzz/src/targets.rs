@@ -13,7 +13,9 @@ use larder::entry::{ChunkRef, Content};
 use larder::id::{ChunkId, ChunkPrefix};
 use larder::index::Index;
 use larder::pack::{FRAME_BYTES_MAX, FrameBuilder, FrameBytes, HEAD_BYTES, Table, TableId, Trailer};
-use larder::record::{Body, Config, Damage, Note, SessionEnd, SessionRecord, Slot, SlotLock, Summary, Tomb, add_check};
+use larder::record::{
+    Body, Config, Damage, Facts, Note, SessionEnd, SessionRecord, Slot, SlotLock, Summary, Tomb, add_check,
+};
 use larder::seal::{Compressor, Decompressor, HEADER_BYTES, Header, ObjectKind, open_section, sections};
 use larder::source::sqlite;
 use larder::tree::{
@@ -288,8 +290,16 @@ pub fn entry(bytes: &[u8]) -> Verdict {
         if let Some(Large::Inline(inline)) = &stored.extents {
             let _ = decode_extents(inline, stored.entry.size, &stored.entry.content);
         }
+        if let Some(Large::Inline(inline)) = &stored.facts {
+            database_facts(inline);
+        }
     }
     nothing_lost(bytes, StoredEntry::parse, StoredEntry::encode, &[])
+}
+
+/// What is known of a database.
+pub fn database_facts(bytes: &[u8]) -> Verdict {
+    nothing_lost(bytes, Facts::parse, Facts::encode, &[])
 }
 
 /// Extended attributes.
