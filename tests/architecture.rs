@@ -16,8 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "repo", "flow", "source", "storage", "target", "sql", "vfs", "record", "tree", "index", "pack", "seal", "chunk",
-            "crypto",
+            "repo", "flow", "source", "storage", "target", "sql", "vfs", "record", "tree", "index", "pack", "seal",
+            "chunk", "crypto",
         ],
     ),
     ("repo", &["storage", "record", "tree", "index", "pack", "seal", "chunk", "crypto"]),

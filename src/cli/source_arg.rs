@@ -22,7 +22,8 @@ pub struct SourceArg {
 }
 
 impl SourceArg {
-    /// Parses `[NAME=]PATH` or `[NAME=]sqlite:PATH`. What stands before the first `=` is a name if it can be one; `./a=b` is a path.
+    /// Parses `[NAME=]PATH` or `[NAME=]sqlite:PATH`. What stands before the first `=` is a name if it can be one;
+    /// `./a=b` is a path.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         let named = bytes.iter().position(|b| *b == b'=').and_then(|at| {

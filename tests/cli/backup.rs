@@ -312,7 +312,7 @@ fn usage_errors_exit_with_2_before_anything_is_touched() {
         vec!["backup", text(&source), &same],
         vec!["backup", text(&source), "--exclude", "a["],
         vec!["backup", "bad name=/", "/"],
-        vec!["backup", "sqlite:/tmp/x"],
+        vec!["backup", "postgres://localhost/x"],
         vec!["backup", text(&source), "--nonsense"],
         vec!["nonsense"],
         vec!["restore", "latest:"],
