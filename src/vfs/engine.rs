@@ -41,7 +41,18 @@ fn awaited(number: u64) -> Option<Served> {
     lock(&AWAITED).as_mut()?.remove(&number)
 }
 
-/// A connection to an image.
+/// A connection to an image, which it does not outlive:
+///
+/// ```compile_fail,E0597
+/// # struct Bytes;
+/// # impl larder::vfs::Image for Bytes {
+/// #     fn bytes(&self) -> u64 { 0 }
+/// #     fn read_at(&self, _: u64, _: &mut [u8]) -> larder::error::Result<()> { Ok(()) }
+/// # }
+/// let opened;
+/// let image = Bytes;
+/// opened = larder::vfs::open(&image);
+/// ```
 #[derive(Debug)]
 pub struct Opened<'i> {
     connection: Connection,
@@ -54,6 +65,12 @@ impl Opened<'_> {
     pub fn failure(&self) -> Option<Error> {
         self.failure.take()
     }
+}
+
+/// There is nothing to do: a type that is dropped with care must not outlive what it borrows, the drop included. Without
+/// this, an image could go first, and the engine would close a file on memory that is no longer there.
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {}
 }
 
 /// Never mutable: the connection could be taken out, and outlive the image.
