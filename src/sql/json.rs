@@ -17,23 +17,43 @@ use super::query::Sink;
 use crate::error::{Error, Result};
 use crate::text;
 
-/// Writes JSON lines, one call to the writer for each row.
-#[derive(Debug)]
-pub struct JsonLines<W> {
-    out: W,
-    /// Each as a JSON string.
-    names: Vec<String>,
+/// Makes an object of each row.
+#[derive(Clone, Debug, Default)]
+pub struct JsonRows {
+    /// The members, each as a JSON string with a colon.
+    members: Vec<String>,
 }
 
-impl<W: Write> JsonLines<W> {
-    /// Writes to `out`.
-    pub fn new(out: W) -> Self {
-        Self { out, names: Vec::new() }
+impl JsonRows {
+    /// Rows with these columns, and what their members are called.
+    pub fn new(columns: &[Vec<u8>]) -> (Self, Vec<String>) {
+        let plain = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap_or_else(|_| text::escape(name));
+        let (mut taken, mut names) = (BTreeSet::new(), Vec::with_capacity(columns.len()));
+        for name in columns.iter().map(plain) {
+            let others = (2_u32..).map(|n| format!("{name}_{n}"));
+            let free = std::iter::once(name.clone()).chain(others).find(|name| taken.insert(name.clone()));
+            names.push(free.unwrap_or(name));
+        }
+        (Self { members: names.iter().map(|name| format!("{}:", quoted(name))).collect() }, names)
+    }
+
+    /// A row's object.
+    pub fn object(&self, values: &[ValueRef<'_>]) -> String {
+        let mut out = String::from("{");
+        for (n, (member, value)) in self.members.iter().zip(values).enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            out.push_str(member);
+            out.push_str(&encoded(*value));
+        }
+        out.push('}');
+        out
     }
 }
 
-fn put(line: &mut Vec<u8>, value: ValueRef<'_>) {
-    let text = match value {
+fn encoded(value: ValueRef<'_>) -> String {
+    match value {
         ValueRef::Null => "null".to_owned(),
         ValueRef::Integer(n) => n.to_string(),
         ValueRef::Real(n) if n.is_infinite() => format!("{{\"real\":\"{}\"}}", if n > 0.0 { "inf" } else { "-inf" }),
@@ -43,38 +63,36 @@ fn put(line: &mut Vec<u8>, value: ValueRef<'_>) {
             Err(_) => format!("{{\"base64\":\"{}\",\"type\":\"text\"}}", BASE64.encode(bytes)),
         },
         ValueRef::Blob(bytes) => format!("{{\"base64\":\"{}\"}}", BASE64.encode(bytes)),
-    };
-    line.extend_from_slice(text.as_bytes());
+    }
 }
 
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// Writes JSON lines, one call to the writer for each row.
+#[derive(Debug)]
+pub struct JsonLines<W> {
+    out: W,
+    rows: JsonRows,
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, rows: JsonRows::default() }
+    }
+}
+
 impl<W: Write> Sink for JsonLines<W> {
     fn columns(&mut self, names: &[Vec<u8>]) -> Result<()> {
-        let plain = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap_or_else(|_| text::escape(name));
-        let mut taken = BTreeSet::new();
-        for name in names.iter().map(plain) {
-            let others = (2_u32..).map(|n| format!("{name}_{n}"));
-            let free = std::iter::once(name.clone()).chain(others).find(|name| taken.insert(name.clone()));
-            self.names.push(quoted(&free.unwrap_or(name)));
-        }
+        self.rows = JsonRows::new(names).0;
         Ok(())
     }
 
     fn row(&mut self, values: &[ValueRef<'_>]) -> Result<ControlFlow<()>> {
-        let mut line = vec![b'{'];
-        for (n, (name, value)) in self.names.iter().zip(values).enumerate() {
-            if n > 0 {
-                line.push(b',');
-            }
-            line.extend_from_slice(name.as_bytes());
-            line.push(b':');
-            put(&mut line, *value);
-        }
-        line.extend_from_slice(b"}\n");
-        self.out.write_all(&line).map_err(|e| Error::io("cannot write the rows", &e))?;
+        let line = self.rows.object(values) + "\n";
+        self.out.write_all(line.as_bytes()).map_err(|e| Error::io("cannot write the rows", &e))?;
         Ok(ControlFlow::Continue(()))
     }
 
