@@ -31,7 +31,9 @@ fn find_at(
     path: &[u8],
 ) -> Result<std::result::Result<Found, ReadError<Error>>> {
     let found = match source.kind {
-        SourceKind::File if path.is_empty() => TreeWalk::new(reader, &source.root).next().transpose(),
+        SourceKind::File | SourceKind::Sqlite if path.is_empty() => {
+            TreeWalk::new(reader, &source.root).next().transpose()
+        }
         _ => lookup(reader, &source.root, path),
     };
     match found {

@@ -40,8 +40,13 @@ const STEPS: i32 = 10_000;
 /// `stop` is asked now and then while a statement runs; once it says yes, statements fail as interrupted. A recursive
 /// view may never end by itself, so give it something that does.
 pub fn harden(conn: &mut Connection, limits: Limits, stop: impl FnMut() -> bool + Send + 'static) -> Result<()> {
-    set(conn, limits).map_err(|e| failed("cannot set limits", &e))?;
+    limit(conn, limits)?;
     stop_when(conn, stop)
+}
+
+/// The same, where somebody else sees to it that statements end.
+pub fn limit(conn: &Connection, limits: Limits) -> Result<()> {
+    set(conn, limits).map_err(|e| failed("cannot set limits", &e))
 }
 
 /// Has statements fail as interrupted once `stop` says yes; for a database of one's own, such as a target, in which a

@@ -29,7 +29,7 @@ mod verify;
 pub use copy::{BrokenReference, Copied, Copy, OnConflict, copy_table};
 pub use csv::Csv;
 pub use diff::{Change, Diff, EachRow, RowChange, RowCounts, SchemaChange, TableDiff, diff, diff_rows};
-pub use guard::{Limits, harden, stop_when};
+pub use guard::{Limits, harden, limit, stop_when};
 pub use json::{JsonLines, JsonRows};
 pub use query::{Selection, Sink, query, rows};
 pub use rusqlite::Connection;

@@ -27,6 +27,8 @@ use crate::error::{Error, Kind, Result};
 /// The name of the file system.
 const NAME: &CStr = c"larder";
 const PATH_BYTES_MAX: c_int = 64;
+/// Steps of the engine between two looks at whether to stop, each well under a microsecond.
+const STEPS: c_int = 10_000;
 
 /// What an open file reads from, and why that failed.
 struct Served {
@@ -64,6 +66,12 @@ impl Opened<'_> {
     /// Why the image could not be read, since this was last asked: the engine itself knows only that it could not.
     pub fn failure(&self) -> Option<Error> {
         self.failure.take()
+    }
+
+    /// Has statements fail as interrupted once `stop`, which is asked now and then while one runs, says yes.
+    pub fn stop_when(&mut self, stop: impl FnMut() -> bool + Send + 'static) -> Result<()> {
+        let set = self.connection.progress_handler(STEPS, Some(stop));
+        set.map_err(|e| Error::new(Kind::Failed, "cannot watch a stored database").why(e.to_string()))
     }
 }
 

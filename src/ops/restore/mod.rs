@@ -365,7 +365,7 @@ impl Restoring<'_> {
 
 /// How many bytes of the paths below `path` are not part of their new place.
 fn strip(reader: &ChunkReader<'_>, source: &SourceBody, part: &Part, path: &[u8]) -> Result<usize> {
-    if matches!(part.pick, Pick::Paths(_)) || path.is_empty() || source.kind == SourceKind::File {
+    if matches!(part.pick, Pick::Paths(_)) || path.is_empty() || source.kind != SourceKind::Folder {
         return Ok(0);
     }
     let is_folder = require(reader, source, path)?.is_none_or(|entry| entry.kind == EntryKind::Directory);
