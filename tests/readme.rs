@@ -36,6 +36,8 @@ fn home() -> tempfile::TempDir {
     symlink(env!("CARGO_BIN_EXE_larder"), home.path().join(".cargo/bin/larder")).unwrap();
     fs::write(home.path().join("documents/letters/aunt.txt"), "Dear aunt,\n").unwrap();
     fs::write(home.path().join("documents/draft.tmp"), "not this\n").unwrap();
+    let addresses = rusqlite::Connection::open(home.path().join("documents/addresses.db")).unwrap();
+    addresses.execute_batch("CREATE TABLE people(name); INSERT INTO people VALUES('Aunt')").unwrap();
     fs::write(home.path().join("pictures/lake.jpg"), [0xff, 0xd8, 0xff]).unwrap();
     home
 }

@@ -33,6 +33,12 @@ impl<'a> Context<'a> {
         self.watch.cancel()
     }
 
+    /// The same for what asks on its own, such as a database's engine: whether to stop.
+    pub fn stop(&self) -> impl FnMut() -> bool + Send + use<> + 'static {
+        let watch = self.watch.clone();
+        move || watch.cancel().is_cancelled()
+    }
+
     /// Colour for what goes to standard output.
     pub fn paint(&self) -> Paint {
         Paint::stdout()

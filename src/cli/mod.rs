@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod amount;
+pub mod answer;
 pub mod args;
 pub mod commands;
 pub mod context;

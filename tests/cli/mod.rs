@@ -4,6 +4,7 @@ mod addresses;
 mod backup;
 mod databases;
 mod init;
+mod queries;
 mod restore;
 mod secrets;
 mod surroundings;

@@ -16,22 +16,25 @@ use crate::source::{files, sqlite};
 use crate::storage::wrap::dry::DryRun;
 use crate::text;
 
-/// Take a snapshot of files and folders
+/// Take a snapshot of files, folders and SQLite databases
 ///
 /// All sources of one run form one snapshot. The snapshots of one source name form a series; what has not changed since
 /// the last one is neither read nor stored again.
 ///
 /// A file that cannot be read, or that changes while it is read, makes the snapshot partial: the rest is saved, the file
 /// is named, and the exit code is 3.
+///
+/// SQLite databases, also those among the files, are saved as one state of them, while others write.
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "larder backup [OPTIONS] <SOURCE>...")]
 #[command(after_help = "\
 Examples:
   larder backup /home
   larder backup etc=/etc www=/srv/www --exclude '*.log' --tag nightly
+  larder backup sqlite:/var/lib/app/app.db
   larder backup -n /home        say how much would be saved, and save nothing")]
 pub struct Args {
-    /// What to save: [NAME=]PATH
+    /// What to save: [NAME=]PATH, or [NAME=]sqlite:PATH for a database by itself
     ///
     /// Without NAME the last part of the path is the name. A name has 1 to 64 letters, digits, dots, dashes and
     /// underscores. A path with = in it is written ./PATH, and so is one that begins with a dash. A symbolic link that is

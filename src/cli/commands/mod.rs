@@ -10,10 +10,12 @@ pub mod init;
 pub mod key;
 pub mod ls;
 pub mod man;
+pub mod query;
 pub mod restore;
 pub mod show;
 pub mod snapshots;
 pub mod stats;
+pub mod tables;
 pub mod version;
 
 use super::context::Context;
@@ -33,6 +35,8 @@ pub enum Command {
     Find(find::Args),
     Diff(diff::Args),
     Restore(restore::Args),
+    Tables(tables::Args),
+    Query(query::Args),
     Check(check::Args),
     Stats(stats::Args),
     Key(key::Args),
@@ -54,6 +58,8 @@ impl Command {
             Self::Find(args) => find::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Restore(args) => restore::run(args, context),
+            Self::Tables(args) => tables::run(args, context),
+            Self::Query(args) => query::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Key(args) => key::run(args, context),

@@ -1,10 +1,12 @@
 //! The shapes. Times are RFC 3339 in UTC; ids are whole.
 
+mod database;
 mod files;
 mod repository;
 mod run;
 mod snapshots;
 
+pub use self::database::*;
 pub use self::files::*;
 pub use self::repository::*;
 pub use self::run::*;
@@ -30,6 +32,8 @@ documents! {
     Snapshots<'a> = "snapshots",
     Show<'a> = "snapshot",
     LsHead = "ls",
+    TablesHead<'a> = "tables",
+    QueryHead<'a> = "query",
     FindHead = "find",
     DiffHead = "diff",
     Plan<'a> = "plan",
