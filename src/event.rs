@@ -1,5 +1,6 @@
 //! What a long job tells while it runs, and how it is asked to stop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Kind, Result};
@@ -44,13 +45,15 @@ impl Progress for Silent {
 }
 
 /// A request to stop, set by a signal or a caller and looked at by every long loop.
-#[derive(Debug, Default)]
-pub struct Cancel(AtomicBool);
+///
+/// A clone is the same request.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
     /// Not cancelled.
-    pub const fn new() -> Self {
-        Self(AtomicBool::new(false))
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Asks the job to stop at the next clean point.

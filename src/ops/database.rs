@@ -3,7 +3,7 @@
 use crate::crypto::ChunkKind;
 use crate::entry::Kind as EntryKind;
 use crate::error::{Error, Kind, Result};
-use crate::event::Job;
+use crate::event::{Cancel, Job};
 use crate::record::{Depth, Facts, SourceBody};
 use crate::repo::{ChunkReader, EntryReader, FileReader};
 use crate::source::sqlite;
@@ -158,9 +158,12 @@ fn open<'i>(file: &'i FileReader<'_>, path: &[u8]) -> Result<Opened<'i>> {
 }
 
 /// What the engine finds wrong with a stored image; nothing: it is sound.
-pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth) -> Result<Vec<Vec<u8>>> {
+pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth, cancel: &Cancel) -> Result<Vec<Vec<u8>>> {
     let file = FileReader::new(reader, reader.entry(record)?);
-    let opened = open(&file, b"the image")?;
+    let mut opened = open(&file, b"the image")?;
+    let asked = cancel.clone();
+    opened.stop_when(move || asked.is_cancelled())?;
+    sql::limit(&opened, sql::Limits::default())?;
     let depth = match depth {
         Depth::Quick => sqlite::Check::Quick,
         Depth::Full => sqlite::Check::Full,
@@ -169,6 +172,7 @@ pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth) -> Result<Ve
     if let Some(failure) = opened.failure() {
         return Err(failure);
     }
+    cancel.check()?;
     Ok(wrong?.into_iter().map(String::into_bytes).collect())
 }
 
@@ -176,7 +180,7 @@ pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth) -> Result<Ve
 mod tests {
     use super::super::testing::Store;
     use super::*;
-    use crate::event::{Cancel, Silent};
+    use crate::event::Silent;
     use crate::id::ChunkId;
     use crate::record::Snapshot;
     use crate::tree::lookup;
@@ -309,6 +313,11 @@ mod tests {
         let error = opened.failure().unwrap();
         assert_eq!(error.kind(), Kind::Damage);
         assert!(error.what().contains("is missing"), "{error}");
+        let (cancelled, never) = (Cancel::new(), Cancel::new());
+        cancelled.cancel();
+        assert_eq!(check(reader, &found.record, Depth::Full, &never)?, Vec::<Vec<u8>>::new());
+        let stopped = check(reader, &found.record, Depth::Full, &cancelled).unwrap_err();
+        assert_eq!(stopped.kind(), Kind::Interrupted);
         Ok(())
     }
 }

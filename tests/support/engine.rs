@@ -1,7 +1,7 @@
 //! The library, called as the program calls it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use larder::clock::{System, World};
 use larder::entry::Time;
@@ -41,7 +41,7 @@ impl World for Ahead {
 }
 
 pub fn job() -> Job<'static> {
-    static NEVER: Cancel = Cancel::new();
+    static NEVER: LazyLock<Cancel> = LazyLock::new(Cancel::new);
     Job { progress: &Silent, cancel: &NEVER }
 }
 

@@ -204,7 +204,7 @@ pub(super) fn verdicts(
             let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
             let wrong = match known.map(|old| Ok(old.wrong.clone())) {
                 Some(known) => known,
-                None => ops::database::check(&reader, &stored.record, depth),
+                None => ops::database::check(&reader, &stored.record, depth, run.job.cancel),
             };
             let name = String::from_utf8_lossy(&one.body.name);
             let wrong = match wrong {
