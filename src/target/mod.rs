@@ -1,3 +1,4 @@
 //! The world, written: the mirror of [`crate::source`].
 
 pub mod files;
+pub mod sqlite;

@@ -13,6 +13,7 @@
 //!
 //! Folders stay 0700 and writable until [`Folder::finish`] gives them their own metadata, deepest first.
 
+mod draft;
 mod metadata;
 mod present;
 mod remove;
@@ -41,6 +42,7 @@ use report::Tally;
 use stage::Stage;
 use tree::{Spot, Tree};
 
+pub use draft::Draft;
 pub use present::Present;
 pub use report::{Report, WARNINGS_MAX};
 pub use writer::FileWriter;
@@ -353,7 +355,7 @@ impl Shared {
 }
 
 /// Whether a path leads into a folder, or to it, as far as it exists.
-fn is_within(path: &Path, folder: &Path) -> bool {
+pub fn is_within(path: &Path, folder: &Path) -> bool {
     let Some(place) = place_of(folder) else { return false };
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = absolute.ancestors().find_map(|above| above.canonicalize().ok());

@@ -204,7 +204,7 @@ pub(super) fn random_token() -> Result<String> {
     Ok(HEXLOWER.encode(&bytes))
 }
 
-fn partial_name(name: &[u8], token: &str) -> Vec<u8> {
+pub(super) fn partial_name(name: &[u8], token: &str) -> Vec<u8> {
     let room = NAME_BYTES_MAX - 1 - HIDDEN.len() - token.len();
     [b".", &name[..name.len().min(room)], HIDDEN.as_bytes(), token.as_bytes()].concat()
 }
@@ -220,7 +220,7 @@ fn not_empty(to: &Path, present: &[CString]) -> Error {
 }
 
 /// Renames to a name that must be free.
-fn rename_new(from: &OwnedFd, name: &[u8], to: &OwnedFd, new: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn rename_new(from: &OwnedFd, name: &[u8], to: &OwnedFd, new: &[u8]) -> rustix::io::Result<()> {
     match rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
         // Some file systems cannot promise that; what is there is then looked at just before.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
