@@ -34,7 +34,7 @@ impl<'a> Context<'a> {
     }
 
     /// The same for what asks on its own, such as a database's engine: whether to stop.
-    pub fn stop(&self) -> impl FnMut() -> bool + Send + use<> + 'static {
+    pub fn stop(&self) -> impl FnMut() -> bool + Send + Clone + use<> + 'static {
         let watch = self.watch.clone();
         move || watch.cancel().is_cancelled()
     }

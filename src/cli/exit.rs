@@ -35,13 +35,14 @@ pub enum Exit {
 }
 
 /// Every code that this version returns, with its meaning, as the help shows it.
-pub const MEANINGS: [(Exit, &str); 11] = [
+pub const MEANINGS: [(Exit, &str); 12] = [
     (Exit::Done, "all done"),
     (Exit::Failed, "failed; also an unknown id or an empty match"),
     (Exit::Usage, "wrong usage or configuration"),
     (Exit::Partial, "done, but part of the source is missing: unreadable, or changed while it was read"),
     (Exit::Damage, "damage found in the repository; also where latest or a time passed over a damaged snapshot"),
     (Exit::NoRepository, "no repository there"),
+    (Exit::Busy, "in use by another program"),
     (Exit::WrongKey, "wrong password or key, or none found"),
     (Exit::NoSpace, "no space left, or a quota is used up"),
     (Exit::Source, "a source failed, and nothing was saved"),
@@ -126,6 +127,6 @@ mod tests {
 
     #[test]
     fn no_other_codes_exist() {
-        assert_eq!(MEANINGS.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 10, 12, 13, 14, 130, 143]);
+        assert_eq!(MEANINGS.map(|(exit, _)| exit.code()), [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 130, 143]);
     }
 }

@@ -41,12 +41,16 @@ impl<'a> Gaps<'a> {
         }
     }
 
+    /// Tells what has been kept for programs, before a line that is to be the last.
+    pub fn tell_kept(&self) -> Result<()> {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        kept.iter().try_for_each(|message| self.context.output.json(&json::Warning { message }))
+    }
+
     /// Tells what has been kept; exit code 4 if there were gaps.
     pub fn finish(self, gaps: u64) -> Result<Exit> {
         self.printing();
-        for message in self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            self.context.output.json(&json::Warning { message })?;
-        }
+        self.tell_kept()?;
         let hidden = self.count.load(Ordering::Relaxed).saturating_sub(WARNINGS_MAX);
         if hidden > 0 {
             let message = format!("{} more warnings are not shown", render::grouped(hidden));

@@ -62,6 +62,11 @@ impl<'r> FileReader<'r> {
         Self { reader, entry, chunks, lists, chunks_read: AtomicU64::new(0) }
     }
 
+    /// What it reads through.
+    pub fn reader(&self) -> &'r ChunkReader<'r> {
+        self.reader
+    }
+
     /// The entry.
     pub fn entry(&self) -> &Entry {
         &self.entry

@@ -6,6 +6,7 @@ mod databases;
 mod init;
 mod queries;
 mod restore;
+mod restore_database;
 mod secrets;
 mod surroundings;
 

@@ -1,5 +1,8 @@
-//! A database in a snapshot, opened where it lies: only the blocks that a statement needs are read.
+//! A database in a snapshot, opened where it lies: only the blocks that a statement needs are read. Its rows, or all of
+//! it, go back into the world from here.
 
+mod place;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +16,9 @@ use crate::source::sqlite;
 use crate::tree::{Found, Large, TreeWalk};
 use crate::vfs::{self, Image, Opened};
 use crate::{sql, text};
+
+pub use place::{Place, Placed, flaw, origin, place};
+pub use table::{Form, Into, put_table, write_table};
 
 impl Image for FileReader<'_> {
     fn bytes(&self) -> u64 {
@@ -73,6 +79,11 @@ impl<'r> Database<'r> {
             None => None,
         };
         Ok(Self { path: found.path.clone(), facts, file: stored_file(reader, found)? })
+    }
+
+    /// How long it is.
+    pub fn bytes(&self) -> u64 {
+        self.file.entry().size
     }
 
     /// Opens it for statements that only read. It is not trusted: nothing is written, loaded or attached. `stop` is asked

@@ -20,9 +20,16 @@ pub use quiet::{Quiet, User};
 use std::path::{Path, PathBuf};
 
 /// The log, the journal: what belongs to a database's state, under its name and these endings.
-const STATE_FILES: [&str; 2] = ["-wal", "-journal"];
+pub const STATE_FILES: [&str; 2] = ["-wal", "-journal"];
 /// The log's index, which says nothing that the log does not.
 const INDEX_FILE: &str = "-shm";
+
+/// A log or journal with something in it, where there is no database that it could belong to: whatever is made there would
+/// get it.
+pub fn stray(database: &Path) -> Option<PathBuf> {
+    let has_content = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.len() > 0);
+    STATE_FILES.map(|ending| beside(database, ending)).into_iter().find(has_content)
+}
 
 /// The file beside a database whose name ends so.
 fn beside(database: &Path, ending: &str) -> PathBuf {

@@ -43,6 +43,112 @@ pub struct QueryHead<'a> {
     pub columns: Vec<String>,
 }
 
+/// `restore` of a database, or a table of it, that is only planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DatabasePlan<'a> {
+    /// The snapshot.
+    pub snapshot: String,
+    /// When it was taken.
+    pub time: String,
+    /// The source.
+    pub source: String,
+    /// The database, below the source's root.
+    pub path: Raw<'a>,
+    /// Where it was.
+    pub origin: Raw<'a>,
+    /// How long it is.
+    pub bytes: u64,
+    /// The table; none: all of it.
+    pub table: Option<Raw<'a>>,
+    /// Which rows of it.
+    #[serde(rename = "where")]
+    pub condition: Option<&'a str>,
+    /// How many rows the table has, whichever are asked for.
+    pub rows: Option<u64>,
+    /// The file that would be written.
+    pub to: Option<Raw<'a>>,
+    /// Whether that file is there.
+    pub is_there: Option<bool>,
+}
+
+/// A table, or rows of it, that was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoredTable<'a> {
+    /// The snapshot.
+    pub snapshot: String,
+    /// The source.
+    pub source: String,
+    /// The database, below the source's root.
+    pub path: Raw<'a>,
+    /// The table.
+    pub table: Raw<'a>,
+    /// The file that was written.
+    pub to: Raw<'a>,
+    /// `csv`, `json-lines`, `sql`, or `sqlite`.
+    pub form: &'static str,
+    /// Whether the table was made.
+    pub made: bool,
+    /// Rows that were written, or were not there.
+    pub rows: u64,
+    /// Rows that were there and are as they were now.
+    pub replaced: u64,
+    /// Rows that were there and stay.
+    pub skipped: u64,
+    /// New rows whose rowid was taken.
+    pub rowids_changed: u64,
+    /// Indices made.
+    pub indices: u64,
+    /// Triggers made.
+    pub triggers: u64,
+    /// Full-text tables that were rebuilt.
+    pub rebuilt: Vec<Raw<'a>>,
+    /// References that lead nowhere, the first of them.
+    pub references_broken: Vec<BrokenReference<'a>>,
+    /// How many there are.
+    pub references_broken_total: u64,
+    /// Why they could not be checked.
+    pub references_unchecked: Option<&'a str>,
+}
+
+/// A row that refers to one which is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrokenReference<'a> {
+    /// The table of the row.
+    pub table: Raw<'a>,
+    /// Its rowid.
+    pub row: Option<i64>,
+    /// The table that it refers to.
+    pub parent: Raw<'a>,
+    /// Whether that whole table is missing.
+    pub parent_missing: bool,
+}
+
+/// A database that was restored as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoredDatabase<'a> {
+    /// The snapshot.
+    pub snapshot: String,
+    /// The source.
+    pub source: String,
+    /// The database, below the source's root.
+    pub path: Raw<'a>,
+    /// Where it is now.
+    pub to: Raw<'a>,
+    /// How long it is.
+    pub bytes: u64,
+    /// What was there, and has other names now.
+    pub aside: Vec<Moved<'a>>,
+}
+
+/// A file that was renamed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved<'a> {
+    /// Its old name.
+    pub from: Raw<'a>,
+    /// Its new name.
+    pub to: Raw<'a>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::{encode, line};
@@ -66,6 +172,58 @@ mod tests {
         assert_eq!(
             line(&head).unwrap(),
             r#"{"v":1,"type":"query","snapshot":"ab","source":"app","path":"a.db","columns":["a","a_2"]}"#
+        );
+    }
+
+    #[test]
+    fn restores_tell_what_became_of_rows_and_databases() {
+        let plan = DatabasePlan {
+            snapshot: "ab".into(),
+            time: "t".into(),
+            source: "app".into(),
+            path: "a.db".into(),
+            origin: "/srv/a.db".into(),
+            bytes: 1,
+            table: Some("t".into()),
+            condition: Some("a = 1"),
+            rows: Some(2),
+            to: None,
+            is_there: None,
+        };
+        assert_eq!(
+            line(&plan).unwrap(),
+            r#"{"v":1,"type":"database-plan","snapshot":"ab","time":"t","source":"app","path":"a.db","origin":"/srv/a.db","bytes":1,"table":"t","where":"a = 1","rows":2,"to":null,"is_there":null}"#
+        );
+        let broken = BrokenReference { table: "t".into(), row: Some(7), parent: "p".into(), parent_missing: false };
+        let table = RestoredTable {
+            snapshot: "ab".into(),
+            source: "app".into(),
+            path: "a.db".into(),
+            table: "t".into(),
+            to: "/srv/a.db".into(),
+            form: "sqlite",
+            made: true,
+            rows: 1,
+            replaced: 2,
+            skipped: 3,
+            rowids_changed: 4,
+            indices: 5,
+            triggers: 6,
+            rebuilt: vec!["f".into()],
+            references_broken: vec![broken],
+            references_broken_total: 1,
+            references_unchecked: None,
+        };
+        assert_eq!(
+            line(&table).unwrap(),
+            r#"{"v":1,"type":"restored-table","snapshot":"ab","source":"app","path":"a.db","table":"t","to":"/srv/a.db","form":"sqlite","made":true,"rows":1,"replaced":2,"skipped":3,"rowids_changed":4,"indices":5,"triggers":6,"rebuilt":["f"],"references_broken":[{"table":"t","row":7,"parent":"p","parent_missing":false}],"references_broken_total":1,"references_unchecked":null}"#
+        );
+        let aside = vec![Moved { from: "/a".into(), to: "/b".into() }];
+        let (snapshot, source) = ("ab".into(), "app".into());
+        let database = RestoredDatabase { snapshot, source, path: "a.db".into(), to: "/a".into(), bytes: 1, aside };
+        assert_eq!(
+            line(&database).unwrap(),
+            r#"{"v":1,"type":"restored-database","snapshot":"ab","source":"app","path":"a.db","to":"/a","bytes":1,"aside":[{"from":"/a","to":"/b"}]}"#
         );
     }
 }

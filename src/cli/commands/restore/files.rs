@@ -1,13 +1,14 @@
-//! `larder restore`
+//! Files and folders, back into a folder.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::super::address::Address;
-use super::super::context::Context;
-use super::super::exit::Exit;
-use super::super::find::{self, Meant};
-use super::super::{address, args, engine, json, render, time};
+use super::super::super::context::Context;
+use super::super::super::exit::Exit;
+use super::super::super::find::{self, Meant};
+use super::super::super::paint::Paint;
+use super::super::super::{address, engine, json, render, time};
+use super::Args;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::ops::restore::{self, Part, Pick, Plan, Report, Target};
@@ -16,48 +17,15 @@ use crate::repo::{Catalogue, Repository};
 use crate::target::files::{Existing, Present};
 use crate::text;
 
-/// Get files back
-///
-/// Without --to the plan is shown and nothing is changed.
-///
-/// The tree of one source stands at --to itself; several sources get a folder each. PATHs that are given keep their path
-/// below the source's root, and a folder --to that was there keeps its owner, mode and attributes; a single file is put
-/// into --to under its own name.
-///
-/// Where stored data is damaged, everything else is restored, each lost file is named, and the exit code is 4.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  larder restore latest:home --to /tmp/home
-  larder restore latest:home anna/letters --to /tmp/letters
-  larder restore home@2026-11-20        show the plan")]
-pub struct Args {
-    /// What to restore: WHEN[:SOURCE[/PATH]], as in larder ls --help
-    #[arg(value_name = "ADDRESS", value_parser = args::address())]
-    pub address: Address,
-    /// Restore only these paths, written from the source's root
-    #[arg(value_name = "PATH", value_parser = args::path())]
-    pub paths: Vec<OsString>,
-    /// The folder to restore into; absent or empty, unless --overwrite is given
-    #[arg(long, value_name = "DIR")]
-    pub to: Option<PathBuf>,
-    /// Replace files that are there, one by one
-    #[arg(long)]
-    pub overwrite: bool,
-    /// Show the plan, and change nothing; with --overwrite also how much would be replaced, with -v what
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-}
-
 /// Gets them.
-pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
+pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
     find::tell_partial(&meant.snapshot, "", context)?;
     let parts = parts(args, &meant)?;
     let reporter = context.reporter();
     let job = Job { progress: &reporter, cancel: context.cancel() };
-    let result = match args.to.as_deref().filter(|_| !args.dry_run) {
+    let result = match args.folder().filter(|_| !args.dry_run) {
         None => plan(args, context, &repository, &meant, &parts, job).map(|()| None),
         Some(to) => restore_to(args, &repository, &meant, &parts, (&engine::location(context)?, to), job).map(Some),
     };
@@ -170,7 +138,7 @@ fn plan_as_json<'a>(
     json::Plan {
         snapshot: snapshot.id.to_hex(),
         time: time::rfc3339(snapshot.summary.time),
-        to: args.to.as_deref().map(|to| to.as_os_str().as_bytes().into()),
+        to: args.folder().map(|to| to.as_os_str().as_bytes().into()),
         sources: sources.collect(),
         entries: planned.iter().map(|(.., plan)| plan.entries).sum(),
         bytes: planned.iter().map(|(.., plan)| plan.bytes).sum(),
@@ -193,14 +161,14 @@ fn plan_as_text(
         let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(" ")) };
         let name = text::escape(&source.name);
         let (size, entries) = (text::size(plan.bytes), render::entries(plan.entries));
-        let to = args.to.as_deref().map(|to| format!(" -> {}", text::path(to))).unwrap_or_default();
+        let to = args.folder().map(|to| format!(" -> {}", text::path(to))).unwrap_or_default();
         context.output.line(&format!("  {name}{what}  {size} in {entries}{to}"))?;
     }
-    if let (Some(count), Some(to)) = (replaced, &args.to) {
+    if let (Some(count), Some(to)) = (replaced, args.folder()) {
         let what = if count == 0 { "nothing".to_owned() } else { render::entries(count) };
         context.output.line(&format!("  {what} in {} would be replaced", text::path(to)))?;
     }
-    context.output.line(match args.to {
+    context.output.line(match args.folder() {
         Some(_) => "nothing was changed; run it without -n",
         None => "nothing was changed; say where with --to DIR",
     })
@@ -214,7 +182,7 @@ fn replaced(
     planned: &[Planned<'_>],
     job: Job<'_>,
 ) -> Result<Option<u64>> {
-    let Some(to) = args.to.as_deref().filter(|_| args.overwrite) else { return Ok(None) };
+    let Some(to) = args.folder().filter(|_| args.overwrite) else { return Ok(None) };
     let Some(present) = Present::open(to)? else { return Ok(Some(0)) };
     let of = |(source, part, _): &Planned<'_>| restore::replaced(repository, catalogue, source, part, &present, job);
     planned.iter().map(of).sum::<Result<u64>>().map(Some)
@@ -259,9 +227,9 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
         return Ok(exit);
     }
     for warning in &written.warnings {
-        super::super::tell(&format!("{}\n", render::warning(warning, super::super::paint::Paint::stderr())));
+        super::super::super::tell(&format!("{}\n", render::warning(warning, Paint::stderr())));
     }
-    let to = args.to.as_deref().map(text::path).unwrap_or_default();
+    let to = args.folder().map(text::path).unwrap_or_default();
     let entries = written.entries();
     let line = format!(
         "restored {} in {} to {to} in {}",
@@ -285,6 +253,6 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
             Exit::Damage => "the rest is complete; `larder check --data all` tells what else is damaged",
             _ => "the rest is complete; restore these again where, and as a user who, can make them",
         });
-    super::super::tell(&render::error(&error, super::super::paint::Paint::stderr()));
+    super::super::super::tell(&render::error(&error, Paint::stderr()));
     Ok(exit)
 }
