@@ -87,7 +87,8 @@ pub fn place(
         prove(database, &draft, stop, job, &mut warnings)?;
     }
     warnings.extend(draft.describe(database.file.entry())?);
-    let aside = exchange(draft, &path, database.file.reader().repository().world().now())?;
+    let now = database.file.reader().repository().world().now();
+    let aside = exchange(draft, &path, now, &mut warnings)?;
     Ok(Placed { path, bytes, aside, warnings })
 }
 
@@ -220,10 +221,13 @@ fn as_recorded(database: &Database<'_>, facts: &Facts, tables: &[sql::Table]) ->
 }
 
 /// Sets aside what is there, and puts the new one in its place.
-fn exchange(draft: Draft, path: &Path, now: Time) -> Result<Vec<(PathBuf, PathBuf)>> {
+fn exchange(draft: Draft, path: &Path, now: Time, warnings: &mut Vec<String>) -> Result<Vec<(PathBuf, PathBuf)>> {
     let held = if path.exists() { Some(Quiet::hold(path)?) } else { None };
     let plan = SetAside::plan(path, &stamp(now))?;
     let done = plan.run().and_then(|()| draft.publish_new());
+    if let Some(users) = held.as_ref().and_then(Quiet::latecomers) {
+        warnings.push(format!("{users} has just opened the old database, and must be started anew"));
+    }
     drop(held);
     let moved = plan.moved();
     match (done, moved.first()) {

@@ -6,10 +6,11 @@ use std::path::Path;
 use super::{Database, because};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::sql::{self, Copied, Copy, Csv, JsonLines, ScriptParts, Selection};
+use crate::sql::{self, Connection, Copied, Copy, Csv, JsonLines, ScriptParts, Selection};
 use crate::target::files::{Draft, Existing};
 use crate::target::sqlite;
 use crate::text;
+use crate::vfs::Opened;
 
 /// How rows are written out; docs/tables.md says what each value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +77,23 @@ pub fn put_table(
     };
     let mut to = sqlite::open(path)?;
     sql::stop_when(&mut to, stop)?;
-    because(&opened, sql::copy_table(&opened, &mut to, what, job.cancel))
+    copy(&opened, &mut to, what, job)
+}
+
+fn copy(opened: &Opened<'_>, to: &mut Connection, what: &Copy<'_>, job: Job<'_>) -> Result<Copied> {
+    sql::copy_table(opened, to, what, job.cancel).map_err(|e| match opened.failure() {
+        Some(failure) => failure,
+        // Of which of the two the engine speaks, it does not say.
+        None if e.kind() == Kind::Damage => e.with_kind(Kind::Failed).fix(
+            "check the database that the rows go into: PRAGMA integrity_check; if that is sound, the one in the snapshot \
+             was damaged when it was saved, and an older one may be whole",
+        ),
+        None => e,
+    })
 }
 
 fn put_into_new(
-    opened: &crate::vfs::Opened<'_>,
+    opened: &Opened<'_>,
     what: &Copy<'_>,
     (path, keep_out): (&Path, Option<&Path>),
     stop: impl FnMut() -> bool + Send + 'static,
@@ -94,7 +107,7 @@ fn put_into_new(
     }
     let mut to = sqlite::draft(&draft.path(), opened)?;
     sql::stop_when(&mut to, stop)?;
-    let copied = because(opened, sql::copy_table(opened, &mut to, what, job.cancel))?;
+    let copied = copy(opened, &mut to, what, job)?;
     to.close().map_err(|(_, e)| {
         Error::new(Kind::Failed, format!("cannot write {}", text::path(path)))
             .why(text::escape(e.to_string().as_bytes()))

@@ -33,7 +33,7 @@ pub struct User {
 /// a lock are looked for by their open files; those of other users only root can see.
 #[derive(Debug)]
 pub struct Quiet {
-    _locked: File,
+    locked: File,
 }
 
 impl Quiet {
@@ -56,7 +56,14 @@ impl Quiet {
             }
         }
         refuse_used(database, Some(&file))?;
-        Ok(Self { _locked: file })
+        Ok(Self { locked: file })
+    }
+
+    /// Who has opened the file since the lock was taken, in words. Nobody can read or write it yet.
+    pub fn latecomers(&self) -> Option<String> {
+        let meta = self.locked.metadata().ok()?;
+        let users = users(&meta, Some(&self.locked));
+        (!users.is_empty()).then(|| in_words(&users))
     }
 
     /// Fails if somebody has the database open, without taking a lock.
@@ -72,20 +79,21 @@ fn refuse_used(database: &Path, ours: Option<&File>) -> Result<()> {
 }
 
 fn used(database: &Path, users: &[User]) -> Error {
-    let names: Vec<String> = users
-        .iter()
-        .map(|user| match user.program.is_empty() {
-            true => format!("process {}", user.pid),
-            false => format!("process {} ({})", user.pid, user.program),
-        })
-        .collect();
-    let why = match names.len() {
-        0 => "another program keeps a lock on it".to_owned(),
-        _ => format!("it is open in {}", names.join(", ")),
+    let why = match users {
+        [] => "another program keeps a lock on it".to_owned(),
+        users => format!("it is open in {}", in_words(users)),
     };
     Error::new(Kind::Busy, format!("the database {} is in use", text::path(database)))
         .why(why)
         .fix("stop that program, run this again, and start it afterwards")
+}
+
+fn in_words(users: &[User]) -> String {
+    let name = |user: &User| match user.program.as_str() {
+        "" => format!("process {}", user.pid),
+        program => format!("process {} ({program})", user.pid),
+    };
+    users.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// The processes that have the file open, as far as they can be seen; `ours` does not count.
@@ -128,8 +136,11 @@ mod tests {
         assert_eq!(Quiet::look(&path).unwrap_err(), error);
         drop(open);
         let held = Quiet::hold(&path).unwrap();
+        assert_eq!(held.latecomers(), None);
+        let late = File::open(&path).unwrap();
+        assert!(held.latecomers().unwrap().starts_with("process "));
         assert!(Quiet::hold(&path).is_err());
-        drop(held);
+        drop((held, late));
         Quiet::hold(&path).unwrap();
         assert_eq!(Quiet::hold(&folder.path().join("none")).unwrap_err().kind(), Kind::Missing);
         assert_eq!(fs::read(&path).unwrap(), b"x");
