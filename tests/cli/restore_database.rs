@@ -94,7 +94,7 @@ fn rows_of_one_provider_go_back_into_the_live_database() {
         let with = |more: &[&'static str]| restore(&machine, &[&only, more].concat());
         with(&[]).expect(1).says("already there");
         assert_eq!(rows(&live, "SELECT count(*) FROM credentials"), [["Integer(4)"]], "nothing is half done");
-        with(&["--on-conflict", "skip"]).expect(0).prints("1 rows inserted, 0 replaced, 2 skipped");
+        with(&["--on-conflict", "skip"]).expect(0).prints("1 row inserted, 0 replaced, 2 skipped");
         assert_eq!(
             rows(&live, "SELECT token FROM credentials WHERE id = 1"),
             [["Text([98, 114, 111, 107, 101, 110])"]]

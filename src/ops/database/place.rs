@@ -43,14 +43,16 @@ pub struct Placed {
     pub warnings: Vec<String>,
 }
 
-/// Where a path of a source was.
-pub fn origin(source: &SourceBody, path: &[u8]) -> PathBuf {
+/// Where a path of a source was; `None`: the snapshot does not say.
+pub fn origin(source: &SourceBody, path: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     let origin = Path::new(std::ffi::OsStr::from_bytes(&source.origin));
-    match source.kind {
+    let place = match source.kind {
         SourceKind::Folder => origin.join(std::ffi::OsStr::from_bytes(path)),
         SourceKind::File | SourceKind::Sqlite => origin.to_owned(),
-    }
+    };
+    // Anything else would depend on where we happen to be.
+    place.is_absolute().then_some(place)
 }
 
 /// Why a database should not go back into use, as far as it was known when it was saved.
@@ -252,6 +254,18 @@ fn stamp(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_say_where_it_was_was_nowhere() {
+        let at = |kind, origin: &[u8]| {
+            let root = crate::tree::Root { id: crate::id::ChunkId::ZERO, level: 0, entries: 0, bytes: 0 };
+            let (name, origin, unknown) = (b"a".to_vec(), origin.to_vec(), crate::wire::Unknown::new());
+            super::origin(&SourceBody { name, kind, origin, root, previous: None, unknown }, b"b/c")
+        };
+        assert_eq!(at(SourceKind::Folder, b"/a"), Some("/a/b/c".into()));
+        assert_eq!(at(SourceKind::Sqlite, b"/a/b"), Some("/a/b".into()));
+        assert_eq!([at(SourceKind::Folder, b""), at(SourceKind::File, b"a")], [None, None]);
+    }
 
     #[test]
     fn the_time_is_a_part_of_a_name() {

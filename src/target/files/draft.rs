@@ -16,6 +16,9 @@ use crate::entry::{Entry, Kind as EntryKind};
 use crate::error::{Error, Kind, Result};
 use crate::text;
 
+/// So much of the name stands in the hidden one, which leaves room for the endings that SQLite adds. Bytes.
+const NAME_BYTES_SHOWN: usize = 200;
+
 /// A file of mode 0600 under a hidden name, `.NAME.larder-partial-…`, in the folder that it is meant for. Dropped before
 /// it is put in its place, it is removed, and so is a journal beside it.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Draft {
         let real = parent.canonicalize().map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&real, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        let hidden = partial_name(&name, &random_token()?);
+        let hidden = partial_name(&name[..name.len().min(NAME_BYTES_SHOWN)], &random_token()?);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             rustix::fs::openat(&folder, &hidden, flags, Mode::RUSR | Mode::WUSR).map_err(|e| failed(e.into()))?;
@@ -199,6 +202,14 @@ mod tests {
         assert_eq!(draft.publish().unwrap_err().kind(), Kind::Failed);
         assert_eq!(fs::read(&to).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_a_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let draft = Draft::create(&folder.path().join("n".repeat(255)), Existing::Refuse, None).unwrap();
+        assert!(draft.path().file_name().unwrap().len() + "-journal".len() <= 255);
+        draft.publish().unwrap();
     }
 
     #[test]

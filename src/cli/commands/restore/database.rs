@@ -10,7 +10,7 @@ use super::super::super::gaps::Gaps;
 use super::super::super::paint::Paint;
 use super::super::super::{engine, json, render, time};
 use super::{Args, Into};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ops::database::{self, Database, Place, Placed};
 use crate::record::{Snapshot, SourceBody};
 use crate::repo::{Catalogue, ChunkReader};
@@ -48,16 +48,15 @@ pub(super) fn run(args: &Args, context: &Context<'_>, call: &dyn Fn(&One<'_, '_>
 }
 
 impl One<'_, '_> {
-    /// Where it was when it was saved.
-    pub fn origin(&self) -> PathBuf {
-        database::origin(self.source, &self.database.path)
-    }
-
     /// The file that is written.
-    pub fn file(&self, into: Into<'_>) -> PathBuf {
+    pub fn file(&self, into: Into<'_>) -> Result<PathBuf> {
         match into {
-            Into::Live => self.origin(),
-            Into::File(path) => path.to_owned(),
+            Into::Live => database::origin(self.source, &self.database.path).ok_or_else(|| {
+                Error::new(Kind::Failed, format!("cannot put {} back where it was", self.shown()))
+                    .why("the snapshot does not say where that is")
+                    .fix("name the file: --to sqlite:FILE")
+            }),
+            Into::File(path) => Ok(path.to_owned()),
         }
     }
 
@@ -77,7 +76,7 @@ impl One<'_, '_> {
 
     /// Whole, into a file.
     pub fn whole(&self, into: Into<'_>) -> Result<()> {
-        let file = self.file(into);
+        let file = self.file(into)?;
         if self.args.dry_run {
             return self.plan(None, Some(&file));
         }
@@ -119,7 +118,8 @@ impl One<'_, '_> {
     pub fn plan(&self, table: Option<(&str, Option<&str>, Option<u64>)>, to: Option<&Path>) -> Result<()> {
         self.gaps.printing();
         let Context { output, global, .. } = *self.context;
-        let (origin, is_there) = (self.origin(), to.map(|to| to.symlink_metadata().is_ok()));
+        let origin = database::origin(self.source, &self.database.path);
+        let is_there = to.map(|to| to.symlink_metadata().is_ok());
         let bytes = self.database.bytes();
         if global.json {
             return output.json(&json::DatabasePlan {
@@ -127,7 +127,7 @@ impl One<'_, '_> {
                 time: time::rfc3339(self.snapshot.summary.time),
                 source: text::escape(&self.source.name),
                 path: self.database.path.as_slice().into(),
-                origin: raw(&origin),
+                origin: origin.as_deref().map(raw),
                 bytes,
                 table: table.map(|(name, ..)| name.into()),
                 condition: table.and_then(|(_, condition, _)| condition),
@@ -139,7 +139,8 @@ impl One<'_, '_> {
         let age = time::age(self.snapshot.summary.time, self.context.world.now());
         let at = time::local(self.snapshot.summary.time, &self.context.zone());
         output.line(&format!("plan: snapshot {} of {at} ({age})", self.snapshot.id.short()))?;
-        output.line(&format!("  {}  {}, from {}", self.shown(), text::size(bytes), text::path(&origin)))?;
+        let from = origin.map(|origin| format!(", from {}", text::path(&origin))).unwrap_or_default();
+        output.line(&format!("  {}  {}{from}", self.shown(), text::size(bytes)))?;
         if let Some((name, condition, rows)) = table {
             let rows = rows.map_or_else(|| "rows not counted".to_owned(), |rows| render::counted(rows, "row"));
             let only = condition.map(|text| format!(", only where {}", text::escape(text.as_bytes())));

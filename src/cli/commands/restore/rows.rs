@@ -37,7 +37,7 @@ fn plan(one: &One<'_, '_>, table: &str, condition: Option<&str>, goal: Option<Go
             .fix("list them: larder tables ADDRESS"));
     };
     let to = match goal {
-        Some(Goal::Put(into, _)) => Some(one.file(into)),
+        Some(Goal::Put(into, _)) => Some(one.file(into)?),
         Some(Goal::Written(_, file)) => file.map(Path::to_owned),
         None => None,
     };
@@ -78,7 +78,7 @@ fn name(form: Form) -> &'static str {
 
 fn put(one: &One<'_, '_>, what: Selection<'_>, into: Into<'_>, on_conflict: OnConflict) -> Result<()> {
     one.tell_other_machine(into);
-    let file = one.file(into);
+    let file = one.file(into)?;
     let copy = Copy { table: what.table, where_clause: what.where_clause, on_conflict, into_new: false };
     let to = match into {
         Into::Live => database::Into::Live(&file),
@@ -94,9 +94,10 @@ fn put(one: &One<'_, '_>, what: Selection<'_>, into: Into<'_>, on_conflict: OnCo
         return Ok(());
     }
     let (table, file) = (text::escape(what.table.as_bytes()), text::path(&file));
-    let [rows, replaced, skipped] = [copied.rows, copied.replaced, copied.skipped].map(render::grouped);
+    let rows = render::counted(copied.rows, "row");
+    let [replaced, skipped] = [copied.replaced, copied.skipped].map(render::grouped);
     let made = if copied.made { ", which was made" } else { "" };
-    let line = format!("{table} in {file}{made}: {rows} rows inserted, {replaced} replaced, {skipped} skipped");
+    let line = format!("{table} in {file}{made}: {rows} inserted, {replaced} replaced, {skipped} skipped");
     one.context.output.line(&line)
 }
 

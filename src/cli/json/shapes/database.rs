@@ -54,8 +54,8 @@ pub struct DatabasePlan<'a> {
     pub source: String,
     /// The database, below the source's root.
     pub path: Raw<'a>,
-    /// Where it was.
-    pub origin: Raw<'a>,
+    /// Where it was, if the snapshot says so.
+    pub origin: Option<Raw<'a>>,
     /// How long it is.
     pub bytes: u64,
     /// The table; none: all of it.
@@ -182,7 +182,7 @@ mod tests {
             time: "t".into(),
             source: "app".into(),
             path: "a.db".into(),
-            origin: "/srv/a.db".into(),
+            origin: Some("/srv/a.db".into()),
             bytes: 1,
             table: Some("t".into()),
             condition: Some("a = 1"),
