@@ -37,4 +37,4 @@ pub use rusqlite::types::ValueRef;
 pub use schema::{Column, Hidden, Table, TableKind, tables};
 pub use script::{ScriptParts, script};
 pub use value::cell;
-pub use verify::{Expected, Finding, Proof, RecordedTable, verify};
+pub use verify::{Expected, Finding, Proof, RecordedTable, check_syntax, verify};

@@ -27,8 +27,8 @@ use crate::text;
 pub struct RecordedTable {
     /// Its name.
     pub name: Vec<u8>,
-    /// Its rows.
-    pub rows: u64,
+    /// Its rows; none: they could not be counted then, and need not be now.
+    pub rows: Option<u64>,
 }
 
 /// What must hold.
@@ -36,9 +36,11 @@ pub struct RecordedTable {
 pub struct Expected<'a> {
     /// Every table that has rows of its own, without those behind virtual ones; none: rows are not counted.
     pub tables: Option<&'a [RecordedTable]>,
-    /// Each either a query whose answer must be one true number, or `QUERY = VALUE`, or an expression such as
-    /// `(SELECT count(*) FROM a WHERE b = 1) > 5`. The first form that is SQL counts, so that in `SELECT a FROM b WHERE
-    /// c = 1` nothing is cut off.
+    /// How many tables there were besides these; where there were any, one that is not named is not new.
+    pub tables_more: u64,
+    /// Each either a query whose first row must begin with a true value, neither NULL nor 0 nor empty; or `QUERY = VALUE`,
+    /// whose answer is one value; or an expression such as `(SELECT count(*) FROM a WHERE b = 1) > 5`. The first form that
+    /// is SQL counts, so that in `SELECT a FROM b WHERE c = 1` nothing is cut off.
     pub checks: &'a [&'a str],
 }
 
@@ -69,23 +71,34 @@ const COMPLAINTS_MAX: u32 = 100;
 
 /// Looks at everything and tells what is wrong; nothing, if all is well.
 ///
-/// What cannot be looked at is a finding. An error is only what is no fault of the database: an own check that is not
-/// SQL, or a wish to stop.
+/// What cannot be looked at is a finding, and so is an own check that asks for what is not there: a table may be lost. An
+/// error is only what is no fault of the database: an own check that is not SQL, or a wish to stop.
 pub fn verify(conn: &Connection, expected: Expected<'_>, cancel: &Cancel) -> Result<Vec<Finding>> {
-    let checks = expected.checks.iter().map(|text| Check::parse(conn, text)).collect::<Result<Vec<_>>>()?;
     let mut findings = Findings(Vec::new());
+    let mut checks = Vec::new();
+    for text in expected.checks {
+        match Check::parse(conn, text)? {
+            Ok(check) => checks.push(check),
+            Err(said) => findings.0.push(Finding { proof: Proof::Check, said }),
+        }
+    }
     cancel.check()?;
     findings.or_failure(Proof::Integrity, integrity(conn))?;
     cancel.check()?;
     findings.or_failure(Proof::References, references(conn))?;
     if let Some(recorded) = expected.tables {
         cancel.check()?;
-        findings.or_failure(Proof::Rows, counts(conn, recorded))?;
+        findings.or_failure(Proof::Rows, counts(conn, recorded, expected.tables_more > 0))?;
     }
     for check in checks {
         findings.or_failure(Proof::Check, check.run(conn, cancel))?;
     }
     Ok(findings.0)
+}
+
+/// Whether these can be checks, of any database: nonsense is an error before anything long begins.
+pub fn check_syntax(empty: &Connection, checks: &[&str]) -> Result<()> {
+    checks.iter().try_for_each(|text| Check::parse(empty, text).map(drop))
 }
 
 struct Findings(Vec<Finding>);
@@ -144,7 +157,7 @@ fn references(conn: &Connection) -> Result<Vec<String>> {
     Ok(said)
 }
 
-fn counts(conn: &Connection, recorded: &[RecordedTable]) -> Result<Vec<String>> {
+fn counts(conn: &Connection, recorded: &[RecordedTable], were_more: bool) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let found = tables(conn, true)?;
     let has_rows = |kind: &TableKind| matches!(kind, TableKind::Table | TableKind::Virtual { .. });
@@ -152,10 +165,13 @@ fn counts(conn: &Connection, recorded: &[RecordedTable]) -> Result<Vec<String>> 
         let name = text::escape(&table.name);
         let wanted = recorded.iter().find(|recorded| recorded.name == table.name).map(|recorded| recorded.rows);
         match (wanted, table.rows) {
+            (None, _) if were_more => {}
             (None, _) => said.push(format!("the table {name} was not there when it was saved")),
-            (Some(wanted), Some(rows)) if wanted != rows => said.push(format!("{name} has {rows} rows, not {wanted}")),
-            (Some(_), Some(_)) => {}
-            (Some(_), None) => {
+            (Some(Some(wanted)), Some(rows)) if wanted != rows => {
+                said.push(format!("{name} has {rows} rows, not {wanted}"));
+            }
+            (Some(None), _) | (Some(_), Some(_)) => {}
+            (Some(Some(_)), None) => {
                 let why = table.unreadable.clone().unwrap_or_default();
                 said.push(format!("the rows of {name} cannot be counted: {why}"));
             }
@@ -176,23 +192,36 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn parse(conn: &Connection, text: &'a str) -> Result<Self> {
+    /// The inner error tells what the database lacks.
+    fn parse(conn: &Connection, text: &'a str) -> Result<std::result::Result<Self, String>> {
         let is_query = |sql: &str| {
             let first = Tokens::new(sql).next();
             ["select", "with", "values"].iter().any(|word| first.is_some_and(|first| first.is_word(word)))
         };
         let compile = |sql: &str| conn.prepare(sql).map(drop);
         let whole = if is_query(text) { text.to_owned() } else { expression(text) };
-        let error = match compile(&whole) {
-            Ok(()) => return Ok(Self { text, query: whole, wanted: None }),
+        let mut lacks = None;
+        let mut is_sql = |sql: &str| match compile(sql) {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                let what_lacks = Some(message(&e)).filter(|said| said.starts_with("no such "));
+                lacks = lacks.take().or(what_lacks);
+                Err(e)
+            }
+        };
+        let error = match is_sql(&whole) {
+            Ok(()) => return Ok(Ok(Self { text, query: whole, wanted: None })),
             Err(e) => e,
         };
         if let Some((query, value)) = equation(text)
             && is_query(query)
-            && compile(query).is_ok()
-            && compile(&expression(value)).is_ok()
+            && is_sql(query).is_ok()
+            && is_sql(&expression(value)).is_ok()
         {
-            return Ok(Self { text, query: query.to_owned(), wanted: Some(expression(value)) });
+            return Ok(Ok(Self { text, query: query.to_owned(), wanted: Some(expression(value)) }));
+        }
+        if let Some(lacks) = lacks {
+            return Ok(Err(format!("{}: {lacks}", text::escape(text.as_bytes()))));
         }
         Err(badly_asked(format!("bad check: {}", text::escape(text.as_bytes())), &error)
             .with_kind(Kind::Usage)
@@ -201,17 +230,17 @@ impl<'a> Check<'a> {
 
     fn run(&self, conn: &Connection, cancel: &Cancel) -> Result<Vec<String>> {
         let name = text::escape(self.text.as_bytes());
-        let answer = match one_value(conn, &self.query, cancel)? {
+        let answer = one_value(conn, &self.query, cancel)?;
+        let answer = if self.wanted.is_some() { answer.only() } else { answer.first() };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(why) => return Ok(vec![format!("{name}: {why}")]),
         };
         let Some(wanted) = &self.wanted else {
-            let is_true = matches!(answer.get(), ValueRef::Integer(n) if n != 0)
-                || matches!(answer.get(), ValueRef::Real(n) if n != 0.0);
             let said = format!("{name}: the answer is {}, which is not true", shown(answer.get()));
-            return Ok(if is_true { Vec::new() } else { vec![said] });
+            return Ok(if is_true(answer.get()) { Vec::new() } else { vec![said] });
         };
-        let Ok(wanted) = one_value(conn, wanted, cancel)? else { return Ok(vec![format!("{name}: no value")]) };
+        let Ok(wanted) = one_value(conn, wanted, cancel)?.only() else { return Ok(vec![format!("{name}: no value")]) };
         let is_equal = conn
             .query_row("SELECT ?1 IS ?2", [bound(answer.get()), bound(wanted.get())], |row| row.get::<_, bool>(0))
             .map_err(|e| failed("cannot compare", &e))?;
@@ -242,16 +271,21 @@ fn equation(text: &str) -> Option<(&str, &str)> {
     Some((text.get(..end - 1)?.trim_end_matches('='), text.get(end..)?))
 }
 
-/// The answer of a query that must have one row of one column; else why not.
-fn one_value(conn: &Connection, sql: &str, cancel: &Cancel) -> Result<std::result::Result<Owned, String>> {
+/// Neither NULL nor 0, as a number or a digit, nor empty.
+fn is_true(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Null => false,
+        ValueRef::Integer(n) => n != 0,
+        ValueRef::Real(n) => n != 0.0,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => !bytes.is_empty() && bytes != b"0",
+    }
+}
+
+/// The beginning of a query's answer.
+fn one_value(conn: &Connection, sql: &str, cancel: &Cancel) -> Result<One> {
     let mut sink = One::default();
     query(conn, sql, cancel, &mut sink)?;
-    Ok(match (sink.columns, sink.rows, sink.value) {
-        (1, 1, Some(value)) => Ok(value),
-        (1, 0, _) => Err("there is no answer".to_owned()),
-        (1, _, _) => Err("there is more than one answer".to_owned()),
-        (columns, ..) => Err(format!("the answer has {columns} columns, not one")),
-    })
+    Ok(sink)
 }
 
 #[derive(Default)]
@@ -259,6 +293,23 @@ struct One {
     columns: usize,
     rows: u64,
     value: Option<Owned>,
+}
+
+impl One {
+    /// What the first row begins with; else why there is nothing.
+    fn first(self) -> std::result::Result<Owned, String> {
+        self.value.ok_or_else(|| "there is no answer".to_owned())
+    }
+
+    /// The only value of the only row; else why not.
+    fn only(self) -> std::result::Result<Owned, String> {
+        match (self.columns, self.rows, self.value) {
+            (1, 1, Some(value)) => Ok(value),
+            (1, 0, _) => Err("there is no answer".to_owned()),
+            (1, _, _) => Err("there is more than one answer".to_owned()),
+            (columns, ..) => Err(format!("the answer has {columns} columns, not one")),
+        }
+    }
 }
 
 impl Sink for One {
@@ -269,7 +320,9 @@ impl Sink for One {
 
     fn row(&mut self, values: &[ValueRef<'_>]) -> Result<ControlFlow<()>> {
         self.rows += 1;
-        self.value = values.first().map(|value| Owned::of(*value));
+        if self.rows == 1 {
+            self.value = values.first().map(|value| Owned::of(*value));
+        }
         Ok(if self.rows > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 }

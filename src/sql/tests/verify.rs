@@ -16,14 +16,14 @@ fn found(conn: &mut Connection, expected: Expected<'_>) -> Vec<String> {
 }
 
 fn recorded(tables: &[(&str, u64)]) -> Vec<RecordedTable> {
-    tables.iter().map(|(name, rows)| RecordedTable { name: name.as_bytes().to_vec(), rows: *rows }).collect()
+    tables.iter().map(|(name, rows)| RecordedTable { name: name.as_bytes().to_vec(), rows: Some(*rows) }).collect()
 }
 
 #[test]
 fn a_whole_database_has_no_findings() {
     let tables = recorded(&[("parent", 2), ("child", 2), ("f", 2), ("r", 1)]);
     let checks = ["SELECT count(*) FROM parent WHERE id = 1", "SELECT count(*) FROM parent = 2"];
-    let expected = Expected { tables: Some(&tables), checks: &checks };
+    let expected = Expected { tables: Some(&tables), checks: &checks, ..Expected::default() };
     assert_eq!(found(&mut made(MADE), expected), Vec::<String>::new());
     assert_eq!(found(&mut made(""), Expected::default()), Vec::<String>::new());
 }
@@ -46,16 +46,29 @@ fn every_proof_finds_what_it_is_for() {
         let mut conn = made(MADE);
         conn.execute_batch(damage).unwrap();
         let tables = recorded(&[("parent", 2), ("child", 2), ("f", 2), ("r", 1)]);
-        let findings = found(&mut conn, Expected { tables: Some(&tables), checks: &[] });
+        let findings = found(&mut conn, Expected { tables: Some(&tables), ..Expected::default() });
         let is_told = findings.iter().any(|line| line.starts_with(proof) && line.contains(said));
         assert!(is_told, "{damage}: {findings:#?}");
     }
 }
 
 #[test]
+fn what_was_not_counted_or_not_named_need_not_be_there_as_it_was() {
+    let mut tables = recorded(&[("parent", 2), ("child", 2), ("f", 2)]);
+    tables[1].rows = None;
+    let expected = Expected { tables: Some(&tables), tables_more: 1, checks: &[] };
+    assert_eq!(found(&mut made(MADE), expected), Vec::<String>::new());
+    let expected = Expected { tables: Some(&tables), ..Expected::default() };
+    assert_eq!(found(&mut made(MADE), expected), ["Rows: the table r was not there when it was saved"]);
+}
+
+#[test]
 fn own_checks_are_true_or_equal() {
     let good = [
         "SELECT 1",
+        "SELECT 'yes'",
+        "SELECT id FROM parent",
+        "SELECT 1, 0",
         "SELECT count(*) FROM parent WHERE id = 1",
         "SELECT count(*) FROM parent == 2.0",
         "(SELECT count(*) FROM parent WHERE name = 'a') = 1",
@@ -63,25 +76,32 @@ fn own_checks_are_true_or_equal() {
         "SELECT max(p) FROM child = 1",
         "WITH x(a) AS (SELECT '=') SELECT a FROM x = '='",
     ];
-    assert_eq!(found(&mut made(MADE), Expected { tables: None, checks: &good }), Vec::<String>::new());
+    assert_eq!(found(&mut made(MADE), Expected { checks: &good, ..Expected::default() }), Vec::<String>::new());
     let bad = [
         ("SELECT 0", "the answer is 0, which is not true"),
         ("SELECT NULL", "the answer is NULL"),
-        ("SELECT 'yes'", "the answer is 'yes'"),
-        ("SELECT id FROM parent", "more than one"),
+        ("SELECT ''", "the answer is ''"),
+        ("SELECT '0'", "the answer is '0'"),
+        ("SELECT 0, 1", "the answer is 0"),
+        ("SELECT id - 1 FROM parent ORDER BY id", "the answer is 0"),
+        ("SELECT id FROM parent = 1", "more than one"),
+        ("SELECT nonsense", "no such column"),
+        ("SELECT a FROM gone", "no such table"),
+        ("SELECT a FROM gone = 5", "no such table"),
         ("SELECT id FROM parent WHERE id > 7", "no answer"),
-        ("SELECT 1, 1", "2 columns"),
+        ("SELECT 1, 1 FROM parent = 1", "2 columns"),
         ("SELECT count(*) FROM parent = 3", "the answer is 2, not 3"),
         // All of it is a query, and so its condition compares twice.
         ("SELECT name FROM parent WHERE id = 1 = 'a'", "no answer"),
         ("1 > 2", "the answer is 0"),
     ];
     for (check, said) in bad {
-        let findings = found(&mut made(MADE), Expected { tables: None, checks: &[check] });
+        let findings = found(&mut made(MADE), Expected { checks: &[check], ..Expected::default() });
         assert!(findings.len() == 1 && findings[0].contains(said), "{check}: {findings:?}");
     }
-    for check in ["", "SELECT nonsense", "DELETE FROM parent", "1; DELETE FROM parent", "SELECT 1; SELECT 1", "1) --"] {
-        let error = verify(&made(MADE), Expected { tables: None, checks: &[check] }, &Cancel::new()).unwrap_err();
+    for check in ["", "SELECT", "DELETE FROM parent", "1; DELETE FROM parent", "SELECT 1; SELECT 1", "1) --"] {
+        let error =
+            verify(&made(MADE), Expected { checks: &[check], ..Expected::default() }, &Cancel::new()).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage, "{check}");
     }
 }
