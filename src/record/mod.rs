@@ -5,6 +5,7 @@
 
 mod config;
 mod database;
+mod drill;
 mod notes;
 mod session;
 mod slot;
@@ -12,6 +13,7 @@ mod snapshot;
 
 pub use config::Config;
 pub use database::{Depth, Engine, Facts, Journal, TABLES_MAX, TableFacts, Verdict};
+pub use drill::{Drill, FAILURE_BYTES_MAX, FAILURES_MAX};
 pub use notes::{BadFrame, Damage, Note, Tomb};
 pub use session::{SessionEnd, SessionRecord};
 pub use slot::{Capability, Slot, SlotLabel, SlotLock};

@@ -1,5 +1,6 @@
-//! Append-only facts: what was verified, what is damaged, what a prune has condemned.
+//! Append-only facts: what was verified or restored for real, what is damaged, what a prune has condemned.
 
+use super::drill::Drill;
 use super::session::{put_time, take_object, take_time};
 use crate::entry::Time;
 use crate::id::{ChunkPrefix, ObjectId};
@@ -12,6 +13,7 @@ use crate::wire::{self, Fields, Record, Unknown, critical, optional, put_varint}
 /// | 1 | time |
 /// | 2 | a pack that was verified then (repeated) |
 /// | 3 | a snapshot that was resolved fully then, and so is confirmed (repeated) |
+/// | 4 | a drill that ended then (repeated), see [`Drill`] |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
     /// When it was written.
@@ -20,6 +22,8 @@ pub struct Note {
     pub verified: Vec<ObjectId>,
     /// Snapshots found complete at that time.
     pub confirmed: Vec<ObjectId>,
+    /// Restores for real, and what became of them.
+    pub drills: Vec<Drill>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -35,6 +39,9 @@ impl Note {
         for snapshot in &self.confirmed {
             record.bytes(optional(3), snapshot.as_bytes());
         }
+        for drill in &self.drills {
+            record.bytes(optional(4), &drill.encode());
+        }
         record.finish()
     }
 
@@ -48,6 +55,7 @@ impl Note {
                 (1, 0) => new.time = take_time(field.reader(WHAT))?,
                 (2, 0) => new.verified.push(take_object(&field, WHAT)?),
                 (3, 0) => new.confirmed.push(take_object(&field, WHAT)?),
+                (4, 0) => new.drills.push(Drill::parse(field.value)?),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }

@@ -136,6 +136,19 @@ fn body() -> Body {
     Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, verdicts: vec![verdict], unknown: vec![] }
 }
 
+fn drills() -> Vec<Drill> {
+    let mut failed = Drill { time: TIME, duration_ms: 7, entries: 8, bytes: 9, ..Drill::of(ObjectId::new([3; 32])) };
+    let mut passed = Drill { databases: 2, unknown: vec![(40, b"newer".to_vec())], ..failed.clone() };
+    (passed.source, passed.path) = (Some(b"app".to_vec()), b"data/\xff".to_vec());
+    (0..=FAILURES_MAX).for_each(|_| failed.fail(&"é".repeat(FAILURE_BYTES_MAX)));
+    assert_eq!((failed.failures.len(), failed.failures_total), (FAILURES_MAX, FAILURES_MAX as u64 + 1));
+    assert!(
+        failed.failures.iter().all(|failure| failure.len() == FAILURE_BYTES_MAX && failure.ends_with("é".as_bytes()))
+    );
+    assert!(passed.passed() && !failed.passed() && failed.is_of_whole(b"any") && !passed.is_of_whole(b"app"));
+    vec![passed, failed]
+}
+
 #[test]
 fn records_come_back_whole() {
     assert_eq!(Summary::parse(&summary().encode()), Ok(summary()));
@@ -144,8 +157,13 @@ fn records_come_back_whole() {
     assert_eq!(SessionRecord::parse(&session.encode()), Ok(session));
     let end = SessionEnd { snapshots: vec![ObjectId::new([1; 32])], unknown: vec![] };
     assert_eq!(SessionEnd::parse(&end.encode()), Ok(end));
-    let note =
-        Note { time: TIME, verified: vec![ObjectId::ZERO], confirmed: vec![ObjectId::new([2; 32])], unknown: vec![] };
+    let note = Note {
+        time: TIME,
+        verified: vec![ObjectId::ZERO],
+        confirmed: vec![ObjectId::new([2; 32])],
+        drills: drills(),
+        unknown: vec![],
+    };
     assert_eq!(Note::parse(&note.encode()), Ok(note));
     let tomb = Tomb { packs: vec![ObjectId::new([4; 32])], unknown: vec![] };
     assert_eq!(Tomb::parse(&tomb.encode()), Ok(tomb));
@@ -172,18 +190,19 @@ fn edited(bytes: &[u8], number: u64, edit: impl Fn(&mut Record, u64, &[u8])) -> 
 #[test]
 fn no_field_takes_bytes_behind_its_end() {
     let ids = vec![ObjectId::new([1; 32])];
-    let note = Note { time: TIME, verified: ids.clone(), confirmed: ids.clone(), unknown: vec![] };
+    let note = Note { time: TIME, verified: ids.clone(), confirmed: ids.clone(), drills: vec![], unknown: vec![] };
     let session = SessionRecord { time: TIME, process: 9, ..SessionRecord::default() };
     let source = Fields::new(&body().encode(), "t").next().unwrap().unwrap().value.to_vec();
     let in_body = |source: &[u8]| Body::parse(&Record::default().bytes(critical(1), source).finish()).is_ok();
     type Parse<'a> = &'a dyn Fn(&[u8]) -> bool;
-    let cases: [(Vec<u8>, &[u64], Parse<'_>); 8] = [
+    let cases: [(Vec<u8>, &[u64], Parse<'_>); 9] = [
         (summary().encode(), &[1, 6, 7, 8], &|b| Summary::parse(b).is_ok()),
         (body().encode(), &[2, 3], &|b| Body::parse(b).is_ok()),
         (source, &[2, 4, 5], &in_body),
         (session.encode(), &[1, 4], &|b| SessionRecord::parse(b).is_ok()),
         (SessionEnd { snapshots: ids.clone(), unknown: vec![] }.encode(), &[1], &|b| SessionEnd::parse(b).is_ok()),
         (note.encode(), &[1, 2, 3], &|b| Note::parse(b).is_ok()),
+        (drills()[1].encode(), &[1, 2, 5, 7], &|b| Drill::parse(b).is_ok()),
         (Tomb { packs: ids, unknown: vec![] }.encode(), &[1], &|b| Tomb::parse(b).is_ok()),
         (Params::FILES.encode(), &[1], &|b| Params::parse(b).is_ok()),
     ];
@@ -208,6 +227,9 @@ fn what_stands_once_is_refused_twice_or_absent() {
         assert!(Summary::parse(&twice).is_err(), "field {number} twice");
     }
     assert!(SessionRecord::parse(b"").is_err());
+    assert!(Drill::parse(b"").is_err());
+    let none_counted = edited(&drills()[1].encode(), 7, |_, _, _| ());
+    assert!(Drill::parse(&none_counted).is_err(), "failures that are not counted");
     let far = edited(&summary, 2, |record, tag, _| _ = record.bytes(tag, &[0xff, 0xff, 0xff, 0xff, 0x0f]));
     assert!(Summary::parse(&far).is_err(), "no clock is so far from UTC");
 }

@@ -15,9 +15,9 @@ use larder::pack::{
     ChunkInfo, FrameBuilder, FrameInfo, HEAD_BYTES, PackBuilder, PackKey, TRAILER_BYTES, Table, Trailer, decode_table,
 };
 use larder::record::{
-    BadFrame, Body, Config, Damage, Depth, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel,
-    SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict, add_check,
-    strip_check,
+    BadFrame, Body, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot,
+    SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict,
+    add_check, strip_check,
 };
 use larder::seal::{
     Compressor, Decompressor, Header, ObjectKind, SessionSecrets, WRAP_BYTES, open_section, sections, write_object,
@@ -326,8 +326,16 @@ fn session_and_its_end() {
 #[test]
 fn note() {
     let (verified, confirmed) = (vec![object_id("pack"), object_id("other")], vec![object_id("snapshot")]);
-    let note = Note { time: TIME, verified, confirmed, unknown: vec![(40, b"newer".to_vec())] };
+    let note = Note { time: TIME, verified, confirmed, drills: vec![], unknown: vec![(40, b"newer".to_vec())] };
     let [bytes] = sealed("note", ObjectKind::Note, [(Audience::Summary, note.encode())]);
+    assert_eq!(Note::parse(&bytes), Ok(note));
+    let mut drill = Drill { time: TIME, source: Some(b"app".to_vec()), ..Drill::of(object_id("snapshot")) };
+    drill.path = b"data/a.db".to_vec();
+    (drill.duration_ms, drill.entries, drill.bytes, drill.databases) = (1500, 3, 8192, 1);
+    drill.unknown = vec![(40, b"newer".to_vec())];
+    drill.fail("app/data/a.db: t has 1 rows, not 2");
+    let note = Note { time: TIME, drills: vec![Drill::of(object_id("other")), drill], ..Note::default() };
+    let [bytes] = sealed("note-drills", ObjectKind::Note, [(Audience::Summary, note.encode())]);
     assert_eq!(Note::parse(&bytes), Ok(note));
 }
 
