@@ -23,6 +23,8 @@ const SAID: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("said");
 const FOLDER: &str = "snapshots";
 const WHAT: &str = "list";
 const SALT_BYTES: usize = 16;
+/// Begins what is sealed. In older caches, in which notes said less, the length of a key stood there, which is greater.
+const VERSION: u8 = 2;
 /// So many objects may be read again and again, or be kept in vain, before the cache is made anew.
 const STALE_MAX: usize = 64;
 
@@ -66,7 +68,7 @@ impl ListCache {
         if read + in_vain <= STALE_MAX {
             return None;
         }
-        let mut plain = Vec::new();
+        let mut plain = vec![VERSION];
         for (listed, said) in said {
             let Ok(said) = said else { continue };
             put_prefixed(&mut plain, listed.key.as_str().as_bytes());
@@ -88,6 +90,9 @@ impl ListCache {
 
 fn parse(plain: &[u8]) -> wire::Result<HashMap<Key, (u64, Vec<u8>)>> {
     let mut r = Reader::new(plain, WHAT);
+    if r.u8()? != VERSION {
+        return Err(r.bad("of another version"));
+    }
     let mut out = HashMap::new();
     while !r.is_empty() {
         let key = str::from_utf8(r.prefixed()?).ok().and_then(Key::new).ok_or_else(|| r.bad("no key"))?;
@@ -107,7 +112,7 @@ mod tests {
     use crate::crypto::Audience;
     use crate::entry::Time;
     use crate::id::{ChunkId, ObjectId};
-    use crate::record::{Body, Note, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, Summary};
+    use crate::record::{Body, Drill, Note, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, Summary};
     use crate::repo::{Folder, KeySource, Session, layout};
     use crate::storage::Storage;
     use crate::storage::memory::MemoryStorage;
@@ -152,7 +157,8 @@ mod tests {
 
         fn confirm(&self, snapshot: ObjectId) {
             let session = Session::begin(&self.repository, &SessionRecord::default()).unwrap();
-            let note = Note { confirmed: vec![snapshot], ..Note::default() };
+            let drills = vec![Drill::of(snapshot), Drill { path: b"a".to_vec(), ..Drill::of(snapshot) }];
+            let note = Note { confirmed: vec![snapshot], drills, ..Note::default() };
             session.put(Folder::Notes, &[(Audience::Summary, &note.encode())]).unwrap();
             session.end(Vec::new()).unwrap();
         }

@@ -25,7 +25,7 @@ pub use open::{KeySource, Repository, no_repository};
 pub use packs::{read_head, read_table};
 pub use reader::{ChunkReader, EntryReader};
 pub use session::Session;
-pub use snapshots::{Listing, SnapshotInfo};
+pub use snapshots::{Listing, Proof, SnapshotInfo};
 pub use stat_cache::{Fingerprint, Known, StatCache, StatCacheWriter};
 pub use writer::{ChunkWriter, FrameWriter, Written};
 

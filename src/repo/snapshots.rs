@@ -1,18 +1,20 @@
 //! Which snapshots there are, and which of them count.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
 use super::list_cache::{ListCache, Said};
 use super::{Folder, Repository, layout, malformed};
 use crate::crypto::Audience;
+use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
-use crate::record::{Body, Note, SessionEnd, SessionRecord, Snapshot, Summary, strip_check};
+use crate::record::{Body, Drill, Note, SessionEnd, SessionRecord, Snapshot, Summary, strip_check};
 use crate::seal::ObjectKind;
 use crate::storage::{Key, Listed};
+use crate::tree::is_below;
 use crate::wire::{self, Reader, put_prefixed};
 
 /// Lists keep shorter bodies, which are all but those of partial snapshots and of very many sources. Bytes.
@@ -31,6 +33,53 @@ pub struct SnapshotInfo {
     body: Option<Body>,
     /// Whether its session's end, or a check, says that it is complete.
     pub confirmed: bool,
+    /// Restores of it, or of parts of it, for real; oldest first.
+    pub drills: Vec<Drill>,
+}
+
+/// What drills say of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Not all of it was drilled.
+    None,
+    /// All of it was restored, and was as it must be. When that was, of the source that was drilled longest ago.
+    Proven(Time),
+    /// The last drill of some part of it, which ended then, failed.
+    Failed(Time),
+}
+
+impl SnapshotInfo {
+    /// What the drills say. One of a part proves nothing of the whole; it takes back a failure of no more than that
+    /// part, but not what is proven.
+    pub fn proof(&self) -> Proof {
+        let (mut oldest, mut failed) = (None::<Time>, None::<Time>);
+        let mut all_proven = !self.summary.sources.is_empty();
+        for source in &self.summary.sources {
+            let (mut proven, mut failures) = (None, Vec::<(&[u8], Time)>::new());
+            for drill in
+                self.drills.iter().filter(|drill| drill.source.as_ref().is_none_or(|name| *name == source.name))
+            {
+                if drill.passed() {
+                    failures.retain(|(path, _)| !is_below(path, &drill.path));
+                    proven = if drill.is_of_whole(&source.name) { Some(drill.time) } else { proven };
+                } else {
+                    failures.push((&drill.path, drill.time));
+                    proven = None;
+                }
+            }
+            failed = failed.max(failures.iter().map(|(_, time)| *time).max());
+            all_proven &= proven.is_some();
+            oldest = match (oldest, proven) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        match (failed, oldest) {
+            (Some(time), _) => Proof::Failed(time),
+            (None, Some(time)) if all_proven => Proof::Proven(time),
+            _ => Proof::None,
+        }
+    }
 }
 
 /// All snapshots, oldest first, and those that cannot be read.
@@ -50,14 +99,22 @@ impl Listing {
     /// either; `check` reports damage.
     fn of(said: Vec<Said<'_>>) -> Self {
         let mut confirmed = HashSet::new();
+        let mut drills = HashMap::<ObjectId, Vec<Drill>>::new();
         for (listed, said) in &said {
             let (Some(part), Ok(said)) = (Part::of(&listed.key), said) else { continue };
-            let (session, ids) = match (part, said.split_first_chunk()) {
-                (Part::End(_), Some((session, ids))) => (Some(SessionId::new(*session)), ids),
-                (Part::Note(_), _) => (None, &said[..]),
-                _ => continue,
-            };
-            confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
+            match (part, said.split_first_chunk()) {
+                (Part::End(_), Some((session, ids))) => {
+                    let session = Some(SessionId::new(*session));
+                    confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
+                }
+                (Part::Note(_), _) => {
+                    // It was good when it was read; one that is no more says nothing.
+                    let note = Note::parse(said).unwrap_or_default();
+                    confirmed.extend(note.confirmed.into_iter().map(|id| (None, id)));
+                    note.drills.into_iter().for_each(|drill| drills.entry(drill.snapshot).or_default().push(drill));
+                }
+                _ => {}
+            }
         }
         let mut new = Self::default();
         for (listed, said) in said {
@@ -66,7 +123,9 @@ impl Listing {
             match said.and_then(|said| take_snapshot(&said).map_err(|e| malformed(&place(), &e))) {
                 Ok((session, summary, body)) => {
                     let confirmed = confirmed.contains(&(Some(session), id)) || confirmed.contains(&(None, id));
-                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed });
+                    let mut drills = drills.remove(&id).unwrap_or_default();
+                    drills.sort_by_key(|drill| (drill.time, drill.encode()));
+                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills });
                 }
                 Err(e) => new.damaged.push((id, e)),
             }
@@ -161,28 +220,26 @@ impl Repository {
     }
 
     /// What one object says: the session of a snapshot, its summary, and its body if that is short; the session of an
-    /// end, and the snapshots that it confirms; the snapshots that a note confirms.
+    /// end, and the snapshots that it confirms; a note without the packs that it verified.
     fn read_part(&self, part: &Part) -> Result<Vec<u8>> {
         let mut out = Vec::new();
-        let confirmed = match part {
+        match part {
             Part::Snapshot(id) => {
                 let audiences = [Audience::Summary, Audience::Content];
                 let (header, [summary, body]) = self.read_with_header(Folder::Snapshots, id, audiences)?;
                 out.extend_from_slice(header.session.as_bytes());
                 put_prefixed(&mut out, &summary);
                 out.extend(Some(body).filter(|body| body.len() <= LISTED_BODY_BYTES_MAX).into_iter().flatten());
-                return Ok(out);
             }
             Part::End(session) => {
                 let end = self.session_end(session)?;
                 let gone = || Error::new(Kind::Missing, format!("session {} has no end", session.short()));
                 let (session, end) = end.ok_or_else(gone)?;
                 out.extend_from_slice(session.as_bytes());
-                end.snapshots
+                out.extend(end.snapshots.iter().flat_map(ObjectId::as_bytes));
             }
-            Part::Note(id) => self.note(id)?.confirmed,
-        };
-        out.extend(confirmed.iter().flat_map(ObjectId::as_bytes));
+            Part::Note(id) => out = Note { verified: Vec::new(), ..self.note(id)? }.encode(),
+        }
         Ok(out)
     }
 
@@ -229,5 +286,54 @@ impl Repository {
     pub fn note(&self, id: &ObjectId) -> Result<Note> {
         let [record] = self.read(Folder::Notes, id, [Audience::Summary])?;
         Note::parse(&record).map_err(|e| malformed(&format!("note {}", id.short()), &e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{SourceKind, SourceSummary};
+
+    fn info(sources: &[&str], drills: &[(&str, &str, bool)]) -> SnapshotInfo {
+        let source =
+            |name: &&str| SourceSummary { name: (*name).into(), kind: SourceKind::Folder, entries: 1, bytes: 1 };
+        let id = ObjectId::ZERO;
+        let drill = |(n, (source, path, passed)): (usize, &(&str, &str, bool))| {
+            let mut drill = Drill { time: at(n as i64), path: (*path).into(), ..Drill::of(id) };
+            drill.source = Some(source.as_bytes().to_vec()).filter(|name| name != b"*");
+            (!passed).then(|| drill.fail("it is not"));
+            drill
+        };
+        SnapshotInfo {
+            id,
+            session: SessionId::ZERO,
+            summary: Summary { sources: sources.iter().map(source).collect(), ..Summary::default() },
+            body: None,
+            confirmed: true,
+            drills: drills.iter().enumerate().map(drill).collect(),
+        }
+    }
+
+    fn at(seconds: i64) -> Time {
+        Time { seconds, nanos: 0 }
+    }
+
+    #[test]
+    fn only_what_was_drilled_whole_is_proven_and_a_failure_lasts_until_it_is_made_good() {
+        let proof = |drills: &[_]| info(&["a", "b"], drills).proof();
+        assert_eq!(proof(&[]), Proof::None);
+        assert_eq!(proof(&[("*", "", true)]), Proof::Proven(at(0)));
+        assert_eq!(proof(&[("a", "", true)]), Proof::None);
+        assert_eq!(proof(&[("b", "", true), ("a", "", true)]), Proof::Proven(at(0)));
+        assert_eq!(proof(&[("*", "", true), ("a", "", true), ("b", "x", true)]), Proof::Proven(at(0)));
+        assert_eq!(proof(&[("a", "x", true), ("b", "x", true)]), Proof::None);
+        assert_eq!(proof(&[("*", "", true), ("b", "x/y", false)]), Proof::Failed(at(1)));
+        assert_eq!(
+            proof(&[("*", "", true), ("b", "x/y", false), ("b", "z", true), ("a", "", true)]),
+            Proof::Failed(at(1))
+        );
+        assert_eq!(proof(&[("*", "", true), ("b", "x/y", false), ("b", "x", true)]), Proof::None);
+        assert_eq!(proof(&[("*", "", false), ("b", "", true), ("a", "", true)]), Proof::Proven(at(1)));
+        assert_eq!(info(&[], &[("*", "", true)]).proof(), Proof::None);
     }
 }
