@@ -75,7 +75,8 @@ pub(super) struct Counts {
     pub more: u64,
 }
 
-pub(super) fn schema(connection: &Connection) -> Option<Vec<u8>> {
+/// See [`Facts::schema`].
+pub fn schema(connection: &Connection) -> Option<Vec<u8>> {
     let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name, tbl_name, sql";
     let read = || -> rusqlite::Result<Option<Vec<u8>>> {
         let mut statement = connection.prepare(sql)?;

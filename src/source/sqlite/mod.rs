@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use check::{Check, FAULTS_MAX, check};
-pub use facts::{Facts, Journal, SCHEMA_BYTES_MAX, TABLE_NAME_BYTES_MAX, TABLES_MAX, TableFacts, Uncounted};
+pub use facts::{Facts, Journal, SCHEMA_BYTES_MAX, TABLE_NAME_BYTES_MAX, TABLES_MAX, TableFacts, Uncounted, schema};
 pub use failure::{Failure, FailureKind};
 pub use header::{Encoding, HEADER_BYTES, Header, sniff};
 pub use open::open;

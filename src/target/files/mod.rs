@@ -44,6 +44,7 @@ use tree::{Spot, Tree};
 
 pub use draft::Draft;
 pub use present::Present;
+pub(super) use remove::remove_tree;
 pub use report::{Report, WARNINGS_MAX};
 pub use writer::FileWriter;
 

@@ -8,7 +8,7 @@ use rustix::io::{Errno, Result};
 
 /// Removes a folder with all that is in it, without following links. Nested folders are moved up before they are
 /// emptied, so that neither the depth of the tree nor the length of its paths matters.
-pub(super) fn remove_tree(parent: &OwnedFd, name: &[u8]) -> Result<()> {
+pub(in crate::target) fn remove_tree(parent: &OwnedFd, name: &[u8]) -> Result<()> {
     let top = open(parent, name)?;
     let mut moved = 0u64;
     loop {
