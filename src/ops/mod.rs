@@ -6,6 +6,8 @@ pub mod cat;
 pub mod check;
 pub mod database;
 pub mod diff;
+pub mod drill;
+pub mod facts;
 pub mod find;
 pub mod list;
 pub mod restore;

@@ -3,6 +3,7 @@
 mod addresses;
 mod backup;
 mod databases;
+mod drills;
 mod init;
 mod queries;
 mod restore;

@@ -5,6 +5,7 @@ pub mod cat;
 pub mod check;
 pub mod completions;
 pub mod diff;
+pub mod drill;
 pub mod find;
 pub mod init;
 pub mod key;
@@ -35,6 +36,7 @@ pub enum Command {
     Find(find::Args),
     Diff(diff::Args),
     Restore(restore::Args),
+    Drill(drill::Args),
     Tables(tables::Args),
     Query(query::Args),
     Check(check::Args),
@@ -58,6 +60,7 @@ impl Command {
             Self::Find(args) => find::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Restore(args) => restore::run(args, context),
+            Self::Drill(args) => drill::run(args, context),
             Self::Tables(args) => tables::run(args, context),
             Self::Query(args) => query::run(args, context),
             Self::Check(args) => check::run(args, context),

@@ -1,16 +1,17 @@
 //! `larder snapshots`
 
-use std::collections::BTreeMap;
-
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::paint::Tone;
 use super::super::table::{Align, Cell, Table};
 use super::super::{amount, args, engine, find, json, time};
+use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
+use crate::event::{Job, Silent};
 use crate::id::ObjectId;
-use crate::record::{Body, Reason, SourceKind, State, Summary};
-use crate::repo::{Listing, Repository, SnapshotInfo};
+use crate::ops::facts::{Known, Lookup};
+use crate::record::{Body, Depth, Engine, Facts, Journal, Reason, Snapshot, SourceKind, State, TableFacts};
+use crate::repo::{Catalogue, ChunkReader, Listing, Proof, Repository, SnapshotInfo};
 use crate::text;
 
 /// List the snapshots, oldest first
@@ -45,7 +46,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     shown.drain(..shown.len().saturating_sub(args.last.unwrap_or(usize::MAX)));
     let (read, damaged) = read_bodies(&repository, &shown, &listing, context)?;
     if context.global.json {
-        as_json(&read, &damaged, context)?;
+        as_json(&repository, &read, &damaged, context)?;
     } else {
         as_table(&read, &damaged, context)?;
     }
@@ -114,7 +115,7 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
             sources.join(" ").into(),
             text::size(summary.sources.iter().map(|source| source.bytes).sum()).into(),
             text::size(summary.statistics.bytes_added).into(),
-            state(info, body),
+            state(info, body, context.world.now()),
         ];
         if has_tags {
             cells.push(words(&summary.tags).join(" ").into());
@@ -132,13 +133,24 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
     context.output.text(&table.to_text(context.paint()))
 }
 
-fn state(info: &SnapshotInfo, body: &Body) -> Cell {
-    if !info.confirmed {
-        return Cell::state(Tone::Warn, "unconfirmed");
-    }
-    match info.summary.state {
-        State::Whole => Cell::state(Tone::Good, "ok"),
-        State::Partial => Cell::state(Tone::Warn, format!("partial{}", partly(body))),
+/// What drills proved takes the place of "ok", and stands before whatever else there is to say.
+fn state(info: &SnapshotInfo, body: &Body, now: Time) -> Cell {
+    let proof = match info.proof() {
+        Proof::None => None,
+        Proof::Proven(time) => Some((Tone::Good, format!("proven {}", time::age(time, now)))),
+        Proof::Failed(_) => Some((Tone::Bad, "drill failed".to_owned())),
+    };
+    let state = match (info.confirmed, info.summary.state) {
+        (false, _) => (Tone::Warn, "unconfirmed".to_owned()),
+        (true, State::Whole) => {
+            return proof.map_or(Cell::state(Tone::Good, "ok"), |(tone, text)| Cell::state(tone, text));
+        }
+        (true, State::Partial) => (Tone::Warn, format!("partial{}", partly(body))),
+    };
+    match proof {
+        Some((Tone::Bad, text)) => Cell::state(Tone::Bad, format!("{text}; {}", state.1)),
+        Some((_, text)) => Cell::state(state.0, format!("{text}; {}", state.1)),
+        None => Cell::state(state.0, state.1),
     }
 }
 
@@ -154,7 +166,7 @@ fn partly(body: &Body) -> String {
 
 /// A reason, safe to print. Its text is ours, and was made safe when it was written.
 pub(super) fn reason(reason: &Reason) -> String {
-    let why = text::escape(&reason.why).replace("\\\\", "\\");
+    let why = said(&reason.why);
     let source = text::escape(&reason.source);
     if reason.path.is_empty() {
         format!("{source}: {why}")
@@ -168,16 +180,53 @@ pub(super) fn words(words: &[Vec<u8>]) -> Vec<String> {
     words.iter().map(|word| text::escape(word)).collect()
 }
 
-fn as_json(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context<'_>) -> Result<()> {
-    let snapshots = read.iter().map(|(info, body)| shape(&info.id, &info.summary, body, info.confirmed)).collect();
+fn as_json(
+    repository: &Repository,
+    read: &[(&SnapshotInfo, Body)],
+    damaged: &Damaged,
+    context: &Context<'_>,
+) -> Result<()> {
+    let whole = |(info, body): &(&SnapshotInfo, Body)| Snapshot {
+        id: info.id,
+        summary: info.summary.clone(),
+        body: body.clone(),
+    };
+    let whole: Vec<Snapshot> = read.iter().map(whole).collect();
+    let known = known(repository, &whole, context)?;
+    let snapshots = read.iter().zip(&whole).zip(&known).map(|(((info, _), whole), known)| shape(info, whole, known));
+    let snapshots = snapshots.collect();
     let damaged =
         damaged.iter().map(|(id, error)| json::DamagedSnapshot { id: id.to_hex(), why: error.to_string() }).collect();
     context.output.json(&json::Snapshots { snapshots, damaged })
 }
 
+/// What is known of the databases in each source of each snapshot. Where none can be, nothing is read for it.
+pub(super) fn known(
+    repository: &Repository,
+    snapshots: &[Snapshot],
+    context: &Context<'_>,
+) -> Result<Vec<Vec<Vec<Known>>>> {
+    let has_sqlite = |body: &Body| body.sources.iter().any(|source| source.kind == SourceKind::Sqlite);
+    let may_know = |snapshot: &Snapshot| !snapshot.body.verdicts.is_empty() || has_sqlite(&snapshot.body);
+    let nothing = |snapshot: &Snapshot| snapshot.body.sources.iter().map(|_| Vec::new()).collect::<Vec<_>>();
+    if !snapshots.iter().any(may_know) {
+        return Ok(snapshots.iter().map(nothing).collect());
+    }
+    let catalogue = Catalogue::open(repository, Job { progress: &Silent, cancel: context.cancel() })?;
+    let reader = ChunkReader::new(repository, &catalogue);
+    let mut lookup = Lookup::new(&reader);
+    let mut out = Vec::new();
+    for snapshot in snapshots {
+        context.cancel().check()?;
+        out.push(snapshot.body.sources.iter().map(|source| lookup.of(snapshot, source)).collect());
+    }
+    Ok(out)
+}
+
 /// A snapshot as `--json` shows it.
-pub(super) fn shape<'a>(id: &ObjectId, summary: &'a Summary, body: &'a Body, confirmed: bool) -> json::Snapshot<'a> {
-    let sources = summary.sources.iter().zip(&body.sources).map(|(summary, body)| json::Source {
+pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a [Vec<Known>]) -> json::Snapshot<'a> {
+    let Snapshot { id, summary, body } = snapshot;
+    let sources = summary.sources.iter().zip(&body.sources).zip(known).map(|((summary, body), known)| json::Source {
         name: text::escape(&summary.name),
         kind: match summary.kind {
             SourceKind::Folder | SourceKind::File => "files",
@@ -186,8 +235,14 @@ pub(super) fn shape<'a>(id: &ObjectId, summary: &'a Summary, body: &'a Body, con
         root: body.origin.as_slice().into(),
         bytes: summary.bytes,
         entries: summary.entries,
-        facts: BTreeMap::new(),
+        facts: json::SourceFacts { databases: known.iter().map(database).collect() },
     });
+    let time_of = |time| Some(time::rfc3339(time));
+    let (proven, drill_failed) = match info.proof() {
+        Proof::None => (None, None),
+        Proof::Proven(time) => (time_of(time), None),
+        Proof::Failed(time) => (None, time_of(time)),
+    };
     json::Snapshot {
         id: id.to_hex(),
         time: time::rfc3339(summary.time),
@@ -198,12 +253,55 @@ pub(super) fn shape<'a>(id: &ObjectId, summary: &'a Summary, body: &'a Body, con
         tags: words(&summary.tags),
         note: (!summary.note.is_empty()).then(|| String::from_utf8_lossy(&summary.note).into_owned()),
         pinned: false,
-        state: match (confirmed, summary.state) {
+        state: match (info.confirmed, summary.state) {
             (false, _) => json::State::Unconfirmed,
             (true, State::Whole) => json::State::Ok,
             (true, State::Partial) => json::State::Partial,
         },
         reasons: body.reasons.iter().map(reason).collect(),
-        proven: None,
+        proven,
+        drill_failed,
     }
+}
+
+fn database(known: &Known) -> json::DatabaseFacts<'_> {
+    let verdict = known.verdict.as_ref().map(|verdict| json::DatabaseVerdict {
+        depth: match verdict.depth {
+            Depth::Quick => "quick",
+            Depth::Full => "full",
+        },
+        wrong: verdict.wrong.iter().map(|wrong| said(wrong)).collect(),
+    });
+    json::DatabaseFacts {
+        path: known.path.as_slice().into(),
+        seen: known.facts.as_ref().ok().map(seen),
+        verdict,
+        why: known.facts.as_ref().err().map(ToString::to_string),
+    }
+}
+
+fn seen(facts: &Facts) -> json::DatabaseSeen<'_> {
+    let table = |table: &TableFacts| json::TableRows { name: table.name.clone().into(), rows: table.rows };
+    json::DatabaseSeen {
+        engine: match facts.engine {
+            Engine::Sqlite => "sqlite",
+        },
+        page_bytes: facts.page_bytes,
+        pages: facts.pages,
+        journal: match facts.journal {
+            Journal::Rollback => "rollback",
+            Journal::Wal => "wal",
+        },
+        user_version: facts.user_version,
+        application_id: facts.application_id,
+        encoding: text::escape(&facts.encoding),
+        schema: data_encoding::HEXLOWER.encode(&facts.schema),
+        tables_total: facts.tables_total,
+        tables: facts.tables.iter().map(table).collect(),
+    }
+}
+
+/// What is ours, and was made safe to print when it was written.
+pub(super) fn said(text: &[u8]) -> String {
+    text::escape(text).replace("\\\\", "\\")
 }

@@ -1,12 +1,14 @@
 //! The shapes. Times are RFC 3339 in UTC; ids are whole.
 
 mod database;
+mod drill;
 mod files;
 mod repository;
 mod run;
 mod snapshots;
 
 pub use self::database::*;
+pub use self::drill::*;
 pub use self::files::*;
 pub use self::repository::*;
 pub use self::run::*;
@@ -41,6 +43,8 @@ documents! {
     DatabasePlan<'a> = "database-plan",
     RestoredTable<'a> = "restored-table",
     RestoredDatabase<'a> = "restored-database",
+    Drilled<'a> = "drilled",
+    Drill<'a> = "drill",
     Damage<'a> = "damage",
     Check = "check",
     Stats = "stats",

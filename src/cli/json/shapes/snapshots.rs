@@ -50,8 +50,10 @@ pub struct Snapshot<'a> {
     pub state: State,
     /// Why it is partial.
     pub reasons: Vec<String>,
-    /// When a drill last restored it with success.
+    /// When all of it was restored by a drill, with success, and no later drill failed.
     pub proven: Option<String>,
+    /// When a drill of it, or of a part of it, failed that none has made good since.
+    pub drill_failed: Option<String>,
 }
 
 /// State of a snapshot.
@@ -79,8 +81,62 @@ pub struct Source<'a> {
     pub bytes: u64,
     /// Files, folders and everything else.
     pub entries: u64,
-    /// What else is known, by kind of source.
-    pub facts: BTreeMap<String, serde_json::Value>,
+    /// What else is known.
+    pub facts: SourceFacts<'a>,
+}
+
+/// What is known of a source besides its size.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceFacts<'a> {
+    /// The databases that are known to be in it.
+    pub databases: Vec<DatabaseFacts<'a>>,
+}
+
+/// What is known of a database.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DatabaseFacts<'a> {
+    /// Path below the source's root.
+    pub path: Raw<'a>,
+    /// What was seen when it was saved; none: see `why`.
+    pub seen: Option<DatabaseSeen<'a>>,
+    /// What its engine said of the image that was stored; none: it was not asked.
+    pub verdict: Option<DatabaseVerdict>,
+    /// Why nothing of it can be read.
+    pub why: Option<String>,
+}
+
+/// What was seen of a database in the transaction in which it was saved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DatabaseSeen<'a> {
+    /// Such as "sqlite".
+    pub engine: &'static str,
+    /// Bytes of a page.
+    pub page_bytes: u32,
+    /// How many pages there are.
+    pub pages: u64,
+    /// "rollback" or "wal".
+    pub journal: &'static str,
+    /// The application's number for its schema.
+    pub user_version: i32,
+    /// The number that tells whose format it is.
+    pub application_id: i32,
+    /// Encoding of its texts.
+    pub encoding: String,
+    /// BLAKE3 of its schema.
+    pub schema: String,
+    /// How many tables there are, with those not named.
+    pub tables_total: u64,
+    /// The tables with their rows.
+    pub tables: Vec<super::TableRows<'a>>,
+}
+
+/// What an engine said of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DatabaseVerdict {
+    /// "quick" or "full".
+    pub depth: &'static str,
+    /// What is wrong; empty: nothing.
+    pub wrong: Vec<String>,
 }
 
 /// `show`: a snapshot's whole record.
@@ -101,6 +157,33 @@ pub struct Show<'a> {
     pub bytes_read: u64,
     /// Files by what became of them.
     pub files: Files,
+    /// The drills of it, oldest first.
+    pub drills: Vec<PastDrill<'a>>,
+}
+
+/// A drill that was done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PastDrill<'a> {
+    /// When it began.
+    pub time: String,
+    /// Of which source; none: all of them.
+    pub source: Option<String>,
+    /// Path below the source's root.
+    pub path: Raw<'a>,
+    /// Whether all was as it must be.
+    pub ok: bool,
+    /// How long it took, in seconds.
+    pub duration_s: f64,
+    /// Entries restored.
+    pub entries: u64,
+    /// Bytes restored.
+    pub bytes: u64,
+    /// Databases looked at.
+    pub databases: u64,
+    /// What was not as it must be.
+    pub failures: Vec<String>,
+    /// How much more.
+    pub failures_more: u64,
 }
 
 #[cfg(test)]
@@ -109,8 +192,28 @@ mod tests {
     use super::super::testing::id;
     use super::*;
 
+    fn databases() -> Vec<DatabaseFacts<'static>> {
+        let seen = DatabaseSeen {
+            engine: "sqlite",
+            page_bytes: 4096,
+            pages: 2,
+            journal: "wal",
+            user_version: 7,
+            application_id: -1,
+            encoding: "UTF-8".into(),
+            schema: "5c".into(),
+            tables_total: 1,
+            tables: vec![super::super::TableRows { name: "t".into(), rows: Some(3) }],
+        };
+        let verdict = DatabaseVerdict { depth: "quick", wrong: vec!["w".into()] };
+        vec![
+            DatabaseFacts { path: "a.db".into(), seen: Some(seen), verdict: Some(verdict), why: None },
+            DatabaseFacts { path: "b.db".into(), seen: None, verdict: None, why: Some("gone".into()) },
+        ]
+    }
+
     fn snapshot() -> Snapshot<'static> {
-        let facts = BTreeMap::from([("files".to_owned(), serde_json::json!(2))]);
+        let facts = SourceFacts { databases: databases() };
         let root = Raw::from(b"/srv/\xff".as_slice());
         let source = Source { name: "app".into(), kind: "files", root, bytes: 3, entries: 4, facts };
         Snapshot {
@@ -126,13 +229,19 @@ mod tests {
             state: State::Partial,
             reasons: vec!["x".into()],
             proven: None,
+            drill_failed: Some("2026-11-22T02:00:00Z".into()),
         }
     }
 
     const SNAPSHOT: &str = concat!(
         r#""id":"aaaaaaaa","time":"2026-11-21T02:00:00Z","client":"host","user":"root","sources":[{"name":"app","#,
-        r#""kind":"files","root":{"base64":"L3Nydi//"},"bytes":3,"entries":4,"facts":{"files":2}}],"added_bytes":5,"#,
-        r#""tags":["t"],"note":null,"pinned":false,"state":"partial","reasons":["x"],"proven":null"#,
+        r#""kind":"files","root":{"base64":"L3Nydi//"},"bytes":3,"entries":4,"facts":{"databases":["#,
+        r#"{"path":"a.db","seen":{"engine":"sqlite","page_bytes":4096,"pages":2,"journal":"wal","user_version":7,"#,
+        r#""application_id":-1,"encoding":"UTF-8","schema":"5c","tables_total":1,"tables":[{"name":"t","rows":3}]},"#,
+        r#""verdict":{"depth":"quick","wrong":["w"]},"why":null},"#,
+        r#"{"path":"b.db","seen":null,"verdict":null,"why":"gone"}]}}],"added_bytes":5,"#,
+        r#""tags":["t"],"note":null,"pinned":false,"state":"partial","reasons":["x"],"proven":null,"#,
+        r#""drill_failed":"2026-11-22T02:00:00Z""#,
     );
 
     #[test]
@@ -142,6 +251,18 @@ mod tests {
         let rest = r#""damaged":[{"id":"dddddddd","why":"gone"}]"#;
         let expected = format!(r#"{{"v":1,"type":"snapshots","snapshots":[{{{SNAPSHOT}}}],{rest}}}"#);
         assert_eq!(line(&list).unwrap(), expected);
+        let drill = PastDrill {
+            time: "t".into(),
+            source: Some("app".into()),
+            path: "a".into(),
+            ok: false,
+            duration_s: 0.5,
+            entries: 1,
+            bytes: 2,
+            databases: 3,
+            failures: vec!["x".into()],
+            failures_more: 4,
+        };
         let show = Show {
             snapshot: snapshot(),
             previous: BTreeMap::from([("app".to_owned(), id('b'))]),
@@ -150,8 +271,9 @@ mod tests {
             duration_s: 2.0,
             bytes_read: 6,
             files: Files::default(),
+            drills: vec![drill],
         };
-        let rest = r#""previous":{"app":"bbbbbbbb"},"session":"5e","program":"larder 1","duration_s":2.0,"bytes_read":6,"files":{"new":0,"changed":0,"unchanged":0,"failed":0}"#;
+        let rest = r#""previous":{"app":"bbbbbbbb"},"session":"5e","program":"larder 1","duration_s":2.0,"bytes_read":6,"files":{"new":0,"changed":0,"unchanged":0,"failed":0},"drills":[{"time":"t","source":"app","path":"a","ok":false,"duration_s":0.5,"entries":1,"bytes":2,"databases":3,"failures":["x"],"failures_more":4}]"#;
         assert_eq!(line(&show).unwrap(), format!(r#"{{"v":1,"type":"snapshot",{SNAPSHOT},{rest}}}"#));
     }
 }
