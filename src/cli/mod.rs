@@ -6,6 +6,7 @@ pub mod answer;
 pub mod args;
 pub mod commands;
 pub mod context;
+pub mod database_diff;
 pub mod engine;
 pub mod exit;
 pub mod find;

@@ -38,6 +38,10 @@ pub struct Change {
     pub bytes_from: Option<u64>,
     /// Length after, bytes.
     pub bytes_to: Option<u64>,
+    /// As it is stored, before.
+    pub record_from: Option<Vec<u8>>,
+    /// As it is stored, after.
+    pub record_to: Option<Vec<u8>>,
 }
 
 /// Tells every difference between two trees at and below a path, in the order of the tree; an absent tree is empty.
@@ -114,8 +118,10 @@ fn change(visit: Visit) -> Result<Change> {
     let one_sided = |found: Found, what| -> Result<Change> {
         let entry = light(&found)?.entry;
         let size = Some(entry.size);
-        let (bytes_from, bytes_to) = if what == What::Added { (None, size) } else { (size, None) };
-        Ok(Change { path: found.path, what, kind: entry.kind, bytes_from, bytes_to })
+        let (path, record) = (found.path, Some(found.record));
+        let ((bytes_from, record_from), (bytes_to, record_to)) =
+            if what == What::Added { ((None, None), (size, record)) } else { ((size, record), (None, None)) };
+        Ok(Change { path, what, kind: entry.kind, bytes_from, bytes_to, record_from, record_to })
     };
     match visit {
         Visit::Added(found) => one_sided(found, What::Added),
@@ -124,7 +130,8 @@ fn change(visit: Visit) -> Result<Change> {
             let (old, new) = (light(&from)?, light(&to)?);
             let what = kind_of_change(&old, &new);
             let (bytes_from, bytes_to) = (Some(old.entry.size), Some(new.entry.size));
-            Ok(Change { path: to.path, what, kind: new.entry.kind, bytes_from, bytes_to })
+            let (record_from, record_to) = (Some(from.record), Some(to.record));
+            Ok(Change { path: to.path, what, kind: new.entry.kind, bytes_from, bytes_to, record_from, record_to })
         }
     }
 }

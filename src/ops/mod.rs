@@ -5,6 +5,7 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod database;
+pub mod database_diff;
 pub mod diff;
 pub mod drill;
 pub mod facts;

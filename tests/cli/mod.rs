@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backup;
+mod database_diffs;
 mod databases;
 mod drills;
 mod init;

@@ -8,10 +8,12 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::find::{self, Meant};
 use super::super::gaps::Gaps;
-use super::super::{args, engine, json, render, time};
+use super::super::{args, database_diff, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::id::ObjectId;
+use crate::ops::database_diff::{Compared, Sides, inside};
 use crate::ops::diff::{self, Change, What};
+use crate::ops::drill::Stop;
 use crate::ops::list;
 use crate::record::{Snapshot, SourceBody};
 use crate::repo::{Catalogue, ChunkReader, Listing, Repository};
@@ -23,11 +25,17 @@ use crate::text;
 ///
 /// Each line begins with + added, - removed, M other content, m only other metadata (mode, owner, times, attributes),
 /// or T something else now, such as a link instead of a file.
+///
+/// Below an SQLite database whose content changed stand its tables: rows added, removed and changed, and what of its schema
+/// did. For that its tables are read whole on both sides; nothing is restored.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   larder diff latest
-  larder diff latest~7:etc latest:etc")]
+  larder diff latest~7:etc latest:etc
+  larder diff latest:app/data/app.db --table people
+
+With --table each row begins with + new, - gone, or < before and > after it changed.")]
 pub struct Args {
     /// The older side, or the only one: WHEN[:SOURCE[/PATH]], as in larder ls --help
     #[arg(value_name = "A", value_parser = args::address())]
@@ -35,6 +43,12 @@ pub struct Args {
     /// The newer side
     #[arg(value_name = "B", value_parser = args::address())]
     pub b: Option<Address>,
+    /// Show the rows of this table that differ; the address is that of one database, or of a folder with only one
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// Do not look into databases
+    #[arg(long, conflicts_with = "table")]
+    pub no_tables: bool,
 }
 
 /// Shows it.
@@ -63,16 +77,50 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     for pair in &pairs {
         pair.check_path(&reader)?;
     }
+    if let Some(table) = &args.table {
+        rows(table, &pairs, &to, &reader, context)?;
+        return Ok(gaps.finish(0)?.but(exit));
+    }
+    let look = Look { reader: &reader, gaps: &gaps, no_tables: args.no_tables };
     let mut lines = Lines::new(&pairs, &to, context)?;
     let mut lost = 0;
     for pair in &pairs {
         lines.begin(pair, &to)?;
         let [from, to] = [pair.from.as_ref().map(|(_, source)| &source.root), pair.to.as_ref().map(|s| &s.root)];
-        lost +=
-            diff::diff(&reader, from, to, &pair.path, gaps.job(), &pair.name, &mut |change| lines.add(pair, change))?;
+        lost += diff::diff(&reader, from, to, &pair.path, gaps.job(), &pair.name, &mut |change| {
+            lines.add(pair, change, &look)
+        })?;
     }
+    lost += lines.databases_lost;
     lines.end(lost)?;
     Ok(gaps.finish(lost)?.but(exit))
+}
+
+/// Shows the rows of one table.
+fn rows(table: &str, pairs: &[Pair], to: &Snapshot, reader: &ChunkReader<'_>, context: &Context<'_>) -> Result<()> {
+    let [pair] = pairs else {
+        return Err(Error::new(Kind::Usage, "--table is for one database")
+            .why("the address means several sources")
+            .fix("name the database: WHEN:SOURCE/PATH"));
+    };
+    let from = pair.from.as_ref().map(|(_, source)| source);
+    let sides = Sides::find(reader, [from, pair.to.as_ref()], &pair.path)?;
+    let head = json::RowDiffHead {
+        from: pair.from.as_ref().map(|(point, _)| point.id.to_hex()),
+        to: to.id.to_hex(),
+        source: &pair.name,
+        path: sides.path().into(),
+        table,
+        columns: Vec::new(),
+    };
+    database_diff::rows(&sides, table, head, context)
+}
+
+/// What is needed to look into databases.
+struct Look<'a, 'c> {
+    reader: &'a ChunkReader<'a>,
+    gaps: &'a Gaps<'c>,
+    no_tables: bool,
 }
 
 /// A source on both sides, or on one.
@@ -209,6 +257,8 @@ struct Lines<'a> {
     context: &'a Context<'a>,
     document: Option<json::List<'a>>,
     totals: json::Totals,
+    /// Databases that the repository cannot give back.
+    databases_lost: u64,
 }
 
 impl<'a> Lines<'a> {
@@ -223,7 +273,7 @@ impl<'a> Lines<'a> {
             true => Some(json::List::new(context.output, &head, "changes")?),
             false => None,
         };
-        Ok(Self { context, document, totals: json::Totals::default() })
+        Ok(Self { context, document, totals: json::Totals::default(), databases_lost: 0 })
     }
 
     /// The heading of a source.
@@ -244,8 +294,13 @@ impl<'a> Lines<'a> {
         self.context.output.line(&format!("{}{path}  {from} -> {}", pair.name, shown(Point::of(to))))
     }
 
-    fn add(&mut self, pair: &Pair, change: &Change) -> Result<ControlFlow<()>> {
+    fn add(&mut self, pair: &Pair, change: &Change, look: &Look<'_, '_>) -> Result<ControlFlow<()>> {
         self.count(change);
+        if self.document.is_none() {
+            // What is inside may take a while.
+            self.context.output.line(&line(change))?;
+        }
+        let inside = self.inside(pair, change, look)?;
         match &mut self.document {
             Some(document) => document.item(&json::Change {
                 source: &pair.name,
@@ -254,10 +309,28 @@ impl<'a> Lines<'a> {
                 kind: json::kind_name(change.kind),
                 bytes_from: change.bytes_from,
                 bytes_to: change.bytes_to,
+                database: database_diff::shape(&inside),
             })?,
-            None => self.context.output.line(&line(change))?,
+            None => {
+                let lines = database_diff::lines(&inside);
+                lines.iter().try_for_each(|line| self.context.output.line(&format!("    {line}")))?;
+            }
         }
         Ok(if self.context.output.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn inside(&mut self, pair: &Pair, change: &Change, look: &Look<'_, '_>) -> Result<Compared> {
+        if look.no_tables {
+            return Ok(Compared::NoDatabase);
+        }
+        let context = self.context;
+        let stop = || -> Stop { Box::new(context.stop()) };
+        let inside = inside(look.reader, change, &stop, context.cancel())?;
+        if let Compared::Lost(error) = &inside {
+            self.databases_lost += 1;
+            look.gaps.job().warn(&format!("{}/{}: {error}", pair.name, text::escape(&change.path)));
+        }
+        Ok(inside)
     }
 
     fn count(&mut self, change: &Change) {

@@ -86,6 +86,16 @@ impl<'r> Database<'r> {
         self.file.entry().size
     }
 
+    /// Whether it was saved as one, or begins like one.
+    pub fn is_one(&self) -> Result<bool> {
+        if self.facts.is_some() {
+            return Ok(true);
+        }
+        // Those that are cut short, or have something behind their end, are nothing to compare.
+        let is_whole = self.file.entry().size >= 512 && self.file.entry().size.is_multiple_of(512);
+        Ok(is_whole && begins_like_one(&self.file)?)
+    }
+
     /// Opens it for statements that only read. It is not trusted: nothing is written, loaded or attached. `stop` is asked
     /// now and then while a statement runs.
     pub fn open(&self, stop: impl FnMut() -> bool + Send + 'static) -> Result<Opened<'_>> {
@@ -156,14 +166,18 @@ fn stored_file<'r>(reader: &'r ChunkReader<'r>, found: &Found) -> Result<FileRea
     Ok(FileReader::new(reader, entry))
 }
 
+fn begins_like_one(file: &FileReader<'_>) -> Result<bool> {
+    let mut first = [0; 16];
+    if file.entry().size < first.len() as u64 {
+        return Ok(false);
+    }
+    Image::read_at(file, 0, &mut first)?;
+    Ok(&first == b"SQLite format 3\0")
+}
+
 /// Opens the database that a stored file is.
 fn open<'i>(file: &'i FileReader<'_>, path: &[u8]) -> Result<Opened<'i>> {
-    let mut first = [0; 16];
-    let is_there = file.entry().size >= first.len() as u64;
-    if is_there {
-        Image::read_at(file, 0, &mut first)?;
-    }
-    if file.entry().size > 0 && &first != b"SQLite format 3\0" {
+    if file.entry().size > 0 && !begins_like_one(file)? {
         return Err(Error::new(Kind::Usage, format!("{} is no SQLite database", text::escape(path)))
             .why("it does not begin like one; an encrypted one looks so, too")
             .fix("restore it as a file, and open it with the program that made it"));

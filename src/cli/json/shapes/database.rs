@@ -149,6 +149,71 @@ pub struct Moved<'a> {
     pub to: Raw<'a>,
 }
 
+/// What differs inside a database that is on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DatabaseChange<'a> {
+    /// Tables, indexes, triggers and views that differ.
+    pub schema: Vec<SchemaChange<'a>>,
+    /// Tables whose rows differ, or could not be compared.
+    pub tables: Vec<TableChange<'a>>,
+    /// Why nothing of it can be told.
+    pub why: Option<String>,
+}
+
+/// A table, index, trigger or view that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SchemaChange<'a> {
+    /// "added", "removed" or "changed".
+    pub change: &'static str,
+    /// "table", "index", "trigger" or "view".
+    pub kind: String,
+    /// Its name.
+    pub name: Raw<'a>,
+    /// The table that it belongs to.
+    pub table: Raw<'a>,
+}
+
+/// A table whose rows differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableChange<'a> {
+    /// Its name.
+    pub name: Raw<'a>,
+    /// How many rows differ; none: they could not be compared.
+    pub rows: Option<RowTotals>,
+    /// Why they could not be compared.
+    pub why: Option<&'a str>,
+}
+
+/// Rows by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RowTotals {
+    /// Not there before.
+    pub added: u64,
+    /// Not there any more.
+    pub removed: u64,
+    /// There before, with other values.
+    pub changed: u64,
+    /// As before.
+    pub same: u64,
+}
+
+/// Head of `diff --table`; objects with `change`, `before` and `after` follow as `rows`, then [`RowTotals`] as `totals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RowDiffHead<'a> {
+    /// The older side; none: there was nothing before.
+    pub from: Option<String>,
+    /// The newer side.
+    pub to: String,
+    /// The source.
+    pub source: &'a str,
+    /// The database, below the source's root.
+    pub path: Raw<'a>,
+    /// The table.
+    pub table: &'a str,
+    /// The members of the rows, in the order of the columns; empty if no row differs.
+    pub columns: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::{encode, line};
@@ -224,6 +289,28 @@ mod tests {
         assert_eq!(
             line(&database).unwrap(),
             r#"{"v":1,"type":"restored-database","snapshot":"ab","source":"app","path":"a.db","to":"/a","bytes":1,"aside":[{"from":"/a","to":"/b"}]}"#
+        );
+    }
+
+    #[test]
+    fn what_differs_inside_a_database_is_told() {
+        let schema = SchemaChange { change: "added", kind: "index".into(), name: "i".into(), table: "t".into() };
+        let rows = Some(RowTotals { added: 1, removed: 2, changed: 3, same: 4 });
+        let tables = vec![
+            TableChange { name: "t".into(), rows, why: None },
+            TableChange { name: "u".into(), rows: None, why: Some("x") },
+        ];
+        let change = DatabaseChange { schema: vec![schema], tables, why: None };
+        assert_eq!(
+            encode(&change).unwrap(),
+            r#"{"schema":[{"change":"added","kind":"index","name":"i","table":"t"}],"tables":[{"name":"t","rows":{"added":1,"removed":2,"changed":3,"same":4},"why":null},{"name":"u","rows":null,"why":"x"}],"why":null}"#
+        );
+        let columns = vec!["id".into()];
+        let (from, to) = (None, "ab".into());
+        let head = RowDiffHead { from, to, source: "app", path: "a.db".into(), table: "t", columns };
+        assert_eq!(
+            line(&head).unwrap(),
+            r#"{"v":1,"type":"row-diff","from":null,"to":"ab","source":"app","path":"a.db","table":"t","columns":["id"]}"#
         );
     }
 }

@@ -140,6 +140,8 @@ pub struct Change<'a> {
     pub bytes_from: Option<u64>,
     /// Length after, in bytes.
     pub bytes_to: Option<u64>,
+    /// What differs inside; none: it is no database on either side, or nobody asked.
+    pub database: Option<super::DatabaseChange<'a>>,
 }
 
 /// What happened to an entry.
@@ -227,10 +229,11 @@ mod tests {
             kind: "file",
             bytes_from: None,
             bytes_to: Some(2),
+            database: None,
         };
         assert_eq!(
             encode(&change).unwrap(),
-            r#"{"source":"app","path":"a","change":"added","kind":"file","bytes_from":null,"bytes_to":2}"#
+            r#"{"source":"app","path":"a","change":"added","kind":"file","bytes_from":null,"bytes_to":2,"database":null}"#
         );
         let words = [ChangeKind::Removed, ChangeKind::Content, ChangeKind::Metadata, ChangeKind::Kind];
         assert_eq!(encode(&words).unwrap(), r#"["removed","content","metadata","kind"]"#);

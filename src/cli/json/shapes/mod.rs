@@ -38,6 +38,7 @@ documents! {
     QueryHead<'a> = "query",
     FindHead = "find",
     DiffHead = "diff",
+    RowDiffHead<'a> = "row-diff",
     Plan<'a> = "plan",
     Lost<'a> = "lost",
     DatabasePlan<'a> = "database-plan",
