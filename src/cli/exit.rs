@@ -40,7 +40,10 @@ pub const MEANINGS: [(Exit, &str); 12] = [
     (Exit::Failed, "failed; also an unknown id or an empty match"),
     (Exit::Usage, "wrong usage or configuration"),
     (Exit::Partial, "done, but part of the source is missing: unreadable, or changed while it was read"),
-    (Exit::Damage, "damage found in the repository; also where latest or a time passed over a damaged snapshot"),
+    (
+        Exit::Damage,
+        "damage found in the repository, or a drill failed; also where latest or a time passed over a damaged snapshot",
+    ),
     (Exit::NoRepository, "no repository there"),
     (Exit::Busy, "in use by another program"),
     (Exit::WrongKey, "wrong password or key, or none found"),

@@ -50,7 +50,7 @@ impl<T> Kept<T> {
 pub struct FileReader<'r> {
     reader: &'r ChunkReader<'r>,
     entry: Entry,
-    chunks: Mutex<Kept<Vec<u8>>>,
+    chunks: Arc<Mutex<Kept<Vec<u8>>>>,
     lists: Mutex<Kept<ChunkList>>,
     chunks_read: AtomicU64,
 }
@@ -58,13 +58,20 @@ pub struct FileReader<'r> {
 impl<'r> FileReader<'r> {
     /// Of a file's entry, with its extents.
     pub fn new(reader: &'r ChunkReader<'r>, entry: Entry) -> Self {
-        let (chunks, lists) = (Mutex::new(Kept::new(KEPT_BYTES_MAX)), Mutex::new(Kept::new(LISTS_MAX)));
+        let (chunks, lists) = (Arc::new(Mutex::new(Kept::new(KEPT_BYTES_MAX))), Mutex::new(Kept::new(LISTS_MAX)));
         Self { reader, entry, chunks, lists, chunks_read: AtomicU64::new(0) }
     }
 
     /// What it reads through.
     pub fn reader(&self) -> &'r ChunkReader<'r> {
         self.reader
+    }
+
+    /// The same, but both files keep their chunks at hand together: what is the same in both is fetched once, if both are
+    /// read at about the same place.
+    pub fn sharing(mut self, other: &Self) -> Self {
+        self.chunks = other.chunks.clone();
+        self
     }
 
     /// The entry.

@@ -5,6 +5,7 @@ mod backup;
 mod database_diffs;
 mod databases;
 mod drills;
+mod facts;
 mod init;
 mod queries;
 mod restore;

@@ -86,6 +86,17 @@ impl<'r> Database<'r> {
         self.file.entry().size
     }
 
+    /// The same, but what it has in common with another state of it is read once, where both are read side by side.
+    pub fn sharing(mut self, other: &Self) -> Self {
+        self.file = self.file.sharing(&other.file);
+        self
+    }
+
+    /// How many blocks were fetched for it.
+    pub fn blocks_read(&self) -> u64 {
+        self.file.chunks_read()
+    }
+
     /// Whether it was saved as one, or begins like one.
     pub fn is_one(&self) -> Result<bool> {
         if self.facts.is_some() {
