@@ -41,6 +41,12 @@ impl Scratch {
         &self.path
     }
 
+    /// How much room there is, where that is known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let stat = rustix::fs::fstatvfs(&self.parent).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Opens a regular file in it, whatever the modes of the folders above it, which all belong to us. No link is followed
     /// at the end.
     pub fn open(&self, below: &Path) -> io::Result<File> {

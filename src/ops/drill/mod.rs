@@ -9,6 +9,7 @@
 
 mod prove;
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -204,6 +205,10 @@ impl Drilling<'_> {
         let roots = || parts.iter().map(|part| &self.snapshot.body.sources[part.source].root);
         let (entries, bytes) = (roots().map(|root| root.entries).sum(), roots().map(|root| root.bytes).sum());
         self.job.phase("restoring", is_whole.then_some(entries), is_whole.then_some(bytes));
+        if let Some(free) = self.scratch.free_bytes().filter(|free| is_whole && *free < bytes) {
+            let (there, free) = (text::path(self.request.scratch), text::size(free));
+            self.job.warn(&format!("{} are to be restored, and in {there} there are {free} free", text::size(bytes)));
+        }
         let to = self.restored();
         let target = Target { path: &to, existing: Existing::Refuse, repository: self.request.repository };
         let done = restore::restore(self.repository, catalogue, self.snapshot, parts, target, self.job);
@@ -231,14 +236,15 @@ impl Drilling<'_> {
 
     fn prove_part(&mut self, reader: &ChunkReader<'_>, part: &Part) -> Result<()> {
         let source = &self.snapshot.body.sources[part.source];
+        let lost = self.report.lost.iter().filter(|lost| lost.source.as_bytes() == source.name);
+        let lost: HashSet<Vec<u8>> = lost.map(|lost| lost.path.clone()).collect();
         let path = self.request.part.as_ref().map_or(&b""[..], |(_, path)| path);
         for found in TreeWalk::below(reader, &source.root, path) {
             self.job.cancel.check()?;
             // What of the tree cannot be read, the restore has told.
             let Ok(found) = found else { continue };
             let Ok(stored) = light(&found) else { continue };
-            let is_lost = |lost: &Lost| lost.source.as_bytes() == source.name && lost.path == found.path;
-            if stored.entry.kind != EntryKind::File || stored.entry.size == 0 || self.report.lost.iter().any(is_lost) {
+            if stored.entry.kind != EntryKind::File || stored.entry.size == 0 || lost.contains(&found.path) {
                 continue;
             }
             let below = Path::new("restored").join(OsStr::from_bytes(&part.into)).join(OsStr::from_bytes(&found.path));
