@@ -9,6 +9,7 @@
 //! | `cli` | exit codes, messages and surroundings of the program itself |
 //! | `format` | golden bytes, a golden repository, and what docs/format.md says of them |
 //! | `architecture` | who may import whom, and who may do what |
+//! | `users` | what the first users asked for, as they would do it |
 //! | `readme` | do the README's commands work |
 //!
 //! Variables: `LARDER_CASES` (cases of the model, 64), `LARDER_KILLS` (kills, 20), `LARDER_FULL=1` (damage at every byte).
@@ -25,6 +26,7 @@ mod format;
 mod model;
 mod readme;
 mod support;
+mod users;
 
 use std::path::Path;
 

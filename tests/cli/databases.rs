@@ -79,7 +79,7 @@ fn every_snapshot_of_a_database_that_two_write_to_is_one_moment_of_it() {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             (0..2).for_each(|_| _ = scope.spawn(|| keep_moving(&path, journal, &stop)));
-            for _ in 0..5 {
+            for _ in 0..10 {
                 machine.backup(&machine.place("app")).expect(0);
                 let source = format!("sqlite:{}", text(&path));
                 machine.run(["backup", "--name", "bank", &source]).expect(0);

@@ -70,8 +70,9 @@ impl Opening<'_> {
     fn attempt(&self, place: &Place) -> Result<Reading, Failure> {
         let stamps = place.stamps()?;
         let network = place.network();
-        let strange = place.would_get_strange_files();
-        if (network.is_some() || strange) && place.peek()?.is_some_and(|header| header.is_wal) {
+        // Without a log nobody has it open, and the engine would leave one behind.
+        let is_alone = stamps.side[LOG].is_none() || place.would_get_strange_files();
+        if (network.is_some() || is_alone) && place.peek()?.is_some_and(|header| header.is_wal) {
             return match network {
                 Some(name) => Err(on_network(place, name)),
                 None => self.attempt_without_locks(place, stamps),

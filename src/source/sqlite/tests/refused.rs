@@ -1,5 +1,8 @@
 //! What cannot be read, and what is said then.
 
+use std::env;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -7,6 +10,7 @@ use super::*;
 use crate::error::{Error, Kind};
 
 const LIMIT: Duration = Duration::from_millis(200);
+const LOCKED: &str = "LARDER_TEST_LOCKED";
 
 fn assert_failure(failure: &Failure, kind: FailureKind, says: &str) {
     assert_eq!(failure.kind(), kind, "{:?}", failure.error());
@@ -50,24 +54,51 @@ fn what_is_cut_short_or_has_no_sense_in_its_schema_is_said_so() {
 
 #[test]
 fn whoever_keeps_it_locked_is_named() {
+    if let Some(path) = env::var_os(LOCKED) {
+        return keep_locked(path.as_ref());
+    }
     let mut bench = Bench::new();
     bench.options.busy_timeout = LIMIT;
     let path = bench.path("db");
-    let connection = database(&path, "PRAGMA journal_mode = DELETE;");
-    connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    drop(database(&path, "PRAGMA journal_mode = DELETE;"));
+    let locker = locker("whoever_keeps_it_locked_is_named", &path);
     let failure = bench.failure(&path);
-    let me = format!("process {} (", std::process::id());
-    assert_failure(&failure, FailureKind::Busy, &me);
+    assert_failure(&failure, FailureKind::Busy, &format!("process {} (", locker.id()));
     assert!(failure.error().to_string().ends_with("kept it locked for 0.2 s"), "{}", failure.error());
     assert!(!failure.is_for_raw_bytes() && !failure.error().advice().is_empty());
-    connection.execute_batch("COMMIT").unwrap();
+    unlock(locker);
     bench.read(&path, Way::Live);
 
     let wal = bench.path("wal");
     let connection = database(&wal, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;");
-    assert_failure(&bench.failure(&wal), FailureKind::Busy, &me);
+    assert_failure(&bench.failure(&wal), FailureKind::Busy, &format!("process {} (", std::process::id()));
     drop(connection);
-    bench.read(&wal, Way::Live);
+    bench.read(&wal, Way::Immutable);
+}
+
+/// Another process that keeps a database locked.
+fn locker(test: &str, path: &Path) -> Child {
+    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    let mut process = Command::new(env::current_exe().unwrap());
+    process.args([&name, "--exact"]).env(LOCKED, path).stdin(Stdio::piped()).stdout(Stdio::null());
+    let child = process.spawn().unwrap();
+    while !path.with_extension("locked").exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+fn keep_locked(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    fs::write(path.with_extension("locked"), "").unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    connection.execute_batch("COMMIT").unwrap();
+}
+
+fn unlock(mut locker: Child) {
+    drop(locker.stdin.take());
+    assert!(locker.wait().unwrap().success());
 }
 
 #[test]

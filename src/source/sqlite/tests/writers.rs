@@ -8,6 +8,7 @@ use super::*;
 
 const ACCOUNTS: i64 = 4000;
 const WRITER: &str = "LARDER_TEST_WRITER";
+const SEED: &str = "LARDER_TEST_SEED";
 
 fn bank(path: &Path, journal: &str) {
     let connection = Connection::open(path).unwrap();
@@ -55,24 +56,22 @@ fn stop_file(path: &Path) -> PathBuf {
     path.with_extension("stop")
 }
 
-/// Those who write; they end when this does, whatever happened.
+/// Two processes that write; they end when this does, whatever happened. Not threads of this one: whoever closes a file
+/// here, as a look at its first bytes does, drops the locks that others here have on it.
 struct Writers {
     path: PathBuf,
-    thread: Option<thread::JoinHandle<()>>,
-    process: Child,
+    processes: Vec<Child>,
 }
 
 impl Writers {
     fn start(test: &str, path: &Path) -> Self {
         let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
-        let mut process = Command::new(env::current_exe().unwrap());
-        process.args([&name, "--exact"]).env(WRITER, path).stdout(std::process::Stdio::null());
-        let own = path.to_owned();
-        Self {
-            path: path.to_owned(),
-            thread: Some(thread::spawn(move || write(&own, 1))),
-            process: process.spawn().unwrap(),
-        }
+        let writer = |seed: &str| {
+            let mut process = Command::new(env::current_exe().unwrap());
+            process.args([&name, "--exact"]).env(WRITER, path).env(SEED, seed).stdout(std::process::Stdio::null());
+            process.spawn().unwrap()
+        };
+        Self { path: path.to_owned(), processes: ["1", "2"].map(writer).into() }
     }
 
     /// Returns when both have committed once more.
@@ -86,19 +85,19 @@ impl Writers {
         }
     }
 
-    fn stop(&mut self) {
+    fn stop(mut self) {
         fs::write(stop_file(&self.path), "").unwrap();
-        self.thread.take().unwrap().join().unwrap();
-        assert!(self.process.wait().unwrap().success());
+        for mut process in self.processes.drain(..) {
+            assert!(process.wait().unwrap().success());
+        }
     }
 }
 
 impl Drop for Writers {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            let _ = fs::write(stop_file(&self.path), "");
-            let _ = self.thread.take().map(thread::JoinHandle::join);
-            let _ = self.process.wait();
+        let _ = fs::write(stop_file(&self.path), "");
+        for process in &mut self.processes {
+            let _ = process.wait();
         }
     }
 }
@@ -128,13 +127,13 @@ fn slowly(reading: &Reading) -> Vec<u8> {
 #[test]
 fn every_image_is_one_committed_state() {
     if let Some(path) = env::var_os(WRITER) {
-        return write(path.as_ref(), 2);
+        return write(path.as_ref(), env::var(SEED).unwrap().parse().unwrap());
     }
     for journal in ["WAL", "DELETE", "TRUNCATE", "PERSIST"] {
         let mut bench = Bench::new();
         let path = bench.path("db");
         bank(&path, journal);
-        let mut writers = Writers::start("every_image_is_one_committed_state", &path);
+        let writers = Writers::start("every_image_is_one_committed_state", &path);
         for turn in 0..5 {
             writers.wait();
             bench.options.spool_bytes_min = if turn == 3 { 0 } else { u64::MAX };
