@@ -47,6 +47,11 @@ impl<'a> Gaps<'a> {
         kept.iter().try_for_each(|message| self.context.output.json(&json::Warning { message }))
     }
 
+    /// Warns of what may be missing from what a database tells.
+    pub fn doubt<'d>(&self, doubts: impl IntoIterator<Item = &'d String>) {
+        doubts.into_iter().for_each(|why| self.warn(why));
+    }
+
     /// Tells what has been kept; exit code 4 if there were gaps.
     pub fn finish(self, gaps: u64) -> Result<Exit> {
         self.printing();

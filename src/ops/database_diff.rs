@@ -117,6 +117,11 @@ impl<'r> Sides<'r> {
         Ok(Self { from, to })
     }
 
+    /// Why what they tell may not be all, safe to print.
+    pub fn doubts(&self) -> impl Iterator<Item = &String> {
+        [&self.from, &self.to].into_iter().flatten().flat_map(|database| &database.doubts)
+    }
+
     /// Where it lies below its source's root.
     pub fn path(&self) -> &[u8] {
         self.to.as_ref().or(self.from.as_ref()).map_or(b"", |database| &database.path)

@@ -241,3 +241,23 @@ fn a_pack_that_is_gone_is_damage_and_no_answer() {
         assert!(!run.stdout.contains("7999200"), "{run:?}");
     }
 }
+
+/// Saved as the plain file that it is, a database has not all of its state in it.
+#[test]
+fn a_plain_file_with_a_log_beside_it_is_told() {
+    let machine = Machine::new();
+    std::fs::create_dir(machine.place("app")).unwrap();
+    let db = Connection::open(machine.place("app/a.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t(a); PRAGMA wal_checkpoint; INSERT INTO t VALUES(1)")
+        .unwrap();
+    let app = machine.place("app");
+    machine.run(["backup", "--raw-databases", text(&app)]).expect(0);
+    let told = "a.db: it was saved as a plain file, and a part of it is in a.db-wal, which is not looked at";
+    machine.run(["tables", "latest:app/a.db"]).expect(0).says(told);
+    machine.run(["query", "latest:app/a.db", "SELECT count(*) FROM t"]).expect(0).prints("0").says(told);
+    machine.run(["restore", "latest:app/a.db", "--table", "t", "--csv", "-"]).expect(0).says(told);
+    machine.run(["diff", "latest:app/a.db", "--table", "t"]).expect(0).says(told);
+    machine.run(["backup", text(&app)]).expect(0);
+    let run = machine.run(["query", "latest:app/a.db", "SELECT count(*) FROM t"]).expect(0).prints("1");
+    assert_eq!(run.stderr, "");
+}

@@ -77,11 +77,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     for pair in &pairs {
         pair.check_path(&reader)?;
     }
+    let look = Look { reader: &reader, gaps: &gaps, no_tables: args.no_tables };
     if let Some(table) = &args.table {
-        rows(table, &pairs, &to, &reader, context)?;
+        rows(table, &pairs, &to, &look, context)?;
         return Ok(gaps.finish(0)?.but(exit));
     }
-    let look = Look { reader: &reader, gaps: &gaps, no_tables: args.no_tables };
     let mut lines = Lines::new(&pairs, &to, context)?;
     let mut lost = 0;
     for pair in &pairs {
@@ -97,14 +97,15 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
 }
 
 /// Shows the rows of one table.
-fn rows(table: &str, pairs: &[Pair], to: &Snapshot, reader: &ChunkReader<'_>, context: &Context<'_>) -> Result<()> {
+fn rows(table: &str, pairs: &[Pair], to: &Snapshot, look: &Look<'_, '_>, context: &Context<'_>) -> Result<()> {
     let [pair] = pairs else {
         return Err(Error::new(Kind::Usage, "--table is for one database")
             .why("the address means several sources")
             .fix("name the database: WHEN:SOURCE/PATH"));
     };
     let from = pair.from.as_ref().map(|(_, source)| source);
-    let sides = Sides::find(reader, [from, pair.to.as_ref()], &pair.path)?;
+    let sides = Sides::find(look.reader, [from, pair.to.as_ref()], &pair.path)?;
+    look.gaps.doubt(sides.doubts());
     let head = json::RowDiffHead {
         from: pair.from.as_ref().map(|(point, _)| point.id.to_hex()),
         to: to.id.to_hex(),

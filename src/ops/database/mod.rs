@@ -42,43 +42,35 @@ pub struct Database<'r> {
     pub path: Vec<u8>,
     /// What was seen when it was saved; `None` where it was saved as a plain file.
     pub facts: Option<Facts>,
+    /// Why what it tells may not be all, safe to print.
+    pub doubts: Vec<String>,
     file: FileReader<'r>,
 }
 
 impl<'r> Database<'r> {
     /// The database that a path of a source means: a file, or a folder with one database below it.
     pub fn find(reader: &'r ChunkReader<'r>, source: &SourceBody, path: &[u8]) -> Result<Self> {
-        let found = super::list::found_at(reader, source, path)?;
-        let stored = super::list::light(&found)?;
-        if stored.entry.kind != EntryKind::Directory {
-            return Self::of(reader, &found);
+        let found = one(reader, source, path)?;
+        let mut database = Self::of(reader, &found)?;
+        if let Some(why) = place::torn(&database, source)? {
+            database.doubts.push(format!("{}: {why}, which is not looked at", text::escape(&database.path)));
         }
-        let shown = |path: &[u8]| if path.is_empty() { text::escape(&source.name) } else { text::escape(path) };
-        let mut below = below(reader, source, path)?;
-        match below.len() {
-            1 => Self::of(reader, &below.remove(0)),
-            0 => Err(Error::new(Kind::Missing, format!("there is no database in {}", shown(path)))
-                .fix("name the file itself, if it was saved as a plain file")),
-            _ => {
-                let names: Vec<_> = below.iter().map(|found| text::escape(&found.path)).collect();
-                Err(Error::new(Kind::Usage, format!("there are several databases in {}", shown(path)))
-                    .why(names.join(", "))
-                    .fix("name one of them"))
-            }
-        }
+        Ok(database)
     }
 
     /// The database that a file is.
     pub fn of(reader: &'r ChunkReader<'r>, found: &Found) -> Result<Self> {
         let stored = super::list::light(found)?;
-        let facts = match stored.facts {
-            Some(Large::Inline(bytes)) => Facts::parse(&bytes).ok(),
-            Some(Large::Chunk(chunk)) => {
-                reader.chunk(ChunkKind::Attr, &chunk.id).ok().and_then(|b| Facts::parse(&b).ok())
+        let mut doubts = Vec::new();
+        let facts = match stored.facts.map(|large| facts_in(reader, &large)) {
+            Some(Err(e)) => {
+                let path = text::escape(&found.path);
+                doubts.push(format!("{path}: what was seen of it when it was saved cannot be read: {e}"));
+                None
             }
-            None => None,
+            other => other.and_then(Result::ok),
         };
-        Ok(Self { path: found.path.clone(), facts, file: stored_file(reader, found)? })
+        Ok(Self { path: found.path.clone(), facts, doubts, file: stored_file(reader, found)? })
     }
 
     /// How long it is.
@@ -153,6 +145,35 @@ pub fn because<T>(opened: &Opened<'_>, result: Result<T>) -> Result<T> {
         ),
         None => e,
     })
+}
+
+/// The file that a path means: itself, or the one database below a folder.
+fn one(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Result<Found> {
+    let found = super::list::found_at(reader, source, path)?;
+    if super::list::light(&found)?.entry.kind != EntryKind::Directory {
+        return Ok(found);
+    }
+    let shown = || if path.is_empty() { text::escape(&source.name) } else { text::escape(path) };
+    let mut below = below(reader, source, path)?;
+    match below.len() {
+        1 => Ok(below.remove(0)),
+        0 => Err(Error::new(Kind::Missing, format!("there is no database in {}", shown()))
+            .fix("name the file itself, if it was saved as a plain file")),
+        _ => {
+            let names: Vec<_> = below.iter().map(|found| text::escape(&found.path)).collect();
+            Err(Error::new(Kind::Usage, format!("there are several databases in {}", shown()))
+                .why(names.join(", "))
+                .fix("name one of them"))
+        }
+    }
+}
+
+fn facts_in(reader: &ChunkReader<'_>, large: &Large) -> Result<Facts> {
+    let parse = |bytes: &[u8]| Facts::parse(bytes).map_err(|e| Error::new(Kind::Damage, e.to_string()));
+    match large {
+        Large::Inline(bytes) => parse(bytes),
+        Large::Chunk(chunk) => parse(&reader.chunk(ChunkKind::Attr, &chunk.id)?),
+    }
 }
 
 /// The databases below a folder, as far as they were saved as such.

@@ -72,12 +72,13 @@ pub fn place(
     job: Job<'_>,
 ) -> Result<Placed> {
     let mut warnings = Vec::new();
-    if let Some(why) = flaw(database, snapshot, source).or(torn(database, source)?) {
-        match to.is_live {
-            true => return Err(unfit(database, &why)),
-            false => warnings.push(format!("{}: {why}", text::escape(&database.path))),
-        }
+    let flaw = flaw(database, snapshot, source);
+    if to.is_live
+        && let Some(why) = flaw.clone().or(torn(database, source)?)
+    {
+        return Err(unfit(database, &why));
     }
+    warnings.extend(flaw.map(|why| format!("{}: {why}", text::escape(&database.path))));
     let path = resolve(to.path)?;
     let draft = Draft::create(&path, to.existing, to.keep_out)?;
     if path.exists() {
@@ -109,7 +110,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 /// Whether a plain file was saved with a part of its state beside it, without which it is none.
-fn torn(database: &Database<'_>, source: &SourceBody) -> Result<Option<String>> {
+pub(super) fn torn(database: &Database<'_>, source: &SourceBody) -> Result<Option<String>> {
     if database.facts.is_some() || source.kind != SourceKind::Folder {
         return Ok(None);
     }

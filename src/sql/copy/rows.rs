@@ -241,7 +241,7 @@ fn found(plan: &Plan, rule: OnConflict, way: &mut Way<'_>, values: &[ValueRef<'_
         OnConflict::Fail => {
             return Err(Error::new(Kind::Failed, format!("a row of {} is already there", plan.shown))
                 .why(format!("its key is {}", plan.key_shown(values)))
-                .fix("choose what to do with rows that are there: skip or replace them"));
+                .fix("choose what to do with rows that are there: --on-conflict skip or replace"));
         }
         OnConflict::Skip => copied.skipped += 1,
         OnConflict::Replace => copied.replaced += 1,
