@@ -68,6 +68,14 @@ fn assert_consistent(path: &Path, about: &str) -> i64 {
     number(&db, "SELECT n FROM counter")
 }
 
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Eight of thirty plain copies of such a database are no database.
 #[test]
 fn every_snapshot_of_a_database_that_two_write_to_is_one_moment_of_it() {
@@ -78,13 +86,14 @@ fn every_snapshot_of_a_database_that_two_write_to_is_one_moment_of_it() {
         fill(&bank(&path, journal));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            // Whatever happens: they end with this, and it says what.
+            let _end = End(&stop);
             (0..2).for_each(|_| _ = scope.spawn(|| keep_moving(&path, journal, &stop)));
-            for _ in 0..10 {
+            for _ in 0..5 {
                 machine.backup(&machine.place("app")).expect(0);
                 let source = format!("sqlite:{}", text(&path));
                 machine.run(["backup", "--name", "bank", &source]).expect(0);
             }
-            stop.store(true, Ordering::Relaxed);
         });
         let snapshots = machine.run(["snapshots", "--json"]).expect(0).json();
         let mut last = [0, 0];
@@ -201,4 +210,58 @@ fn a_source_that_is_no_database_or_not_there_saves_nothing() {
     machine.run(["backup", &source("text")]).expect(14).says("file is not a database");
     machine.run(["backup", &source("")]).expect(14);
     machine.run(["restore", "latest"]).expect(1).says("there is no snapshot");
+}
+
+/// Item by item what may become of a file between two nights.
+#[test]
+fn a_database_that_grows_shrinks_goes_or_is_another_comes_back_as_it_was_each_night() {
+    let machine = Machine::new();
+    let path = machine.place("app/a.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fill(&bank(&path, "WAL"));
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let nights: [(&str, &dyn Fn()); 7] = [
+        ("as it was made", &|| ()),
+        ("grown", &|| change("INSERT INTO moves(note) SELECT hex(randomblob(3000)) FROM account")),
+        ("shrunk", &|| change("DELETE FROM moves; DELETE FROM account WHERE id > 5; VACUUM")),
+        ("without a log, with other pages", &|| {
+            change(
+                "PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM; INSERT INTO moves(note) VALUES('x')",
+            );
+        }),
+        ("replaced by another", &|| {
+            fs::remove_file(&path).unwrap();
+            change("CREATE TABLE other(a); INSERT INTO other VALUES('another')");
+        }),
+        ("gone", &|| fs::remove_file(&path).unwrap()),
+        ("back", &|| fill(&bank(&path, "DELETE"))),
+    ];
+    let dump = |path: &Path| path.exists().then(|| written(path));
+    let mut expected = Vec::new();
+    for (night, change) in &nights {
+        change();
+        save(&machine, &[]).expect(0);
+        expected.push((night, dump(&path)));
+    }
+    for (n, (night, expected)) in expected.iter().rev().enumerate() {
+        let to = machine.place(&format!("to {n}"));
+        machine.restore(&format!("latest~{n}:app"), &to).expect(0);
+        assert!(dump(&to.join("a.db")) == *expected, "{night}");
+    }
+}
+
+/// Everything in a database, as text.
+fn written(path: &Path) -> Vec<String> {
+    let db = Connection::open(path).unwrap();
+    let column = |sql: &str| -> Vec<String> {
+        db.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut out = column("SELECT page_size || ' ' || sqlite_version() FROM pragma_page_size");
+    for table in column("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
+        let columns =
+            column(&format!("SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('{table}')")).join("||','||");
+        out.push(table.clone());
+        out.extend(column(&format!("SELECT {columns} FROM \"{table}\" ORDER BY 1")));
+    }
+    out
 }

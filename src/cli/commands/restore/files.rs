@@ -170,7 +170,7 @@ fn plan_as_text(
     }
     context.output.line(match args.folder() {
         Some(_) => "nothing was changed; run it without -n",
-        None => "nothing was changed; say where with --to DIR",
+        None => "nothing was changed; say where with --to DIR, or of a database with --apply or --to sqlite:FILE",
     })
 }
 
