@@ -288,7 +288,7 @@ impl Drilling<'_> {
             }
             _ => return,
         };
-        outcome.findings.insert(0, Finding { about: About::Saved, said: said.replace("\\\\", "\\") });
+        outcome.findings.insert(0, Finding { about: About::Saved, said });
     }
 }
 

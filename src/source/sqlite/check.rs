@@ -4,7 +4,6 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::failure::said;
 use crate::error::{Error, Kind, Result};
-use crate::text;
 
 /// The most faults that are told.
 pub const FAULTS_MAX: usize = 100;
@@ -19,7 +18,7 @@ pub enum Check {
     Full,
 }
 
-/// What is wrong with the database, safe to print, at most [`FAULTS_MAX`] faults; empty: nothing. An error means that
+/// What is wrong with the database, in the engine's words, which quote what is in it, at most [`FAULTS_MAX`] faults; empty: nothing. An error means that
 /// it could not be told.
 pub fn check(connection: &Connection, depth: Check) -> Result<Vec<String>> {
     let pragma = match depth {
@@ -43,7 +42,7 @@ fn collect(connection: &Connection, sql: &str, faults: &mut Vec<String>) -> rusq
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let fault = row.get_ref(0)?.as_bytes()?;
-        faults.push(text::escape(&fault[..fault.len().min(FAULT_BYTES_MAX)]));
+        faults.push(String::from_utf8_lossy(&fault[..fault.len().min(FAULT_BYTES_MAX)]).into_owned());
     }
     Ok(())
 }
