@@ -500,3 +500,48 @@ fn what_is_lost_in_the_repository_changes_nothing() {
         assert_eq!(names(&out), Vec::<String>::new(), "{more:?}");
     }
 }
+
+/// A log that is left beside another database is played into it by whoever opens that next.
+#[test]
+fn a_folder_that_is_overwritten_has_no_log_beside_a_database_that_it_does_not_belong_to() {
+    for journal in ["WAL", "DELETE"] {
+        let machine = Machine::new();
+        let (app, live) = (machine.place("app"), machine.place("app/a.db"));
+        fs::create_dir(&app).unwrap();
+        fs::write(app.join("note"), "as it was").unwrap();
+        let db = Connection::open(&live).unwrap();
+        db.execute_batch(&format!("PRAGMA journal_mode = {journal}; CREATE TABLE t(a); INSERT INTO t VALUES('saved')"))
+            .unwrap();
+        machine.backup(&app).expect(0);
+        fs::write(app.join("note"), "changed").unwrap();
+        // Somebody uses it: it stays, and everything else is restored.
+        let refused = machine.run(["restore", "latest:app", "--overwrite", "--to", text(&app)]).expect(1);
+        assert!(refused.stderr.contains("a.db") && refused.stderr.contains("it is open in"), "{}", refused.stderr);
+        assert_eq!(fs::read(app.join("note")).unwrap(), b"as it was");
+        db.execute_batch(
+            "PRAGMA cache_size = 5; BEGIN; INSERT INTO t SELECT hex(randomblob(5000)) FROM sqlite_schema; ",
+        )
+        .unwrap();
+        db.execute_batch("INSERT INTO t SELECT hex(randomblob(50000)) FROM t; UPDATE t SET a = a || 'x'").unwrap();
+        if journal == "WAL" {
+            db.execute_batch("COMMIT").unwrap();
+        }
+        // It died: what it left is a copy of its files.
+        let side = app.join(if journal == "WAL" { "a.db-wal" } else { "a.db-journal" });
+        let left = [&live, &side].map(|path| fs::read(path).unwrap());
+        drop(db);
+        let _ = fs::remove_file(app.join("a.db-shm"));
+        fs::write(&live, &left[0]).unwrap();
+        fs::write(&side, &left[1]).unwrap();
+        let run = machine.run(["restore", "latest:app", "--overwrite", "--to", text(&app)]).expect(0);
+        assert!(run.stderr.contains("a.db: what was there is now called a.db.before-larder-"), "{}", run.stderr);
+        assert!(!side.exists(), "{journal}");
+        let db = Connection::open(&live).unwrap();
+        let rows: String = db.query_row("SELECT group_concat(a) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, "saved", "{journal}");
+        let ending = side.extension().unwrap().to_str().unwrap().strip_prefix("db").unwrap().to_owned();
+        let aside = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().contains("before-larder");
+        let aside: Vec<_> = files_below(&app).into_iter().filter(aside).collect();
+        assert_eq!(aside.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>(), left, "{journal}{ending}");
+    }
+}

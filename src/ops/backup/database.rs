@@ -47,11 +47,6 @@ impl KnownDatabases {
     }
 }
 
-/// Whether a record is that of an image.
-pub(super) fn is_image(record: &[u8]) -> bool {
-    StoredEntry::parse(record).is_ok_and(|stored| stored.facts.is_some())
-}
-
 /// Whether the file may be a database, by what costs nothing, and then by its first bytes. It is closed again.
 pub(super) fn is_database(found: &Found) -> bool {
     if found.stat.kind != Kind::File || found.stat.size == 0 || !found.stat.size.is_multiple_of(512) {

@@ -176,7 +176,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             }
             plan => {
                 if let Plan::Known(path, _, record, _) = &plan
-                    && database::is_image(record)
+                    && crate::ops::database::is_image(record)
                 {
                     self.databases.insert(path);
                 }

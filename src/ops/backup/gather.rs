@@ -160,7 +160,7 @@ impl<'a, 'r> Gather<'a, 'r> {
         self.root_kind.get_or_insert(stat.kind);
         let size = if stat.kind == Kind::File { stat.size } else { 0 };
         self.tree.push(&path, &record, size, &mut self.frames)?;
-        if database::is_image(&record) {
+        if crate::ops::database::is_image(&record) {
             self.images.push(database::Stored { path: path.clone(), record: record.clone() });
         }
         if let (Some(cache), Some(fingerprint)) = (&mut self.cache, fingerprint)

@@ -13,10 +13,11 @@ use crate::event::{Cancel, Job};
 use crate::record::{Depth, Facts, SourceBody};
 use crate::repo::{ChunkReader, EntryReader, FileReader};
 use crate::source::sqlite;
-use crate::tree::{Found, Large, TreeWalk};
+use crate::tree::{Found, Large, StoredEntry, TreeWalk};
 use crate::vfs::{self, Image, Opened};
 use crate::{sql, text};
 
+pub(super) use place::stamp;
 pub use place::{Place, Placed, flaw, origin, place};
 pub use table::{Form, Into, put_table, write_table};
 
@@ -174,6 +175,11 @@ fn facts_in(reader: &ChunkReader<'_>, large: &Large) -> Result<Facts> {
         Large::Inline(bytes) => parse(bytes),
         Large::Chunk(chunk) => parse(&reader.chunk(ChunkKind::Attr, &chunk.id)?),
     }
+}
+
+/// Whether a record is that of an image of a database.
+pub(super) fn is_image(record: &[u8]) -> bool {
+    StoredEntry::parse(record).is_ok_and(|stored| stored.facts.is_some())
 }
 
 /// The databases below a folder, as far as they were saved as such.

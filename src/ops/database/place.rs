@@ -247,7 +247,7 @@ fn exchange(draft: Draft, path: &Path, now: Time, warnings: &mut Vec<String>) ->
 }
 
 /// "20261121T020007Z"
-fn stamp(time: Time) -> String {
+pub(in crate::ops) fn stamp(time: Time) -> String {
     jiff::Timestamp::from_second(time.seconds)
         .map_or_else(|_| time.seconds.to_string(), |time| time.strftime("%Y%m%dT%H%M%SZ").to_string())
 }

@@ -10,6 +10,7 @@ mod window;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
+use super::database::{is_image, stamp};
 use crate::entry::{Entry, Kind as EntryKind};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
@@ -182,7 +183,8 @@ pub fn restore(
             require(&reader, &snapshot.body.sources[part.source], path)?;
         }
     }
-    let mut folder = Folder::create_outside(target.path, target.existing, target.repository)?;
+    let mut folder = Folder::create_outside(target.path, target.existing, target.repository)?
+        .at_time(stamp(repository.world().now()));
     if parts.iter().all(|part| matches!(part.pick, Pick::Paths(_))) {
         // Who wants a few files put into a folder does not want it to become the source's root.
         folder = folder.keeping_root();
@@ -296,11 +298,11 @@ impl Restoring<'_> {
             Ok(entry) => entry,
             Err(e) => return self.survive(path, Err(e)),
         };
-        let result = self.make(path, place, entry);
+        let result = self.make(path, place, entry, is_image(record));
         self.survive(path, result)
     }
 
-    fn make(&mut self, path: &[u8], place: &[u8], entry: Entry) -> Result<()> {
+    fn make(&mut self, path: &[u8], place: &[u8], entry: Entry, is_database: bool) -> Result<()> {
         self.make_parents(place)?;
         if let Some(group) = entry.hard_link {
             if let Some(first) = self.links.get(&group) {
@@ -316,7 +318,7 @@ impl Restoring<'_> {
             }
             EntryKind::Symlink => self.folder.symlink(place, &entry)?,
             EntryKind::Fifo | EntryKind::CharDevice | EntryKind::BlockDevice => self.folder.special(place, &entry)?,
-            EntryKind::File => return self.window.file(path, place, entry, self.job),
+            EntryKind::File => return self.window.file(path, place, entry, is_database, self.job),
         }
         self.job.advance(1, 0);
         Ok(())

@@ -24,6 +24,7 @@ struct Target {
     path: Vec<u8>,
     place: Vec<u8>,
     entry: Entry,
+    is_database: bool,
     writer: Mutex<Option<FileWriter>>,
     /// Pieces still to be written, plus one while pieces are still being added.
     left: AtomicU64,
@@ -80,12 +81,13 @@ impl<'a> Window<'a> {
     }
 
     /// Adds a file. A very large one is written in several windows.
-    pub fn file(&mut self, path: &[u8], place: &[u8], entry: Entry, job: Job<'_>) -> Result<()> {
+    pub fn file(&mut self, path: &[u8], place: &[u8], entry: Entry, is_database: bool, job: Job<'_>) -> Result<()> {
         let content = entry.content.clone();
         let target = Arc::new(Target {
             path: path.to_vec(),
             place: place.to_vec(),
             entry,
+            is_database,
             writer: Mutex::default(),
             left: AtomicU64::new(1),
             failed: Mutex::default(),
@@ -175,7 +177,7 @@ impl<'a> Window<'a> {
         }
         let mut writer = lock(&target.writer);
         if writer.is_none() {
-            *writer = Some(self.folder.file(&target.place, &target.entry)?);
+            *writer = Some(self.begin(target)?);
         }
         let Some(writer) = writer.as_ref() else { return Ok(()) };
         let mut rest = plain;
@@ -185,6 +187,13 @@ impl<'a> Window<'a> {
             rest = later;
         }
         Ok(())
+    }
+
+    fn begin(&self, target: &Target) -> Result<FileWriter> {
+        match target.is_database {
+            true => self.folder.database(&target.place, &target.entry),
+            false => self.folder.file(&target.place, &target.entry),
+        }
     }
 
     /// Completes a file after its last piece.
@@ -199,7 +208,7 @@ impl<'a> Window<'a> {
         }
         let done = match writer {
             Some(writer) => writer.finish(),
-            None => self.folder.file(&target.place, &target.entry).and_then(FileWriter::finish),
+            None => self.begin(target).and_then(FileWriter::finish),
         };
         self.survive(target, done)
     }

@@ -73,6 +73,8 @@ pub struct Folder {
     kept_out: Mutex<Vec<Box<[u8]>>>,
     /// The root is as it was before, whatever is said of it.
     keeps_root: bool,
+    /// The time in the name of a database that is set aside.
+    time: String,
 }
 
 /// What a folder and its open files share.
@@ -120,12 +122,28 @@ impl Folder {
         };
         let keep_out = keep_out.and_then(place_of);
         let (directories, mounted, kept_out) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { stage, tree, shared: Arc::new(shared), directories, mounted, keep_out, kept_out, keeps_root: false })
+        Ok(Self {
+            stage,
+            tree,
+            shared: Arc::new(shared),
+            directories,
+            mounted,
+            keep_out,
+            kept_out,
+            keeps_root: false,
+            time: String::new(),
+        })
     }
 
     /// The same, but a root that was there before keeps its owner, mode and attributes.
     pub fn keeping_root(mut self) -> Self {
         self.keeps_root = !self.stage.is_new();
+        self
+    }
+
+    /// The time that becomes part of the names of databases that give way: see [`Self::database`].
+    pub fn at_time(mut self, time: String) -> Self {
+        self.time = time;
         self
     }
 
@@ -213,6 +231,12 @@ impl Folder {
         let metadata = Metadata::of(path, entry)?;
         let spot = self.spot(path)?;
         FileWriter::create(spot, entry.size, metadata, Arc::clone(&self.shared))
+    }
+
+    /// The same for an SQLite database. One that is there gives way under a new name, with the log or journal that
+    /// belongs to it: left beside the new one, the engine would play it into that. One that is in use fails.
+    pub fn database(&self, path: &[u8], entry: &Entry) -> Result<FileWriter> {
+        Ok(self.file(path, entry)?.setting_aside(&self.time))
     }
 
     /// Makes a symbolic link.

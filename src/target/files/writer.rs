@@ -1,8 +1,11 @@
 //! One file being written.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +16,7 @@ use super::tree::{self, Spot};
 use super::{Shared, cannot_create};
 use crate::entry;
 use crate::error::{Error, Kind, Result};
+use crate::target::sqlite::{Quiet, SetAside};
 use crate::text;
 
 /// A regular file being written. Dropped without [`FileWriter::finish`], it is removed.
@@ -29,6 +33,8 @@ pub struct FileWriter {
     name: Vec<u8>,
     shared: Arc<Shared>,
     is_finished: bool,
+    /// A database, before which another one gives way under a name with this time in it.
+    aside: Option<String>,
 }
 
 impl FileWriter {
@@ -49,7 +55,13 @@ impl FileWriter {
             name,
             shared,
             is_finished: false,
+            aside: None,
         })
+    }
+
+    pub(super) fn setting_aside(mut self, time: &str) -> Self {
+        self.aside = Some(time.to_owned());
+        self
     }
 
     /// Writes a part of the content; parts may come from several threads.
@@ -85,7 +97,41 @@ impl FileWriter {
         if tree::is_taken(&spot) {
             self.file.sync_data().map_err(|e| Error::io(self.cannot_write(), &e))?;
         }
+        let _quiet = match &self.aside {
+            Some(time) => self.give_way(name, time)?,
+            None => None,
+        };
         tree::replace(&spot, &self.name)
+    }
+
+    /// Sets aside what is there of a database, while nobody uses it.
+    fn give_way(&self, name: &[u8], time: &str) -> Result<Option<Quiet>> {
+        // By the handle of its folder: what leads there may have changed.
+        let folder = format!("/proc/self/fd/{}", self.directory.as_raw_fd());
+        let database = Path::new(&folder).join(OsStr::from_bytes(name));
+        let there = match database.symlink_metadata() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(|e| Error::io(self.cannot_write(), &e))?),
+        };
+        let failed = |e: Error| {
+            let why = if e.reason().is_empty() { e.what().to_owned() } else { e.reason().to_owned() };
+            let fix = e.advice().to_owned();
+            let what = format!("cannot replace the database {}", text::escape(&self.path));
+            Error::new(Kind::Failed, what).why(why).fix(fix)
+        };
+        let quiet = match there {
+            Some(there) if there.is_file() => Some(Quiet::hold(&database).map_err(failed)?),
+            // The engine looks for a log beside what a link leads to, not beside the link.
+            Some(_) => return Ok(None),
+            None => None,
+        };
+        let plan = SetAside::plan(&database, time).map_err(failed)?;
+        plan.run().map_err(failed)?;
+        for (_, aside) in plan.moved() {
+            let aside = aside.file_name().unwrap_or_default().as_bytes();
+            self.shared.tally().warn(&self.path, &format!("what was there is now called {}", text::escape(aside)));
+        }
+        Ok(quiet)
     }
 
     fn cannot_write(&self) -> String {
