@@ -2,7 +2,7 @@
 //!
 //! People read of it at once; programs in lines behind the document, so that a list stays one document.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::context::Context;
@@ -12,6 +12,7 @@ use super::progress::{Reporter, WARNINGS_MAX};
 use super::{json, render};
 use crate::error::Result;
 use crate::event::{Event, Job, Progress};
+use crate::ops::database::Database;
 
 /// Takes a listing's warnings, and shows a bar until something is printed.
 pub struct Gaps<'a> {
@@ -19,13 +20,14 @@ pub struct Gaps<'a> {
     reporter: Mutex<Option<Reporter<'a>>>,
     count: AtomicU64,
     kept: Mutex<Vec<String>>,
+    doubtful: AtomicBool,
 }
 
 impl<'a> Gaps<'a> {
     /// None yet.
     pub fn new(context: &'a Context<'a>) -> Self {
         let reporter = Mutex::new(Some(context.reporter()));
-        Self { context, reporter, count: AtomicU64::new(0), kept: Mutex::default() }
+        Self { context, reporter, count: AtomicU64::new(0), kept: Mutex::default(), doubtful: AtomicBool::new(false) }
     }
 
     /// For what reads.
@@ -48,8 +50,10 @@ impl<'a> Gaps<'a> {
     }
 
     /// Warns of what may be missing from what a database tells.
-    pub fn doubt<'d>(&self, doubts: impl IntoIterator<Item = &'d String>) {
-        doubts.into_iter().for_each(|why| self.warn(why));
+    /// That is exit code 3, if nothing worse is.
+    pub fn doubt(&self, database: &Database<'_>) {
+        database.doubts.iter().for_each(|why| self.warn(why));
+        self.doubtful.fetch_or(!database.doubts.is_empty(), Ordering::Relaxed);
     }
 
     /// Tells what has been kept; exit code 4 if there were gaps.
@@ -64,7 +68,12 @@ impl<'a> Gaps<'a> {
                 false => tell(&message),
             }
         }
-        Ok(if gaps == 0 { Exit::Done } else { Exit::Damage })
+        let doubtful = self.doubtful.load(Ordering::Relaxed);
+        Ok(match gaps {
+            0 if doubtful => Exit::Partial,
+            0 => Exit::Done,
+            _ => Exit::Damage,
+        })
     }
 
     fn warn(&self, text: &str) {

@@ -117,9 +117,9 @@ impl<'r> Sides<'r> {
         Ok(Self { from, to })
     }
 
-    /// Why what they tell may not be all, safe to print.
-    pub fn doubts(&self) -> impl Iterator<Item = &String> {
-        [&self.from, &self.to].into_iter().flatten().flat_map(|database| &database.doubts)
+    /// Those that are there.
+    pub fn each(&self) -> impl Iterator<Item = &Database<'r>> {
+        [&self.from, &self.to].into_iter().flatten()
     }
 
     /// Where it lies below its source's root.

@@ -105,7 +105,7 @@ fn rows(table: &str, pairs: &[Pair], to: &Snapshot, look: &Look<'_, '_>, context
     };
     let from = pair.from.as_ref().map(|(_, source)| source);
     let sides = Sides::find(look.reader, [from, pair.to.as_ref()], &pair.path)?;
-    look.gaps.doubt(sides.doubts());
+    sides.each().for_each(|database| look.gaps.doubt(database));
     let head = json::RowDiffHead {
         from: pair.from.as_ref().map(|(point, _)| point.id.to_hex()),
         to: to.id.to_hex(),

@@ -45,7 +45,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let (source, path) = meant.one()?;
     let source = &meant.snapshot.body.sources[source];
     let database = Database::find(&reader, source, &path)?;
-    gaps.doubt(&database.doubts);
+    gaps.doubt(&database);
     let opened = database.open(context.stop())?;
     let head = json::QueryHead {
         snapshot: meant.snapshot.id.to_hex(),

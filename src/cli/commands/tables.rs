@@ -40,7 +40,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let reader = ChunkReader::new(&repository, &catalogue);
     let (source, path) = meant.one()?;
     let database = Database::find(&reader, &meant.snapshot.body.sources[source], &path)?;
-    gaps.doubt(&database.doubts);
+    gaps.doubt(&database);
     let tables = database.tables(context.stop(), gaps.job())?;
     if context.global.json {
         as_json(&meant, source, &database, &tables, context)?;

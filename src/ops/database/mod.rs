@@ -45,6 +45,8 @@ pub struct Database<'r> {
     pub facts: Option<Facts>,
     /// Why what it tells may not be all, safe to print.
     pub doubts: Vec<String>,
+    /// Where a part of it is that is not looked at; `None`: this is all of it.
+    pub torn: Option<String>,
     file: FileReader<'r>,
 }
 
@@ -53,7 +55,8 @@ impl<'r> Database<'r> {
     pub fn find(reader: &'r ChunkReader<'r>, source: &SourceBody, path: &[u8]) -> Result<Self> {
         let found = one(reader, source, path)?;
         let mut database = Self::of(reader, &found)?;
-        if let Some(why) = place::torn(&database, source)? {
+        database.torn = place::torn(&database, source)?;
+        if let Some(why) = &database.torn {
             database.doubts.push(format!("{}: {why}, which is not looked at", text::escape(&database.path)));
         }
         Ok(database)
@@ -71,7 +74,7 @@ impl<'r> Database<'r> {
             }
             other => other.and_then(Result::ok),
         };
-        Ok(Self { path: found.path.clone(), facts, doubts, file: stored_file(reader, found)? })
+        Ok(Self { path: found.path.clone(), facts, doubts, torn: None, file: stored_file(reader, found)? })
     }
 
     /// How long it is.

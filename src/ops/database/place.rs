@@ -72,11 +72,12 @@ pub fn place(
     job: Job<'_>,
 ) -> Result<Placed> {
     let mut warnings = Vec::new();
+    database.require_whole()?;
     let flaw = flaw(database, snapshot, source);
     if to.is_live
-        && let Some(why) = flaw.clone().or(torn(database, source)?)
+        && let Some(why) = &flaw
     {
-        return Err(unfit(database, &why));
+        return Err(unfit(database, why));
     }
     warnings.extend(flaw.map(|why| format!("{}: {why}", text::escape(&database.path))));
     let path = resolve(to.path)?;
@@ -127,6 +128,13 @@ pub(super) fn torn(database: &Database<'_>, source: &SourceBody) -> Result<Optio
         }
     }
     Ok(None)
+}
+
+impl Database<'_> {
+    /// Without a part of its state it is older than it was, or in the middle of something: nothing of it is put anywhere.
+    pub(super) fn require_whole(&self) -> Result<()> {
+        self.torn.as_ref().map_or(Ok(()), |why| Err(unfit(self, why)))
+    }
 }
 
 fn unfit(database: &Database<'_>, why: &str) -> Error {

@@ -46,6 +46,7 @@ pub fn write_table(
     stop: impl FnMut() -> bool + Send + 'static,
     job: Job<'_>,
 ) -> Result<u64> {
+    database.require_whole()?;
     let opened = database.open(stop)?;
     let written = match form {
         Form::Csv => sql::rows(&opened, what, job.cancel, &mut Csv::new(out)),
@@ -66,6 +67,7 @@ pub fn put_table(
     stop: impl FnMut() -> bool + Send + Clone + 'static,
     job: Job<'_>,
 ) -> Result<Copied> {
+    database.require_whole()?;
     let opened = database.open(stop.clone())?;
     let path = match into {
         Into::File { path, keep_out } if is_free(path)? => {

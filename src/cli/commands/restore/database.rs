@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>, call: &dyn Fn(&One<'_, '_>
     let (source, path) = meant.one()?;
     let source = &meant.snapshot.body.sources[source];
     let database = Database::find(&reader, source, &path)?;
-    gaps.doubt(&database.doubts);
+    gaps.doubt(&database);
     let (snapshot, repository) = (&meant.snapshot, engine::location(context)?);
     call(&One { args, context, gaps: &gaps, snapshot, source, database: &database, repository, begun })?;
     Ok(gaps.finish(0)?.but(meant.exit))
