@@ -40,7 +40,7 @@ fn table_line(diff: &Diff, table: &TableDiff) -> Option<String> {
     let schema = of_table(diff, table).map(|change| change.change);
     let name = text::escape(&table.name);
     let counts = match &table.rows {
-        Err(why) => return Some(format!("{} table {name}: cannot be compared: {why}", letter(schema))),
+        Err(why) => return Some(format!("{} table {name}: cannot be compared: {why}", schema.map_or('?', letter))),
         Ok(counts) => counts,
     };
     Some(match schema {
@@ -64,11 +64,11 @@ fn row_counts(counts: &RowCounts) -> Option<String> {
     Some(format!("{} {word}{}", render::counted(first, "row"), rest.collect::<String>()))
 }
 
-fn letter(change: Option<Change>) -> char {
+fn letter(change: Change) -> char {
     match change {
-        Some(Change::Added) => '+',
-        Some(Change::Removed) => '-',
-        Some(Change::Changed) | None => 'M',
+        Change::Added => '+',
+        Change::Removed => '-',
+        Change::Changed => 'M',
     }
 }
 
@@ -78,7 +78,7 @@ fn schema_line(change: &SchemaChange) -> String {
         b"index" | b"trigger" => format!(" on {}", text::escape(&change.table)),
         _ => String::new(),
     };
-    format!("{} {kind} {name}{on}", letter(Some(change.change)))
+    format!("{} {kind} {name}{on}", letter(change.change))
 }
 
 /// The same for programs.

@@ -179,6 +179,17 @@ pub fn tell_partial(snapshot: &Snapshot, so: &str, context: &Context<'_>) -> Res
     )
 }
 
+/// The same where an address means a part of the snapshot: not where all that is missing is of other sources.
+pub fn tell_partly(meant: &Meant, context: &Context<'_>) -> Result<()> {
+    let body = &meant.snapshot.body;
+    let is_meant = |name: &[u8]| meant.parts().iter().any(|(source, _)| body.sources[*source].name == name);
+    let is_all_told = body.reasons.len() as u64 == body.reasons_total;
+    match is_all_told && !body.reasons.iter().any(|reason| is_meant(&reason.source)) {
+        true => Ok(()),
+        false => tell_partial(&meant.snapshot, "", context),
+    }
+}
+
 /// Says that snapshots were taken away from outside.
 pub fn tell_gone(listing: &Listing, context: &Context<'_>) -> Result<()> {
     listing.gone.iter().try_for_each(|id| {

@@ -10,8 +10,9 @@ use super::super::paint::Paint;
 use super::super::{args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::ops::drill::{self, Proved, Report, Request, Stop};
+use crate::ops::drill::{self, About, Proved, Report, Request, Stop};
 use crate::record::{Drill, SourceBody};
+use crate::sql::Proof;
 use crate::text;
 
 /// Prove that a snapshot can be had back
@@ -45,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partial(&meant.snapshot, "", context)?;
+    find::tell_partly(&meant, context)?;
     let checks: Vec<&str> = args.checks.iter().map(String::as_str).collect();
     let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let at = engine::location(context)?;
@@ -181,7 +182,7 @@ fn place(proved: &Proved) -> String {
 /// Such as "integrity ok, 4 tables, credentials 50 rows = when saved"; the largest table stands for all.
 fn outcome(proved: &Proved) -> String {
     if !proved.outcome.findings.is_empty() {
-        return format!("{} not as they must be", render::counted(proved.outcome.findings.len() as u64, "thing"));
+        return format!("failed: {}", render::counted(proved.outcome.findings.len() as u64, "finding"));
     }
     let tables = &proved.outcome.tables;
     let largest = tables.iter().filter_map(|table| Some((table.rows?, &table.name)));
@@ -205,6 +206,12 @@ pub(super) fn what_of(sources: &[SourceBody], drill: &Drill) -> String {
     }
 }
 
+/// Whether nothing failed but what the user asked.
+fn only_checks(report: &Report) -> bool {
+    let mut findings = report.databases.iter().flat_map(|proved| &proved.outcome.findings);
+    report.lost.is_empty() && findings.all(|finding| finding.about == About::Content(Proof::Check))
+}
+
 fn failure(report: &Report, what: &str) -> Error {
     let drill = &report.drill;
     if drill.passed() {
@@ -226,6 +233,7 @@ fn failure(report: &Report, what: &str) -> Error {
     })
     .fix(match lost {
         true => "`larder check --data all` tells what else is damaged; an older snapshot may have it whole",
+        false if only_checks(report) => "look at the check: all else is as when it was saved, and proven",
         false => "the stored bytes are those that were saved; an older snapshot may hold what this one lacks",
     })
 }

@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partial(&meant.snapshot, "", context)?;
+    find::tell_partly(&meant, context)?;
     let gaps = Gaps::new(context);
     let catalogue = Catalogue::open(&repository, gaps.job())?;
     gaps.printing();

@@ -14,6 +14,9 @@ use crate::record::{Body, Depth, Engine, Facts, Journal, Reason, Snapshot, Sourc
 use crate::repo::{Catalogue, ChunkReader, Listing, Proof, Repository, SnapshotInfo};
 use crate::text;
 
+/// Characters of a reason in the table.
+const REASON_CHARS_MAX: usize = 60;
+
 /// List the snapshots, oldest first
 ///
 /// SIZE is what a restore would write; NEW is what the repository grew by.
@@ -158,10 +161,19 @@ fn state(info: &SnapshotInfo, body: &Body, now: Time) -> Cell {
 fn partly(body: &Body) -> String {
     let more = body.reasons_total.saturating_sub(1);
     match body.reasons.first() {
-        Some(first) if more == 0 => format!(": {}", reason(first)),
-        Some(first) => format!(": {} and {more} more", reason(first)),
+        Some(first) if more == 0 => format!(": {}", short(&reason(first))),
+        Some(first) => format!(": {} and {more} more", short(&reason(first))),
         None => String::new(),
     }
+}
+
+/// No longer than a line of the table bears; `show` has all of it.
+fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(REASON_CHARS_MAX).collect();
+    if out.len() < text.len() {
+        out.push('…');
+    }
+    out
 }
 
 /// A reason, safe to print. Its text is ours, and was made safe when it was written.

@@ -38,10 +38,15 @@ impl KnownDatabases {
         self.paths.insert(path.to_vec());
     }
 
-    /// Whether this is the log, its index or the journal of one of them, and so is left out. It is counted.
+    /// Whether this is the name of the log, its index or the journal of one of them.
+    pub fn belongs(&self, path: &[u8]) -> bool {
+        let base = |side: &str| path.strip_suffix(side.as_bytes()).is_some_and(|base| self.paths.contains(base));
+        SIDE_FILES.iter().any(|side| base(side))
+    }
+
+    /// Whether this is one of these, and so is left out. It is counted.
     pub fn leaves_out(&mut self, found: &Found) -> bool {
-        let base = |side: &str| found.path.strip_suffix(side.as_bytes()).is_some_and(|base| self.paths.contains(base));
-        let leaves_out = found.stat.kind == Kind::File && SIDE_FILES.iter().any(|side| base(side));
+        let leaves_out = found.stat.kind == Kind::File && self.belongs(&found.path);
         self.files_left_out += u64::from(leaves_out);
         leaves_out
     }

@@ -118,6 +118,11 @@ impl<'a, 'r> Feeder<'a, 'r> {
             }
             match step {
                 Step::Found(found) => self.found(found, out)?,
+                Step::Failed(failure)
+                    if self.databases.belongs(&failure.path) && failure.kind == FailureKind::Vanished =>
+                {
+                    // It was about to be left out, and its state is in the image.
+                }
                 Step::Failed(failure) => {
                     self.push(Item { plan: Plan::Failed(failure), before: None, link: None }, out)?
                 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>, call: &dyn Fn(&One<'_, '_>
     let begun = context.world.elapsed();
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partial(&meant.snapshot, "", context)?;
+    find::tell_partly(&meant, context)?;
     let gaps = Gaps::new(context);
     let catalogue = Catalogue::open(&repository, gaps.job())?;
     let reader = ChunkReader::new(&repository, &catalogue);

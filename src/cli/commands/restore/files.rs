@@ -21,7 +21,7 @@ use crate::text;
 pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partial(&meant.snapshot, "", context)?;
+    find::tell_partly(&meant, context)?;
     let parts = parts(args, &meant)?;
     let reporter = context.reporter();
     let job = Job { progress: &reporter, cancel: context.cancel() };
