@@ -340,8 +340,13 @@ pub fn session_end() -> Vec<Vec<u8>> {
 
 /// See the target of this name.
 pub fn note() -> Vec<Vec<u8>> {
-    let whole =
-        Note { time: TIME, verified: list(3, ObjectId::new), confirmed: list(1, ObjectId::new), drills: Vec::new(), unknown: later() };
+    let whole = Note {
+        time: TIME,
+        verified: list(3, ObjectId::new),
+        confirmed: list(1, ObjectId::new),
+        drills: Vec::new(),
+        unknown: later(),
+    };
     vec![whole.encode()]
 }
 
