@@ -20,14 +20,22 @@ pub struct Gaps<'a> {
     reporter: Mutex<Option<Reporter<'a>>>,
     count: AtomicU64,
     kept: Mutex<Vec<String>>,
-    doubtful: AtomicBool,
+    torn: AtomicBool,
+    damaged: AtomicBool,
 }
 
 impl<'a> Gaps<'a> {
     /// None yet.
     pub fn new(context: &'a Context<'a>) -> Self {
         let reporter = Mutex::new(Some(context.reporter()));
-        Self { context, reporter, count: AtomicU64::new(0), kept: Mutex::default(), doubtful: AtomicBool::new(false) }
+        Self {
+            context,
+            reporter,
+            count: AtomicU64::new(0),
+            kept: Mutex::default(),
+            torn: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+        }
     }
 
     /// For what reads.
@@ -50,10 +58,11 @@ impl<'a> Gaps<'a> {
     }
 
     /// Warns of what may be missing from what a database tells.
-    /// That is exit code 3, if nothing worse is.
+    /// That is exit code 3 where a part of it was never saved with it, and 4 where the repository lacks something.
     pub fn doubt(&self, database: &Database<'_>) {
         database.doubts.iter().for_each(|why| self.warn(why));
-        self.doubtful.fetch_or(!database.doubts.is_empty(), Ordering::Relaxed);
+        self.torn.fetch_or(database.torn.is_some(), Ordering::Relaxed);
+        self.damaged.fetch_or(database.doubts.len() > usize::from(database.torn.is_some()), Ordering::Relaxed);
     }
 
     /// Tells what has been kept; exit code 4 if there were gaps.
@@ -68,9 +77,9 @@ impl<'a> Gaps<'a> {
                 false => tell(&message),
             }
         }
-        let doubtful = self.doubtful.load(Ordering::Relaxed);
         Ok(match gaps {
-            0 if doubtful => Exit::Partial,
+            0 if self.damaged.into_inner() => Exit::Damage,
+            0 if self.torn.into_inner() => Exit::Partial,
             0 => Exit::Done,
             _ => Exit::Damage,
         })

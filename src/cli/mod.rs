@@ -25,6 +25,7 @@ pub mod source_arg;
 pub mod table;
 pub mod time;
 mod usage;
+mod view;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -1,15 +1,14 @@
 //! `larder cat`
 
 use super::super::address::Address;
+use super::super::args;
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::find::{self, Meant};
-use super::super::gaps::Gaps;
-use super::super::{args, engine};
+use super::super::find::Meant;
+use super::super::view::view;
 use crate::error::Result;
 use crate::ops::tar::Part;
 use crate::ops::{cat, tar};
-use crate::repo::{Catalogue, ChunkReader};
 
 /// Print a file of a snapshot, or a folder as a tar archive
 ///
@@ -32,21 +31,18 @@ pub struct Args {
 
 /// Prints it.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    let repository = engine::open(context)?;
-    let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partly(&meant, context)?;
-    let gaps = Gaps::new(context);
-    let catalogue = Catalogue::open(&repository, gaps.job())?;
-    gaps.printing();
-    let reader = ChunkReader::new(&repository, &catalogue);
-    let mut output = context.output.clone();
-    if args.tar {
-        tar::tar(&reader, &parts(&meant), &mut output, gaps.job())?;
-    } else {
-        let (source, path) = meant.one()?;
-        cat::cat(&reader, &meant.snapshot.body.sources[source], &path, &mut output, gaps.job())?;
-    }
-    Ok(gaps.finish(0)?.but(meant.exit))
+    view(&args.address, context, |view| {
+        view.gaps.printing();
+        let (meant, job) = (view.meant, view.gaps.job());
+        let mut output = context.output.clone();
+        if args.tar {
+            tar::tar(view.reader, &parts(meant), &mut output, job)?;
+        } else {
+            let (source, path) = meant.one()?;
+            cat::cat(view.reader, &meant.snapshot.body.sources[source], &path, &mut output, job)?;
+        }
+        Ok(0)
+    })
 }
 
 fn parts(meant: &Meant) -> Vec<Part<'_>> {

@@ -7,14 +7,15 @@ use jiff::tz::TimeZone;
 use super::super::address::Address;
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::find::{self, Meant};
+use super::super::find::Meant;
 use super::super::gaps::Gaps;
-use super::super::{args, engine, json, time};
+use super::super::view::{View, view};
+use super::super::{args, json, time};
 use crate::entry::{Entry, Kind};
 use crate::error::Result;
 use crate::ops::list;
 use crate::record::SourceKind;
-use crate::repo::{Catalogue, ChunkReader};
+use crate::repo::ChunkReader;
 use crate::text;
 
 /// List the files in a snapshot
@@ -45,22 +46,21 @@ pub struct Args {
 
 /// Lists them.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    let repository = engine::open(context)?;
-    let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partly(&meant, context)?;
-    let gaps = Gaps::new(context);
-    let catalogue = Catalogue::open(&repository, gaps.job())?;
+    view(&args.address, context, |view| list_all(args, view, context))
+}
+
+fn list_all(args: &Args, view: &View<'_, '_>, context: &Context<'_>) -> Result<u64> {
+    let View { meant, reader, gaps } = view;
     gaps.printing();
-    let reader = ChunkReader::new(&repository, &catalogue);
     let several = meant.part.is_none() && meant.snapshot.body.sources.len() > 1;
-    let mut lines = Lines::new(args.recursive, several, &meant, context)?;
+    let mut lines = Lines::new(args.recursive, several, meant, context)?;
     let mut lost = 0;
     for (number, path) in meant.parts() {
         let source = &meant.snapshot.body.sources[number];
         let name = text::escape(&source.name);
         if several {
             if !args.recursive || source.kind == SourceKind::Folder {
-                lost += root(&reader, &meant, number, &mut lines, &gaps)?;
+                lost += root(reader, meant, number, &mut lines, gaps)?;
             }
             if !args.recursive {
                 continue;
@@ -71,10 +71,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
             lines.add(&name, path, entry)?;
             Ok(if context.output.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
-        lost += list::list(&reader, source, &path, args.recursive, gaps.job(), &mut each)?;
+        lost += list::list(reader, source, &path, args.recursive, gaps.job(), &mut each)?;
     }
     lines.end()?;
-    Ok(gaps.finish(lost)?.but(meant.exit))
+    Ok(lost)
 }
 
 /// The line of a source among several: it looks like a folder of its name. Returns 1 where it cannot be read.

@@ -4,11 +4,11 @@ use super::super::address::Address;
 use super::super::answer::{Document, People};
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::gaps::Gaps;
-use super::super::{args, engine, find, json};
+use super::super::find::Meant;
+use super::super::view::view;
+use super::super::{args, json};
 use crate::error::Result;
 use crate::ops::database::{Database, because};
-use crate::repo::{Catalogue, ChunkReader};
 use crate::sql::{self, Csv, Sink};
 use crate::text;
 
@@ -35,21 +35,18 @@ pub struct Args {
 
 /// Asks.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    let repository = engine::open(context)?;
-    let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partly(&meant, context)?;
-    let gaps = Gaps::new(context);
-    let catalogue = Catalogue::open(&repository, gaps.job())?;
-    gaps.printing();
-    let reader = ChunkReader::new(&repository, &catalogue);
-    let (source, path) = meant.one()?;
-    let source = &meant.snapshot.body.sources[source];
-    let database = Database::find(&reader, source, &path)?;
-    gaps.doubt(&database);
+    view(&args.address, context, |view| {
+        view.gaps.printing();
+        let (database, source) = view.database()?;
+        ask(args, view.meant, source, &database, context).map(|()| 0)
+    })
+}
+
+fn ask(args: &Args, meant: &Meant, source: usize, database: &Database<'_>, context: &Context<'_>) -> Result<()> {
     let opened = database.open(context.stop())?;
     let head = json::QueryHead {
         snapshot: meant.snapshot.id.to_hex(),
-        source: text::escape(&source.name),
+        source: text::escape(&meant.snapshot.body.sources[source].name),
         path: database.path.as_slice().into(),
         columns: Vec::new(),
     };
@@ -59,6 +56,5 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         _ => Box::new(People::new(context.output)),
     };
     because(&opened, sql::query(&opened, &args.sql, context.cancel(), &mut *sink))?;
-    context.output.finish()?;
-    Ok(gaps.finish(0)?.but(meant.exit))
+    context.output.finish()
 }

@@ -3,14 +3,13 @@
 use super::super::address::Address;
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::find::{self, Meant};
-use super::super::gaps::Gaps;
+use super::super::find::Meant;
 use super::super::paint::{Paint, Tone};
 use super::super::table::{Align, Cell, Table};
-use super::super::{args, engine, json, render};
+use super::super::view::view;
+use super::super::{args, json, render};
 use crate::error::Result;
 use crate::ops::database::Database;
-use crate::repo::{Catalogue, ChunkReader};
 use crate::sql::{self, Hidden, TableKind};
 use crate::text;
 
@@ -31,23 +30,17 @@ pub struct Args {
 
 /// Lists them.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    let repository = engine::open(context)?;
-    let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partly(&meant, context)?;
-    let gaps = Gaps::new(context);
-    let catalogue = Catalogue::open(&repository, gaps.job())?;
-    gaps.printing();
-    let reader = ChunkReader::new(&repository, &catalogue);
-    let (source, path) = meant.one()?;
-    let database = Database::find(&reader, &meant.snapshot.body.sources[source], &path)?;
-    gaps.doubt(&database);
-    let tables = database.tables(context.stop(), gaps.job())?;
-    if context.global.json {
-        as_json(&meant, source, &database, &tables, context)?;
-    } else {
-        context.output.text(&as_table(&tables).to_text(Paint::stdout()))?;
-    }
-    Ok(gaps.finish(0)?.but(meant.exit))
+    view(&args.address, context, |view| {
+        view.gaps.printing();
+        let (database, source) = view.database()?;
+        let tables = database.tables(context.stop(), view.gaps.job())?;
+        if context.global.json {
+            as_json(view.meant, source, &database, &tables, context)?;
+        } else {
+            context.output.text(&as_table(&tables).to_text(Paint::stdout()))?;
+        }
+        Ok(0)
+    })
 }
 
 fn kind(table: &sql::Table) -> String {

@@ -2,23 +2,25 @@
 //! it, go back into the world from here.
 
 mod place;
+mod proof;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::crypto::ChunkKind;
+use super::facts::facts_of;
 use crate::entry::Kind as EntryKind;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Cancel, Job};
 use crate::record::{Depth, Facts, SourceBody};
 use crate::repo::{ChunkReader, EntryReader, FileReader};
 use crate::source::sqlite;
-use crate::tree::{Found, Large, StoredEntry, TreeWalk};
+use crate::tree::{Found, StoredEntry, TreeWalk};
 use crate::vfs::{self, Image, Opened};
 use crate::{sql, text};
 
 pub(super) use place::stamp;
 pub use place::{Place, Placed, flaw, origin, place};
+pub use proof::{About, Finding, compare, recorded};
 pub use table::{Form, Into, put_table, write_table};
 
 impl Image for FileReader<'_> {
@@ -66,14 +68,11 @@ impl<'r> Database<'r> {
     pub fn of(reader: &'r ChunkReader<'r>, found: &Found) -> Result<Self> {
         let stored = super::list::light(found)?;
         let mut doubts = Vec::new();
-        let facts = match stored.facts.map(|large| facts_in(reader, &large)) {
-            Some(Err(e)) => {
-                let path = text::escape(&found.path);
-                doubts.push(format!("{path}: what was seen of it when it was saved cannot be read: {e}"));
-                None
-            }
-            other => other.and_then(Result::ok),
-        };
+        let facts = facts_of(reader, &found.path, &stored).unwrap_or_else(|e| {
+            let path = text::escape(&found.path);
+            doubts.push(format!("{path}: what was seen of it when it was saved cannot be read: {e}"));
+            None
+        });
         Ok(Self { path: found.path.clone(), facts, doubts, torn: None, file: stored_file(reader, found)? })
     }
 
@@ -169,14 +168,6 @@ fn one(reader: &ChunkReader<'_>, source: &SourceBody, path: &[u8]) -> Result<Fou
                 .why(names.join(", "))
                 .fix("name one of them"))
         }
-    }
-}
-
-fn facts_in(reader: &ChunkReader<'_>, large: &Large) -> Result<Facts> {
-    let parse = |bytes: &[u8]| Facts::parse(bytes).map_err(|e| Error::new(Kind::Damage, e.to_string()));
-    match large {
-        Large::Inline(bytes) => parse(bytes),
-        Large::Chunk(chunk) => parse(&reader.chunk(ChunkKind::Attr, &chunk.id)?),
     }
 }
 

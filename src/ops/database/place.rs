@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Database, because};
+use super::{About, Database, because, compare};
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::record::{Facts, Snapshot, SourceBody, SourceKind};
-use crate::sql::{self, Expected, Proof};
+use crate::record::{Snapshot, SourceBody, SourceKind};
+use crate::sql::{self, Proof};
 use crate::target::files::{Draft, Existing};
 use crate::target::sqlite::{Quiet, STATE_FILES, SetAside};
 use crate::vfs::{self, Image};
@@ -196,39 +196,23 @@ fn prove(
     let mut opened = vfs::open(&written)?;
     opened.stop_when(stop)?;
     because(&opened, sql::limit(&opened, sql::Limits::default()))?;
-    let findings = because(&opened, sql::verify(&opened, Expected::default(), job.cancel))?;
+    let findings = because(&opened, compare(&opened, database.facts.as_ref(), &[], job.cancel))?;
     if let Some(failure) = opened.failure() {
         return Err(failure);
     }
     for finding in findings {
-        match finding.proof {
-            Proof::References => warnings.push(format!("{}: {}", text::escape(&database.path), finding.said)),
+        match finding.about {
+            About::Content(Proof::References) => {
+                warnings.push(format!("{}: {}", text::escape(&database.path), finding.said));
+            }
             _ => return Err(unfit(database, &finding.said)),
         }
     }
-    match &database.facts {
-        Some(facts) => as_recorded(database, facts, &because(&opened, sql::tables(&opened, true))?),
+    let bytes = database.facts.as_ref().map(|facts| facts.pages.saturating_mul(facts.page_bytes.into()));
+    match bytes.filter(|bytes| *bytes > 0 && *bytes != written.1) {
+        Some(bytes) => Err(unfit(database, &format!("it had {bytes} bytes when it was saved"))),
         None => Ok(()),
     }
-}
-
-fn as_recorded(database: &Database<'_>, facts: &Facts, tables: &[sql::Table]) -> Result<()> {
-    let bytes = facts.pages.saturating_mul(facts.page_bytes.into());
-    if facts.page_bytes > 0 && bytes != Image::bytes(&database.file) {
-        return Err(unfit(database, &format!("it had {bytes} bytes when it was saved")));
-    }
-    for fact in facts.tables.iter().filter(|fact| !fact.name.starts_with(b"sqlite_")) {
-        let name = text::escape(&fact.name);
-        match tables.iter().find(|table| table.name == fact.name) {
-            None => return Err(unfit(database, &format!("the table {name} is missing"))),
-            Some(sql::Table { rows: Some(rows), .. }) if fact.rows.is_some_and(|recorded| recorded != *rows) => {
-                let recorded = fact.rows.unwrap_or_default();
-                return Err(unfit(database, &format!("{name} has {rows} rows, not {recorded} as when it was saved")));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// Sets aside what is there, and puts the new one in its place.

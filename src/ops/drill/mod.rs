@@ -15,8 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use prove::{About, Finding, Outcome, Stop};
+pub use prove::{Outcome, Stop};
 
+use super::database::{About, Finding};
 use super::facts::facts_of;
 use super::list::light;
 use super::restore::{self, Lost, Part, Pick, Target};

@@ -1,17 +1,17 @@
 //! Proof that a database which was restored is what was saved.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rusqlite::OpenFlags;
 
-use crate::crypto::ObjectHasher;
 use crate::error::{Error, Kind, Result};
 use crate::event::Cancel;
+use crate::ops::database::{About, Finding, compare, recorded};
 use crate::record::Facts;
-use crate::source::sqlite;
-use crate::sql::{self, Connection, Expected, Proof, RecordedTable};
+use crate::sql::{self, Connection, RecordedTable};
 use crate::target::Scratch;
 use crate::text;
 use crate::vfs::{self, Image};
@@ -29,43 +29,6 @@ pub struct Wanted<'a> {
     pub stop: &'a dyn Fn() -> Stop,
     /// The same, between statements.
     pub cancel: &'a Cancel,
-}
-
-/// What a proof is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
-    /// It was damaged when it was saved.
-    Saved,
-    /// It cannot be looked at.
-    Opening,
-    /// Its schema is another one.
-    Schema,
-    /// What the engine says, or the user's own checks.
-    Content(Proof),
-}
-
-impl About {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Saved => "saved",
-            Self::Opening => "opening",
-            Self::Schema => "schema",
-            Self::Content(Proof::Integrity) => "integrity",
-            Self::Content(Proof::References) => "references",
-            Self::Content(Proof::Rows) => "rows",
-            Self::Content(Proof::Check) => "check",
-        }
-    }
-}
-
-/// Something that is not as it must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What about.
-    pub about: About,
-    /// What was found, safe to print.
-    pub said: String,
 }
 
 /// What came of it.
@@ -118,12 +81,14 @@ pub fn prove(scratch: &Scratch, below: &Path, wanted: &Wanted<'_>) -> Result<Out
         }
     };
     if wanted.facts.is_none() {
-        if beside(scratch, below, "-journal") > 0 {
+        let beside =
+            |ending| beside(scratch, below, ending).map_err(|e| Error::io("cannot look at a restored log", &e));
+        if beside("-journal")? > 0 {
             let why = "it was saved as a plain file in the middle of a change, which its journal would undo";
             outcome.add(About::Opening, format!("it is not proven: {why}"));
             return Ok(outcome);
         }
-        if beside(scratch, below, "-wal") > 0 {
+        if beside("-wal")? > 0 {
             return prove_with_log(scratch, below, wanted, outcome);
         }
     }
@@ -136,10 +101,13 @@ pub fn prove(scratch: &Scratch, below: &Path, wanted: &Wanted<'_>) -> Result<Out
 }
 
 /// Bytes of the file beside it of this ending.
-fn beside(scratch: &Scratch, below: &Path, ending: &str) -> u64 {
+fn beside(scratch: &Scratch, below: &Path, ending: &str) -> io::Result<u64> {
     let mut name = below.as_os_str().to_owned();
     name.push(ending);
-    scratch.open(Path::new(&name)).and_then(|file| file.metadata()).map_or(0, |stat| stat.len())
+    match scratch.open(Path::new(&name)).and_then(|file| file.metadata()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        other => other.map(|stat| stat.len()),
+    }
 }
 
 /// A plain file whose last changes are in its log is opened as any program would, which brings them in.
@@ -147,7 +115,10 @@ fn prove_with_log(scratch: &Scratch, below: &Path, wanted: &Wanted<'_>, mut outc
     let mut index = scratch.path().join(below).into_os_string();
     index.push("-shm");
     // It belongs to processes that ran then.
-    let _ = std::fs::remove_file(index);
+    match std::fs::remove_file(index) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("cannot remove a restored index", &e)),
+        _ => {}
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let path = scratch.path().join(below);
     let opened = Connection::open_with_flags(path, flags);
@@ -164,20 +135,8 @@ fn prove_with_log(scratch: &Scratch, below: &Path, wanted: &Wanted<'_>, mut outc
 }
 
 fn look(conn: &Connection, wanted: &Wanted<'_>, outcome: &mut Outcome) -> Result<()> {
+    outcome.findings.extend(compare(conn, wanted.facts, wanted.checks, wanted.cancel)?);
     let recorded: Option<Vec<RecordedTable>> = wanted.facts.map(recorded);
-    let expected = Expected {
-        tables: recorded.as_deref(),
-        tables_more: wanted.facts.map_or(0, |facts| facts.tables_total.saturating_sub(facts.tables.len() as u64)),
-        checks: wanted.checks,
-    };
-    for finding in sql::verify(conn, expected, wanted.cancel)? {
-        outcome.add(About::Content(finding.proof), finding.said);
-    }
-    if let Some(facts) = wanted.facts
-        && is_other_schema(conn, facts)
-    {
-        outcome.add(About::Schema, "its schema is not the one that was saved");
-    }
     let is_own = |kind: &sql::TableKind| matches!(kind, sql::TableKind::Table | sql::TableKind::Virtual { .. });
     // A schema that cannot be read has been told already. What was counted is what was compared.
     let mut tables = sql::tables(conn, wanted.facts.is_none()).unwrap_or_default();
@@ -190,28 +149,12 @@ fn look(conn: &Connection, wanted: &Wanted<'_>, outcome: &mut Outcome) -> Result
     wanted.cancel.check()
 }
 
-/// Without the tables that the engine keeps for itself, of which lists of tables say nothing either.
-fn recorded(facts: &Facts) -> Vec<RecordedTable> {
-    let is_own = |name: &[u8]| name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"sqlite_"));
-    let tables = facts.tables.iter().filter(|table| !is_own(&table.name));
-    tables.map(|table| RecordedTable { name: table.name.clone(), rows: table.rows }).collect()
-}
-
-/// A schema that was too long, or could not be read, was recorded like an empty one, and is not compared.
-fn is_other_schema(conn: &Connection, facts: &Facts) -> bool {
-    let digest = |schema: &[u8]| {
-        let mut hasher = ObjectHasher::default();
-        hasher.update(schema);
-        *hasher.finish().as_bytes()
-    };
-    let is_known = facts.schema != digest(b"") && facts.schema != [0; 32];
-    is_known && sqlite::schema(conn).is_none_or(|schema| digest(&schema) != facts.schema)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::ObjectHasher;
     use crate::record::TableFacts;
+    use crate::source::sqlite;
 
     const MADE: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a); INSERT INTO t(a) VALUES (1), (2), (3);
         CREATE INDEX i ON t(a); CREATE VIRTUAL TABLE f USING fts5(b);";

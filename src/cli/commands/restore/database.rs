@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use super::super::super::context::Context;
 use super::super::super::exit::Exit;
-use super::super::super::find;
 use super::super::super::gaps::Gaps;
 use super::super::super::paint::Paint;
+use super::super::super::view::view;
 use super::super::super::{engine, json, render, time};
 use super::{Args, Into};
 use crate::error::{Error, Kind, Result};
 use crate::ops::database::{self, Database, Place, Placed};
 use crate::record::{Snapshot, SourceBody};
-use crate::repo::{Catalogue, ChunkReader};
 use crate::target::files::Existing;
 use crate::text;
 
@@ -33,19 +32,13 @@ pub(super) struct One<'a, 'c> {
 /// Finds the database that is meant, and calls with it.
 pub(super) fn run(args: &Args, context: &Context<'_>, call: &dyn Fn(&One<'_, '_>) -> Result<()>) -> Result<Exit> {
     let begun = context.world.elapsed();
-    let repository = engine::open(context)?;
-    let meant = find::meant(&repository, &args.address, context)?;
-    find::tell_partly(&meant, context)?;
-    let gaps = Gaps::new(context);
-    let catalogue = Catalogue::open(&repository, gaps.job())?;
-    let reader = ChunkReader::new(&repository, &catalogue);
-    let (source, path) = meant.one()?;
-    let source = &meant.snapshot.body.sources[source];
-    let database = Database::find(&reader, source, &path)?;
-    gaps.doubt(&database);
-    let (snapshot, repository) = (&meant.snapshot, engine::location(context)?);
-    call(&One { args, context, gaps: &gaps, snapshot, source, database: &database, repository, begun })?;
-    Ok(gaps.finish(0)?.but(meant.exit))
+    view(&args.address, context, |view| {
+        let (database, source) = view.database()?;
+        let (snapshot, repository) = (&view.meant.snapshot, engine::location(context)?);
+        let source = &snapshot.body.sources[source];
+        call(&One { args, context, gaps: view.gaps, snapshot, source, database: &database, repository, begun })?;
+        Ok(0)
+    })
 }
 
 impl One<'_, '_> {
