@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use larder::id::ChunkId;
 use larder::record::SessionRecord;
-use larder::repo::{Catalogue, ChunkWriter, Session};
+use larder::repo::{Catalogue, ChunkReader, ChunkWriter, Session};
 
 const CHUNKS: u32 = 50_000;
 
@@ -17,7 +17,8 @@ fn filled() -> (common::Place, Vec<ChunkId>) {
     let place = common::Place::new(true);
     let session = Session::begin(&place.repository, &SessionRecord::default()).unwrap();
     let empty = Catalogue::load(&place.repository, common::job()).unwrap();
-    let writer = ChunkWriter::new(&session, &empty, 1);
+    let reader = ChunkReader::new(&place.repository, &empty);
+    let writer = ChunkWriter::new(&session, &reader, 1);
     let mut frames = writer.frames().unwrap();
     let ids = (0..CHUNKS).map(|n| frames.store_data(&n.to_le_bytes()).unwrap().0).collect();
     frames.flush().unwrap();

@@ -43,7 +43,7 @@ fn seal(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(data.len() as u64)).sample_size(10);
         let (mut pack, head) = begin(&keys, &secrets);
         let first = frame(&data, compressor.as_mut(), &mut decompressor, &keys);
-        let ids: Vec<_> = first.chunks.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<_> = first.chunks.iter().map(|chunk| chunk.id).collect();
         let sealed = pack.add(first);
         let (_, key) = PackKey::open(&keys, &head).unwrap();
         group.bench_function(format!("{name}, in"), |b| {

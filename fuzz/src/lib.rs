@@ -64,6 +64,7 @@ targets! {
     database_facts
     entry
     extents
+    delta
     frame
     header
     index

@@ -8,7 +8,7 @@ use larder::crypto::{Argon, Audience, ChunkKind, Keyring, Secret};
 use larder::entry::{ChunkRef, Content, Entry, Extent, Kind, Time};
 use larder::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
 use larder::index::{Index, PackEntry};
-use larder::pack::{ChunkInfo, FrameBuilder, FrameInfo, Table};
+use larder::pack::{ChunkInfo, Delta, DeltaFrameBuilder, FrameBuilder, FrameInfo, Slice, Table, encode_delta};
 use larder::record::{
     BadFrame, Body, Config, Damage, Depth, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel,
     SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict,
@@ -148,7 +148,10 @@ where
 {
     let mut table = Table::default();
     for (n, kind) in ChunkKind::ALL.into_iter().enumerate() {
-        let chunks = (0..=n as u8 * 3).map(|c| ChunkInfo { id: id(n as u8 * 16 + c), raw_len: u32::from(c + 1) << 12 });
+        let bases = |c: u8| (0..c % 4).map(|base| ChunkPrefix::new([base; 16])).collect();
+        let delta = |c: u8| Delta { rank: c % 4 * 16, bases: bases(c) };
+        let chunk = |c| ChunkInfo { id: id(n as u8 * 16 + c), raw_len: u32::from(c + 1) << 12, delta: delta(c) };
+        let chunks = (0..=n as u8 * 3).map(chunk);
         let (offset, stored_len) = (table.end(), 16 + 5000 * n as u32);
         table.frames.push(FrameInfo { kind, offset, stored_len, chunks: chunks.collect() });
     }
@@ -181,7 +184,29 @@ pub fn frame() -> Vec<Vec<u8>> {
         let frame = builder.finish(compressor, &mut decompressor, &keys.identity);
         out.extend(frame.map(|frame| frame.body));
     }
+    let mut deltas = DeltaFrameBuilder::new(ChunkKind::Data);
+    for (n, payload) in delta().iter().enumerate() {
+        let delta = Delta { rank: 1, bases: vec![ChunkPrefix::new([n as u8; 16])] };
+        deltas.push(ChunkInfo { id: ChunkId::new([n as u8; 32]), raw_len: 5000, delta }, payload);
+    }
+    out.extend(deltas.finish().map(|frame| frame.body));
     out
+}
+
+/// What the bases are of which deltas are made.
+pub fn bases() -> [Vec<u8>; 2] {
+    [3u32, 5].map(|step| (0..3000u32).flat_map(|n| (n * n * step).to_le_bytes()).collect())
+}
+
+/// See the target of this name.
+pub fn delta() -> Vec<Vec<u8>> {
+    let [a, b] = bases();
+    let Ok(mut compressor) = Compressor::new(3) else { return Vec::new() };
+    let edited = [&a[..2000], b"edited", &a[2100..4994]].concat();
+    let moved = [&b[500..3500], &a[1000..3000]].concat();
+    let slices = [Slice { base: 1, offset: 400, len: 3200 }, Slice { base: 0, offset: 900, len: 2200 }];
+    let all: [(&[u8], &[Slice]); 3] = [(&edited, &[]), (&moved, &slices), (&[7; 5000], &[])];
+    all.into_iter().filter_map(|(raw, slices)| encode_delta(raw, &[&a, &b], slices, &mut compressor)).collect()
 }
 
 /// See the target of this name.

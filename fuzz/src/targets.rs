@@ -12,7 +12,10 @@ use larder::crypto::Identity;
 use larder::entry::{ChunkRef, Content};
 use larder::id::{ChunkId, ChunkPrefix};
 use larder::index::Index;
-use larder::pack::{FRAME_BYTES_MAX, FrameBuilder, FrameBytes, HEAD_BYTES, Table, TableId, Trailer};
+use larder::pack::{
+    ChunkInfo, DeltaFrameBuilder, FRAME_BYTES_MAX, FrameBuilder, FrameBytes, HEAD_BYTES, Stored, Table, TableId,
+    Trailer, decode_delta,
+};
 use larder::record::{
     Body, Config, Damage, Facts, Note, SessionEnd, SessionRecord, Slot, SlotLock, Summary, Tomb, add_check,
 };
@@ -221,6 +224,9 @@ pub fn frame(bytes: &[u8]) -> Verdict {
         panic!("no memory for zstd");
     };
     let Ok(frame) = FrameBytes::decode(bytes, &mut decompressor) else { return Verdict::Refused };
+    if matches!(frame.stored(0), Some(Stored::Delta(_))) {
+        return deltas(bytes, &frame);
+    }
     assert!(frame.len() <= FRAME_BYTES_MAX);
     let chunks: Vec<_> = (0..frame.count()).filter_map(|n| frame.chunk(n)).collect();
     assert_eq!(chunks.len(), frame.count());
@@ -240,6 +246,34 @@ pub fn frame(bytes: &[u8]) -> Verdict {
         Err(error) => panic!("a frame that was read cannot be stored: {error:?}"),
     }
     Verdict::Accepted
+}
+
+/// A frame of deltas: it can be stored again as it was read.
+fn deltas(bytes: &[u8], frame: &FrameBytes) -> Verdict {
+    let all = (0..frame.count()).map(|n| match frame.stored(n) {
+        Some(Stored::Delta(stored)) => stored,
+        _ => panic!("a chunk stored whole among deltas"),
+    });
+    let mut builder = DeltaFrameBuilder::new(larder::crypto::ChunkKind::Data);
+    for stored in all {
+        let chunk = ChunkInfo { id: ChunkId::ZERO, raw_len: stored.raw_len, delta: stored.delta.clone() };
+        builder.push(chunk, stored.payload());
+    }
+    assert!(builder.finish().is_some_and(|again| again.body == bytes));
+    Verdict::Accepted
+}
+
+/// What stands for a chunk of 5000 bytes where two bases are there.
+pub fn delta(bytes: &[u8]) -> Verdict {
+    let Ok(mut decompressor) = Decompressor::new() else { panic!("no memory for zstd") };
+    let [a, b] = crate::seeds::bases();
+    match decode_delta(bytes, 5000, &[&a, &b], &mut decompressor) {
+        Ok(raw) => {
+            assert_eq!(raw.len(), 5000);
+            Verdict::Accepted
+        }
+        Err(_) => Verdict::Refused,
+    }
 }
 
 /// An index object.

@@ -3,6 +3,10 @@
 //! An index object is a copy, made for speed. The truth is the packs' own tables; deleting every index object loses
 //! nothing. An object may supersede others (at most [`SUPERSEDES_MAX`]), whose packs it then lists itself.
 
+mod live;
+
+pub use live::{Live, StoredCopy, live};
+
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::pack::{PACK_BYTES_MAX, Table};
 use crate::wire::{self, Fields, Malformed, Reader, Record, Unknown, critical, put_varint};
@@ -87,7 +91,7 @@ impl Index {
 mod tests {
     use super::*;
     use crate::crypto::ChunkKind;
-    use crate::pack::{ChunkInfo, FrameInfo, HEAD_BYTES};
+    use crate::pack::{ChunkInfo, Delta, FrameInfo, HEAD_BYTES};
     use proptest::prelude::*;
 
     fn table(shape: &[Vec<u32>]) -> Table<ChunkPrefix> {
@@ -96,7 +100,11 @@ mod tests {
             let chunks = lens
                 .iter()
                 .enumerate()
-                .map(|(c, raw_len)| ChunkInfo { id: ChunkPrefix::new([(f * 16 + c) as u8; 16]), raw_len: *raw_len })
+                .map(|(c, raw_len)| {
+                    let bases = (0..c % 3).map(|n| ChunkPrefix::new([n as u8; 16])).collect();
+                    let delta = Delta { rank: (c % 3) as u8, bases };
+                    ChunkInfo { id: ChunkPrefix::new([(f * 16 + c) as u8; 16]), raw_len: *raw_len, delta }
+                })
                 .collect();
             let offset = table.end();
             table.frames.push(FrameInfo { kind: ChunkKind::ALL[f % 4], offset, stored_len: 100 + f as u32, chunks });

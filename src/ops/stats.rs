@@ -21,10 +21,25 @@ pub struct Stats {
     pub unique_bytes: u64,
     /// Number of distinct chunks.
     pub chunks: u64,
+    /// Chunks that are stored as differences to others.
+    pub deltas: Deltas,
     /// Bytes of all objects.
     pub stored_bytes: u64,
     /// Objects by kind.
     pub objects: Vec<Objects>,
+}
+
+/// Chunks that are stored as differences to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deltas {
+    /// How many.
+    pub chunks: u64,
+    /// Their length before compression, bytes.
+    pub raw_bytes: u64,
+    /// What they take, bytes.
+    pub stored_bytes: u64,
+    /// What they would take if they were stored whole, estimated by what they are made from; bytes.
+    pub whole_bytes: u64,
 }
 
 /// Objects of one kind.
@@ -45,11 +60,49 @@ pub fn stats(repository: &Repository, catalogue: &Catalogue, listing: &Listing) 
     Ok(Stats {
         snapshots: listing.snapshots.len() as u64,
         raw_bytes: sources.map(|source| source.bytes).fold(0, u64::saturating_add),
-        unique_bytes: catalogue.places().map(|place| u64::from(place.raw_len)).sum(),
+        unique_bytes: catalogue.chunks().map(|(_, place)| u64::from(place.raw_len)).sum(),
         chunks: catalogue.chunk_count() as u64,
+        deltas: deltas(catalogue),
         stored_bytes: objects.iter().map(|objects| objects.bytes).sum(),
         objects,
     })
+}
+
+fn deltas(catalogue: &Catalogue) -> Deltas {
+    let frames = Frames::new(catalogue);
+    let mut sum = Deltas::default();
+    for (id, place) in catalogue.chunks().filter(|(_, place)| place.rank > 0) {
+        let mut root = *place;
+        let mut next = catalogue.bases(id, &root).first().copied();
+        while let Some(id) = next.filter(|_| root.rank > 0) {
+            let Some(copy) = catalogue.copies(&id).find(|copy| copy.rank < root.rank) else { break };
+            (root, next) = (copy, catalogue.bases(&id, &copy).first().copied());
+        }
+        sum.chunks += 1;
+        sum.raw_bytes += u64::from(place.raw_len);
+        sum.stored_bytes += frames.share(place);
+        sum.whole_bytes += frames.share(&Place { raw_len: place.raw_len, ..root });
+    }
+    sum
+}
+
+/// How many bytes each frame holds, before compression.
+struct Frames(HashMap<(u32, u32), u64>);
+
+impl Frames {
+    fn new(catalogue: &Catalogue) -> Self {
+        let mut frames = HashMap::new();
+        for (_, place) in catalogue.chunks() {
+            *frames.entry((place.pack, place.frame)).or_default() += u64::from(place.raw_len);
+        }
+        Self(frames)
+    }
+
+    /// What a chunk takes of its frame, stored.
+    fn share(&self, place: &Place) -> u64 {
+        let whole = self.0.get(&(place.pack, place.frame)).copied().unwrap_or(0).max(1);
+        (u128::from(place.stored_len) * u128::from(place.raw_len) / u128::from(whole)) as u64
+    }
 }
 
 fn objects(repository: &Repository) -> Result<Vec<Objects>> {
@@ -110,18 +163,14 @@ struct Marks<'a> {
     job: Job<'a>,
     /// A snapshot's number, or [`SHARED`].
     owners: HashMap<ChunkPrefix, u32>,
-    /// What each frame holds, bytes before compression.
-    frames: HashMap<(u32, u32), u64>,
+    frames: Frames,
     freed: Vec<u64>,
     gaps: u64,
 }
 
 impl<'a> Marks<'a> {
     fn new(reader: &'a ChunkReader<'a>, job: Job<'a>, snapshots: usize) -> Self {
-        let mut frames = HashMap::new();
-        for place in reader.catalogue().places() {
-            *frames.entry((place.pack, place.frame)).or_default() += u64::from(place.raw_len);
-        }
+        let frames = Frames::new(reader.catalogue());
         Self { reader, job, owners: HashMap::new(), frames, freed: vec![0; snapshots], gaps: 0 }
     }
 
@@ -130,25 +179,27 @@ impl<'a> Marks<'a> {
         self.gaps += 1;
     }
 
-    /// What a chunk takes of its frame.
-    fn share(&self, place: &Place) -> u64 {
-        let whole = self.frames.get(&(place.pack, place.frame)).copied().unwrap_or(0).max(1);
-        (u128::from(place.stored_len) * u128::from(place.raw_len) / u128::from(whole)) as u64
-    }
-
     /// Notes that a snapshot needs a chunk; whether what the chunk names must be looked at: not if this snapshot, or
     /// two others, have been there.
     fn mark(&mut self, snapshot: u32, id: &ChunkId) -> bool {
-        let owner = self.owners.get(&id.prefix()).copied();
+        self.mark_prefix(snapshot, &id.prefix())
+    }
+
+    /// The same; what it is stored as a difference to is needed, too.
+    fn mark_prefix(&mut self, snapshot: u32, id: &ChunkPrefix) -> bool {
+        let owner = self.owners.get(id).copied();
         if owner == Some(snapshot) || owner == Some(SHARED) {
             return false;
         }
-        let bytes = self.reader.catalogue().find(id).map_or(0, |place| self.share(&place));
+        let place = self.reader.catalogue().copies(id).next();
+        let bytes = place.map_or(0, |place| self.frames.share(&place));
+        let bases = place.map_or_else(Vec::new, |place| self.reader.catalogue().bases(id, &place));
+        bases.iter().for_each(|base| _ = self.mark_prefix(snapshot, base));
         match owner {
             None => self.freed[snapshot as usize] += bytes,
             Some(other) => self.freed[other as usize] -= bytes,
         }
-        self.owners.insert(id.prefix(), if owner.is_none() { snapshot } else { SHARED });
+        self.owners.insert(*id, if owner.is_none() { snapshot } else { SHARED });
         true
     }
 

@@ -159,11 +159,19 @@ impl Store {
     /// Damages a chunk of the longest ones, of which small files have none.
     pub fn lose_data(&self) {
         let catalogue = Catalogue::load(&self.repository, self.job()).unwrap();
-        let data = catalogue.places().filter(|place| place.kind == ChunkKind::Data);
+        let data = catalogue.chunks().map(|(_, place)| place).filter(|place| place.kind == ChunkKind::Data);
         self.flip(&catalogue, *data.max_by_key(|place| place.raw_len).unwrap());
     }
 
-    fn flip(&self, catalogue: &Catalogue, place: Place) {
+    /// Removes all index objects.
+    pub fn forget_index(&self) {
+        for listed in self.storage.list(Folder::Index.name()).unwrap() {
+            self.storage.delete(&listed.key).unwrap();
+        }
+    }
+
+    /// Damages the frame at this place.
+    pub fn flip(&self, catalogue: &Catalogue, place: Place) {
         let key = Folder::Packs.key(&catalogue.pack(place.pack).id);
         let mut bytes = self.storage.get(&key, u64::MAX).unwrap();
         bytes[(place.offset + place.stored_len / 2) as usize] ^= 1;

@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! body := codec u8 ‖ count varint ‖ count × item ‖ stream
-//! item := raw length × 2 (varint); odd numbers are kept for deltas
+//! item := raw length × 2 (varint)
+//!       | raw length × 2 + 1 (varint) ‖ rank u8 ‖ bases u8 ‖ bases × prefix(16)
 //! ```
-//! The stream holds the chunks' plaintexts one after another, compressed as one. Ids are not repeated here: whoever
-//! decodes a frame knows them from the table or index, or computes them again.
+//! The stream holds the chunks' plaintexts one after another, compressed as one, or, of deltas (codec 2), the payloads,
+//! each with its length before it. Ids are not repeated here: whoever decodes a frame knows them from the table or
+//! index, or computes them again.
 
-use super::FRAME_BYTES_MAX;
+use super::delta::{Delta, decode_delta};
+use super::{ChunkInfo, FRAME_BYTES_MAX};
 use crate::crypto::{ChunkKind, Identity};
 use crate::id::ChunkId;
 use crate::seal::{Codec, Compressor, Decompressor};
-use crate::wire::{Malformed, Reader, Result, put_varint};
+use crate::wire::{Reader, Result, put_prefixed, put_varint};
 
 /// Most chunks in one frame.
 pub const FRAME_CHUNKS_MAX: usize = 16 << 10;
+/// What stands in the place of a codec in a frame of deltas.
+const DELTAS: u8 = 2;
 const WHAT: &str = "frame";
 
 /// A frame's body, ready to be sealed, and what is in it.
@@ -24,8 +29,8 @@ pub struct Frame {
     pub kind: ChunkKind,
     /// The plain body.
     pub body: Vec<u8>,
-    /// Id and raw length of each chunk, in order.
-    pub chunks: Vec<(ChunkId, u32)>,
+    /// In order.
+    pub chunks: Vec<ChunkInfo<ChunkId>>,
 }
 
 /// The way back from a frame does not lead to what went in: bad memory or a broken codec.
@@ -40,7 +45,57 @@ pub struct VerifyError {
 pub struct FrameBuilder {
     kind: ChunkKind,
     raw: Vec<u8>,
-    chunks: Vec<(ChunkId, u32)>,
+    chunks: Vec<ChunkInfo<ChunkId>>,
+}
+
+/// Collects chunks of one kind that are stored as deltas.
+#[derive(Debug)]
+pub struct DeltaFrameBuilder {
+    kind: ChunkKind,
+    stream: Vec<u8>,
+    raw_len: usize,
+    chunks: Vec<ChunkInfo<ChunkId>>,
+}
+
+impl DeltaFrameBuilder {
+    /// An empty frame for chunks of this kind.
+    pub fn new(kind: ChunkKind) -> Self {
+        Self { kind, stream: Vec::new(), raw_len: 0, chunks: Vec::new() }
+    }
+
+    /// Whether a chunk may still be added to a frame of at most `target` stored bytes. An empty one takes any chunk.
+    pub fn fits(&self, raw_len: usize, payload: &[u8], target: usize) -> bool {
+        self.chunks.is_empty()
+            || (self.stream.len() + payload.len() <= target
+                && self.raw_len + raw_len <= FRAME_BYTES_MAX
+                && self.chunks.len() < FRAME_CHUNKS_MAX)
+    }
+
+    /// Adds a chunk, which must fit. Whoever made the payload has decoded it again.
+    pub fn push(&mut self, chunk: ChunkInfo<ChunkId>, payload: &[u8]) {
+        put_prefixed(&mut self.stream, payload);
+        self.raw_len += chunk.raw_len as usize;
+        self.chunks.push(chunk);
+    }
+
+    /// The frame, if anything was added. The builder is empty again afterwards.
+    pub fn finish(&mut self) -> Option<Frame> {
+        let stream = std::mem::take(&mut self.stream);
+        let chunks = std::mem::take(&mut self.chunks);
+        self.raw_len = 0;
+        let mut body = head(DELTAS, &chunks, stream.len());
+        body.extend_from_slice(&stream);
+        (!chunks.is_empty()).then_some(Frame { kind: self.kind, body, chunks })
+    }
+}
+
+/// A body's beginning, with room for its stream.
+fn head(codec: u8, chunks: &[ChunkInfo<ChunkId>], stream_len: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stream_len + 4 * chunks.len() + 64);
+    out.push(codec);
+    put_varint(&mut out, chunks.len() as u64);
+    chunks.iter().for_each(|chunk| chunk.delta.put_item(chunk.raw_len, &mut out));
+    out
 }
 
 impl FrameBuilder {
@@ -52,7 +107,7 @@ impl FrameBuilder {
     /// Adds a chunk, which must fit: see [`Self::fits`].
     pub fn push(&mut self, id: ChunkId, bytes: &[u8]) {
         self.raw.extend_from_slice(bytes);
-        self.chunks.push((id, bytes.len() as u32));
+        self.chunks.push(ChunkInfo { id, raw_len: bytes.len() as u32, delta: Delta::default() });
     }
 
     /// Whether a chunk of this length may still be added to a frame of at most `target` raw bytes. An empty frame
@@ -80,9 +135,9 @@ impl FrameBuilder {
         identity: &Identity,
     ) -> std::result::Result<Frame, VerifyError> {
         let frame = self.encode(compressor);
-        let first = frame.chunks.first().map_or(ChunkId::ZERO, |(id, _)| *id);
+        let first = frame.chunks.first().map_or(ChunkId::ZERO, |chunk| chunk.id);
         let bytes = FrameBytes::decode(&frame.body, decompressor).map_err(|_| VerifyError { chunk: first })?;
-        for (n, (id, _)) in frame.chunks.iter().enumerate() {
+        for (n, ChunkInfo { id, .. }) in frame.chunks.iter().enumerate() {
             if bytes.chunk(n).is_none_or(|chunk| identity.chunk_id(self.kind, chunk) != *id) {
                 return Err(VerifyError { chunk: *id });
             }
@@ -93,12 +148,7 @@ impl FrameBuilder {
 
     fn encode(&mut self, compressor: Option<&mut Compressor>) -> Frame {
         let chunks = std::mem::take(&mut self.chunks);
-        let mut body = Vec::with_capacity(self.raw.len() + 4 * chunks.len() + 64);
-        body.push(Codec::Raw as u8);
-        put_varint(&mut body, chunks.len() as u64);
-        for (_, len) in &chunks {
-            put_varint(&mut body, u64::from(*len) << 1);
-        }
+        let mut body = head(Codec::Raw as u8, &chunks, self.raw.len());
         match compressor {
             Some(compressor) => body[0] = compressor.append(&self.raw, &mut body) as u8,
             None => body.extend_from_slice(&self.raw),
@@ -107,62 +157,118 @@ impl FrameBuilder {
     }
 }
 
-/// The plaintexts in a frame.
+/// The chunks in a frame.
 #[derive(Debug, Default)]
 pub struct FrameBytes {
-    raw: Vec<u8>,
-    ends: Vec<usize>,
+    /// Plaintexts, or payloads.
+    bytes: Vec<u8>,
+    places: Vec<std::ops::Range<usize>>,
+    /// Length of each chunk, and how it is stored, in a frame of deltas.
+    deltas: Vec<(u32, Delta)>,
+}
+
+/// One chunk in a frame.
+#[derive(Debug)]
+pub enum Stored<'f> {
+    /// Its plaintext.
+    Full(&'f [u8]),
+    /// What makes it different from others.
+    Delta(StoredDelta<'f>),
+}
+
+/// A chunk that needs others.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredDelta<'f> {
+    /// Length of its plaintext, bytes.
+    pub raw_len: u32,
+    /// What it needs.
+    pub delta: &'f Delta,
+    payload: &'f [u8],
+}
+
+impl StoredDelta<'_> {
+    /// The plaintext, where these are the bases' plaintexts, in order. What comes back is bounded, but not yet proven:
+    /// compare its id.
+    pub fn decode(&self, bases: &[&[u8]], decompressor: &mut Decompressor) -> Result<Vec<u8>> {
+        decode_delta(self.payload, self.raw_len, bases, decompressor)
+    }
+
+    /// What is stored of it.
+    pub fn payload(&self) -> &[u8] {
+        self.payload
+    }
 }
 
 impl FrameBytes {
     /// Decodes a body. What comes back is bounded, but not yet proven: compare each chunk's id.
     pub fn decode(body: &[u8], decompressor: &mut Decompressor) -> Result<Self> {
         let mut r = Reader::new(body, WHAT);
-        let codec = Codec::from_u8(r.u8()?)?;
+        let codec = r.u8()?;
         let count = r.count(1)?;
         if count == 0 || count > FRAME_CHUNKS_MAX {
             return Err(r.bad(format!("{count} chunks, 1 to {FRAME_CHUNKS_MAX} expected")));
         }
-        let mut ends = Vec::with_capacity(count);
-        let mut total = 0;
-        for _ in 0..count {
-            let item = r.varint_to(FRAME_BYTES_MAX as u64 * 2 + 1)?;
-            if item & 1 == 1 {
-                return Err(Malformed::Newer { what: "a delta chunk".into() });
-            }
-            total += (item >> 1) as usize;
-            if item == 0 {
-                return Err(r.bad("an empty chunk"));
-            }
-            if total > FRAME_BYTES_MAX {
-                return Err(r.bad(format!("more than {FRAME_BYTES_MAX} raw bytes")));
-            }
-            ends.push(total);
+        let items = (0..count).map(|_| Delta::take_item(&mut r)).collect::<Result<Vec<_>>>()?;
+        let total = items.iter().map(|(raw_len, _)| *raw_len as usize).sum();
+        if total > FRAME_BYTES_MAX {
+            return Err(r.bad(format!("more than {FRAME_BYTES_MAX} raw bytes")));
         }
-        let mut raw = Vec::new();
-        decompressor.append(codec, r.bytes(r.remaining())?, total, &mut raw)?;
-        Ok(Self { raw, ends })
+        if items.iter().any(|(_, delta)| (delta.rank > 0) != (codec == DELTAS)) {
+            return Err(r.bad("deltas among other chunks"));
+        }
+        if codec == DELTAS {
+            return Self::payloads(r, items);
+        }
+        let mut bytes = Vec::new();
+        decompressor.append(Codec::from_u8(codec)?, r.bytes(r.remaining())?, total, &mut bytes)?;
+        let mut end = 0;
+        let place = |(raw_len, _): (u32, Delta)| {
+            end += raw_len as usize;
+            end - raw_len as usize..end
+        };
+        Ok(Self { bytes, places: items.into_iter().map(place).collect(), deltas: Vec::new() })
+    }
+
+    fn payloads(mut r: Reader<'_>, deltas: Vec<(u32, Delta)>) -> Result<Self> {
+        let (mut bytes, mut places) = (Vec::with_capacity(r.remaining()), Vec::with_capacity(deltas.len()));
+        for _ in &deltas {
+            let start = bytes.len();
+            bytes.extend_from_slice(r.prefixed()?);
+            places.push(start..bytes.len());
+        }
+        r.end()?;
+        Ok(Self { bytes, places, deltas })
     }
 
     /// How many chunks there are.
     pub fn count(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
-    /// All plaintexts together, bytes.
+    /// What it takes in memory, about; bytes.
     pub fn len(&self) -> usize {
-        self.raw.len()
+        self.bytes.len() + 64 * self.deltas.len()
     }
 
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
-        self.raw.is_empty()
+        self.bytes.is_empty()
     }
 
-    /// The plaintext of the n-th chunk.
+    /// The plaintext of the n-th chunk, if it is stored whole.
     pub fn chunk(&self, n: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(n)?;
-        let start = if n == 0 { 0 } else { self.ends[n - 1] };
-        self.raw.get(start..end)
+        match self.stored(n)? {
+            Stored::Full(bytes) => Some(bytes),
+            Stored::Delta(_) => None,
+        }
+    }
+
+    /// The n-th chunk.
+    pub fn stored(&self, n: usize) -> Option<Stored<'_>> {
+        let bytes = self.bytes.get(self.places.get(n)?.clone())?;
+        Some(match self.deltas.get(n) {
+            None => Stored::Full(bytes),
+            Some((raw_len, delta)) => Stored::Delta(StoredDelta { raw_len: *raw_len, delta, payload: bytes }),
+        })
     }
 }

@@ -8,14 +8,19 @@
 //! trailer := table offset u32 ‖ table length u32 ‖ number of frames u32 ‖ magic "KCAP"
 //! ```
 //! Everything here is pure: bytes in, bytes out. [`PackBuilder`] writes, [`PackKey`], [`Trailer`] and [`Table`] read,
-//! [`FrameBuilder`] and [`Frame`] turn chunks into frame bodies and back.
+//! [`FrameBuilder`], [`DeltaFrameBuilder`] and [`FrameBytes`] turn chunks into frame bodies and back.
 
+mod align;
+mod delta;
 mod frame;
 mod read;
 mod table;
 mod write;
 
-pub use frame::{FRAME_CHUNKS_MAX, Frame, FrameBuilder, FrameBytes, VerifyError};
+pub use delta::{BASES_MAX, DICTIONARY_BYTES_MAX, Delta, SLICES_MAX, Slice, decode_delta, encode_delta};
+pub use frame::{
+    DeltaFrameBuilder, FRAME_CHUNKS_MAX, Frame, FrameBuilder, FrameBytes, Stored, StoredDelta, VerifyError,
+};
 pub use read::{PackKey, Trailer, decode_table};
 pub use table::{ChunkInfo, FrameInfo, Table, TableId};
 pub use write::{PackBuilder, Packed, padded_len};

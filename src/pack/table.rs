@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! table := frames varint ‖ frames × (kind u8 ‖ stored length varint ‖ chunks varint)
-//!          ‖ chunks × (raw length × 2, varint; odd numbers are kept for deltas) ‖ chunks × id
+//!          ‖ chunks × item, as in the frames ‖ chunks × id
 //! ```
 
+use super::delta::Delta;
 use super::{FRAME_BYTES_MAX, HEAD_BYTES};
 use crate::crypto::{ChunkKind, TAG_BYTES};
 use crate::id::{ChunkId, ChunkPrefix};
@@ -41,12 +42,14 @@ table_id!(ChunkId);
 table_id!(ChunkPrefix);
 
 /// One chunk in a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkInfo<Id> {
     /// Which.
     pub id: Id,
     /// Length of its plaintext, bytes.
     pub raw_len: u32,
+    /// What it is stored as a difference to, if it is.
+    pub delta: Delta,
 }
 
 /// One frame in a table.
@@ -91,7 +94,7 @@ impl<Id: TableId> Table<Id> {
             put_varint(out, frame.chunks.len() as u64);
         }
         for (_, _, _, chunk) in self.chunks() {
-            put_varint(out, u64::from(chunk.raw_len) << 1);
+            chunk.delta.put_item(chunk.raw_len, out);
         }
         for (_, _, _, chunk) in self.chunks() {
             chunk.id.put(out);
@@ -118,7 +121,7 @@ impl<Id: TableId> Table<Id> {
             if size == 0 || size > FRAME_CHUNKS_MAX || size * (1 + Id::LEN) > r.remaining() {
                 return Err(r.bad(format!("a frame of {size} chunks")));
             }
-            frame.chunks = Self::lengths(&mut r, size)?;
+            frame.chunks = Self::items(&mut r, size)?;
         }
         for chunk in table.frames.iter_mut().flat_map(|frame| &mut frame.chunks) {
             chunk.id = Id::take(&mut r)?;
@@ -127,25 +130,24 @@ impl<Id: TableId> Table<Id> {
         Ok(table)
     }
 
-    fn lengths(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo<Id>>> {
-        (0..count)
-            .map(|_| match r.varint_to(FRAME_BYTES_MAX as u64 * 2 + 1)? {
-                0 => Err(r.bad("an empty chunk")),
-                item if item & 1 == 1 => Err(Malformed::Newer { what: "a delta chunk".into() }),
-                item => Ok(ChunkInfo { id: Id::default(), raw_len: (item >> 1) as u32 }),
-            })
-            .collect()
+    fn items(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo<Id>>> {
+        let item = |_| Delta::take_item(r).map(|(raw_len, delta)| ChunkInfo { id: Id::default(), raw_len, delta });
+        (0..count).map(item).collect()
     }
 }
 
 impl Table<ChunkId> {
     /// The same table with the ids' prefixes, as indexes hold it.
     pub fn to_prefixes(&self) -> Table<ChunkPrefix> {
+        let narrow_chunk = |chunk: &ChunkInfo<ChunkId>| {
+            let ChunkInfo { id, raw_len, delta } = chunk.clone();
+            ChunkInfo { id: id.prefix(), raw_len, delta }
+        };
         let narrow = |frame: &FrameInfo<ChunkId>| FrameInfo {
             kind: frame.kind,
             offset: frame.offset,
             stored_len: frame.stored_len,
-            chunks: frame.chunks.iter().map(|c| ChunkInfo { id: c.id.prefix(), raw_len: c.raw_len }).collect(),
+            chunks: frame.chunks.iter().map(narrow_chunk).collect(),
         };
         Table { frames: self.frames.iter().map(narrow).collect() }
     }

@@ -1,7 +1,7 @@
 //! Builds a pack, frame by frame.
 
 use super::read::{PackKey, TABLE_PURPOSE};
-use super::table::{ChunkInfo, FrameInfo, Table};
+use super::table::{FrameInfo, Table};
 use super::{Frame, HEAD_BYTES, TRAILER_BYTES, TRAILER_MAGIC};
 use crate::crypto::{self, Audience, Keyring, ObjectHasher};
 use crate::id::{ChunkId, ObjectId};
@@ -45,9 +45,8 @@ impl PackBuilder {
         let mut bytes = frame.body;
         crypto::seal_in_place(self.key.frames(), ordinal.into(), &PackKey::context(frame.kind, ordinal), &mut bytes);
         self.hasher.update(&bytes);
-        let chunks = frame.chunks.iter().map(|(id, raw_len)| ChunkInfo { id: *id, raw_len: *raw_len }).collect();
-        let offset = self.table.end();
-        self.table.frames.push(FrameInfo { kind: frame.kind, offset, stored_len: bytes.len() as u32, chunks });
+        let (offset, stored_len) = (self.table.end(), bytes.len() as u32);
+        self.table.frames.push(FrameInfo { kind: frame.kind, offset, stored_len, chunks: frame.chunks });
         bytes
     }
 

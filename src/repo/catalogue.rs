@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
-use crate::pack::{ChunkInfo, FrameInfo};
+use crate::pack::{ChunkInfo, Delta, FrameInfo, Table, TableId};
 use crate::record::{BadFrame, Damage, Tomb};
 
 /// Where one copy of a chunk lies.
@@ -36,6 +36,8 @@ pub struct Place {
     pub raw_len: u32,
     /// What it holds.
     pub kind: ChunkKind,
+    /// 0: it is stored whole. Else it takes others to read it, of lower rank: see [`Catalogue::bases`].
+    pub rank: u8,
 }
 
 /// A pack in the catalogue.
@@ -56,6 +58,8 @@ pub struct Catalogue {
     more: HashMap<ChunkPrefix, Vec<Place>>,
     /// Copies that a damage record names.
     doubtful: HashMap<ChunkPrefix, Vec<Place>>,
+    /// What the copies that are stored as deltas need: by pack, frame, and place in the frame.
+    bases: HashMap<(u32, u32, u32), Vec<ChunkPrefix>>,
     /// Packs that were there, but that no index object named.
     orphans: Vec<PackEntry>,
     /// Packs that an index object names, but that are gone.
@@ -262,13 +266,16 @@ impl Catalogue {
         let number = self.packs.len() as u32;
         self.packs.push(PackInfo { id: pack.id, size: pack.size });
         self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
-        for (prefix, place) in places_of(pack, number) {
+        for (prefix, place, delta) in places_of(&pack.table, number) {
+            if place.rank > 0 {
+                self.bases.insert((number, place.frame, place.nth), delta.bases.clone());
+            }
             self.add_place(prefix, place);
         }
     }
 
     fn add_place(&mut self, prefix: ChunkPrefix, place: Place) {
-        if !self.counts(&place) {
+        if !self.is_good(&place) {
             self.doubtful.entry(prefix).or_default().push(place);
             return;
         }
@@ -301,9 +308,11 @@ impl Catalogue {
         all.retain(|(_, place)| self.pack(place.pack).id == *pack);
         all.sort_by_key(|(_, place)| (place.frame, place.nth));
         let mut frames = BTreeMap::new();
-        for (id, Place { frame, offset, stored_len, raw_len, kind, .. }) in all {
+        for (id, place) in all {
+            let Place { frame, offset, stored_len, raw_len, kind, rank, .. } = place;
             let new = FrameInfo { kind, offset: offset.into(), stored_len, chunks: Vec::new() };
-            frames.entry(frame).or_insert(new).chunks.push(ChunkInfo { id, raw_len });
+            let delta = Delta { rank, bases: self.bases(&id, &place) };
+            frames.entry(frame).or_insert(new).chunks.push(ChunkInfo { id, raw_len, delta });
         }
         frames
     }
@@ -313,8 +322,8 @@ impl Catalogue {
         self.doubtful.get(&id.prefix()).into_iter().flatten().map(|place| self.pack(place.pack).id)
     }
 
-    /// Whether the copy at this place may be relied on.
-    fn counts(&self, place: &Place) -> bool {
+    /// Whether nothing is known against what lies at this place.
+    fn is_good(&self, place: &Place) -> bool {
         if self.tombed.is_empty() && self.damage.is_empty() && self.missing.is_empty() {
             return true;
         }
@@ -323,37 +332,71 @@ impl Catalogue {
         !self.tombed.contains(&pack) && !self.missing.contains(&pack) && !self.damage.iter().any(is_bad)
     }
 
+    /// Whether the copy at this place may be relied on: it is good, and so is a copy of each of its bases. What lies
+    /// behind deltas costs looking them up, so, with the cache, only where something is known to be lost.
+    fn counts(&self, prefix: &ChunkPrefix, place: &Place) -> bool {
+        if !self.is_good(place) {
+            return false;
+        }
+        if place.rank == 0 || (!self.segments.is_empty() && self.is_whole() && !self.has_tombs()) {
+            return true;
+        }
+        let is_there = |base: &ChunkPrefix| self.bases_of(base, place).next().is_some();
+        self.bases(prefix, place).iter().all(is_there)
+    }
+
+    /// Copies of a chunk through which the copy at this place may be resolved.
+    fn bases_of(&self, base: &ChunkPrefix, place: &Place) -> impl Iterator<Item = Place> {
+        let (rank, kind) = (place.rank, place.kind);
+        self.all(base).filter(move |copy| copy.rank < rank && copy.kind == kind && self.counts(base, copy))
+    }
+
+    /// What the copy of a chunk at this place is stored as a difference to.
+    pub fn bases(&self, prefix: &ChunkPrefix, place: &Place) -> Vec<ChunkPrefix> {
+        if place.rank == 0 {
+            return Vec::new();
+        }
+        if let Some(bases) = self.bases.get(&(place.pack, place.frame, place.nth)) {
+            return bases.clone();
+        }
+        let there = self.segments.iter().filter(|cached| cached.base <= place.pack);
+        let same = |(copy, _): &(Place, Vec<ChunkPrefix>)| (copy.frame, copy.nth) == (place.frame, place.nth);
+        let bases = |cached: &Cached| {
+            let number = place.pack - cached.base;
+            let mut copies = cached.segment.copies(prefix).into_iter();
+            copies.find(|found| found.0.pack == number && same(found)).map(|(_, bases)| bases)
+        };
+        there.filter_map(bases).next().unwrap_or_default()
+    }
+
     /// Every copy that might be read, the doubtful ones last.
-    pub fn copies_to_read(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
-        let doubtful = self.doubtful.get(&id.prefix()).into_iter().flatten().copied();
-        let cached = self.in_segments(id).filter(|place| !self.counts(place));
-        self.copies(id).chain(doubtful).chain(cached)
+    pub fn copies_to_read(&self, prefix: &ChunkPrefix) -> impl Iterator<Item = Place> {
+        let doubtful = self.doubtful.get(prefix).into_iter().flatten().copied();
+        let rest = self.all(prefix).filter(|place| !self.counts(prefix, place));
+        self.copies(prefix).chain(rest).chain(doubtful)
     }
 
     /// A copy of this chunk.
     pub fn find(&self, id: &ChunkId) -> Option<Place> {
-        self.first.get(&id.prefix()).copied().or_else(|| self.cached(id).next())
-    }
-
-    /// All copies of this chunk.
-    pub fn copies(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
         let prefix = id.prefix();
-        let first = self.first.get(&prefix).copied();
-        let more = self.more.get(&prefix).into_iter().flatten().copied();
-        first.into_iter().chain(more).chain(self.cached(id))
+        self.all(&prefix).find(|place| self.counts(&prefix, place))
     }
 
-    fn cached(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
-        self.in_segments(id).filter(|place| self.counts(place))
+    /// All copies of a chunk that count.
+    pub fn copies(&self, prefix: &ChunkPrefix) -> impl Iterator<Item = Place> {
+        self.all(prefix).filter(|place| self.counts(prefix, place))
     }
 
-    fn in_segments(&self, id: &ChunkId) -> impl Iterator<Item = Place> {
-        let prefix = id.prefix();
+    /// All copies of a chunk, without those that are known to be doubtful.
+    fn all(&self, prefix: &ChunkPrefix) -> impl Iterator<Item = Place> {
+        let first = self.first.get(prefix).copied();
+        let more = self.more.get(prefix).into_iter().flatten().copied();
         let renumbered = move |cached: &Cached| {
             let base = cached.base;
-            cached.segment.copies(&prefix).into_iter().map(move |place| Place { pack: place.pack + base, ..place })
+            let copies = cached.segment.copies(prefix).into_iter();
+            copies.map(move |(place, _)| Place { pack: place.pack + base, ..place })
         };
-        self.segments.iter().flat_map(renumbered)
+        first.into_iter().chain(more).chain(self.segments.iter().flat_map(renumbered))
     }
 
     /// Whether a copy of this chunk is there.
@@ -363,7 +406,7 @@ impl Catalogue {
 
     /// Whether a copy of the chunk whose name begins so may be relied on; only [`Self::load`] knows.
     pub fn has_copy(&self, id: &ChunkPrefix) -> bool {
-        self.first.contains_key(id)
+        self.copies(id).next().is_some()
     }
 
     /// The pack of this number.
@@ -382,8 +425,8 @@ impl Catalogue {
     }
 
     /// One copy of every chunk; only [`Self::load`] knows them.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
-        self.first.values()
+    pub fn chunks(&self) -> impl Iterator<Item = (&ChunkPrefix, &Place)> {
+        self.first.iter()
     }
 
     /// Packs that no index object named; their tables have been read.
@@ -417,12 +460,12 @@ impl Catalogue {
     }
 }
 
-/// Where all chunks of a pack lie, if it has this number.
-pub(super) fn places_of(pack: &PackEntry, number: u32) -> impl Iterator<Item = (ChunkPrefix, Place)> {
-    pack.table.chunks().map(move |(frame, nth, kind, chunk)| {
-        let info = &pack.table.frames[frame as usize];
-        let (offset, stored_len) = (info.offset as u32, info.stored_len);
-        (chunk.id, Place { pack: number, frame, offset, stored_len, nth, raw_len: chunk.raw_len, kind })
+/// Where all chunks of a pack lie, if it has this number, and how they are stored.
+pub(super) fn places_of<Id: TableId>(table: &Table<Id>, pack: u32) -> impl Iterator<Item = (Id, Place, &Delta)> {
+    table.chunks().map(move |(frame, nth, kind, chunk)| {
+        let info = &table.frames[frame as usize];
+        let (offset, stored_len, rank) = (info.offset as u32, info.stored_len, chunk.delta.rank);
+        (chunk.id, Place { pack, frame, offset, stored_len, nth, raw_len: chunk.raw_len, kind, rank }, &chunk.delta)
     })
 }
 

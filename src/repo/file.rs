@@ -13,7 +13,7 @@ use crate::id::ChunkId;
 use crate::tree::ChunkList;
 
 /// Bytes of chunks that are kept at hand.
-const KEPT_BYTES_MAX: usize = 16 << 20;
+const KEPT_BYTES_MAX: usize = 64 << 20;
 /// Lists that are kept at hand: of a file of 100 GB in small chunks, all on the way and some more.
 const LISTS_MAX: usize = 256;
 
@@ -129,15 +129,33 @@ impl<'r> FileReader<'r> {
         Ok(())
     }
 
-    /// The chunk that has this byte, and where it begins.
-    fn chunk_with(&self, at: u64) -> Result<(ChunkRef, u64)> {
+    /// The chunk that has this byte of what is stored, holes left out, and where it begins there.
+    pub fn chunk_with(&self, at: u64) -> Result<(ChunkRef, u64)> {
+        self.item_with(0, at)
+    }
+
+    /// The list of this level that stands for this byte of what is stored, if there are lists of that level.
+    pub fn list_with(&self, level: u8, at: u64) -> Result<Option<ChunkRef>> {
+        let is_there = (1..=self.entry.content.level).contains(&level);
+        is_there.then(|| self.item_with(level, at).map(|(list, _)| list)).transpose()
+    }
+
+    fn item_with(&self, level: u8, at: u64) -> Result<(ChunkRef, u64)> {
         let content = &self.entry.content;
         let (mut found, mut start) = pick(&content.chunks, 0, at).ok_or_else(too_short)?;
-        for level in (1..=content.level).rev() {
+        for level in (level + 1..=content.level).rev() {
             let list = self.list(level, &found)?;
             (found, start) = pick(&list.items, start, at).ok_or_else(too_short)?;
         }
         Ok((found, start))
+    }
+
+    /// How many stored bytes lie before this place in the file.
+    pub fn stored_before(&self, offset: u64) -> u64 {
+        match &self.entry.extents {
+            None => offset,
+            Some(extents) => extents.iter().map(|extent| offset.saturating_sub(extent.offset).min(extent.len)).sum(),
+        }
     }
 
     fn list(&self, level: u8, item: &ChunkRef) -> Result<Arc<ChunkList>> {
@@ -216,7 +234,8 @@ mod tests {
         let job = Job { progress: &Silent, cancel: &cancel };
         let session = Session::begin(&repository, &SessionRecord::default()).unwrap();
         let catalogue = Catalogue::open(&repository, job).unwrap();
-        let writer = ChunkWriter::new(&session, &catalogue, 1);
+        let reader = ChunkReader::new(&repository, &catalogue);
+        let writer = ChunkWriter::new(&session, &reader, 1);
         let mut frames = writer.frames().unwrap();
         let mut list = ListBuilder::default();
         for chunk in bytes.chunks(chunk_len) {

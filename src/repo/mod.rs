@@ -5,9 +5,13 @@
 
 mod cache;
 mod catalogue;
+mod delta;
+mod encode;
 mod file;
 mod layout;
+mod lineage;
 mod list_cache;
+mod moved;
 mod open;
 mod packs;
 mod reader;
@@ -19,6 +23,7 @@ mod twice;
 mod writer;
 
 pub use catalogue::{Catalogue, Place, Unreadable};
+pub use delta::{Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
 pub use file::FileReader;
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};

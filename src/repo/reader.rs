@@ -1,8 +1,11 @@
 //! Chunks out of a repository: found, read, opened, decoded, and compared with their ids.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::catalogue::places_of;
+use super::delta::Trail;
 use super::{Catalogue, Folder, Place, Repository, malformed, read_head, read_table, unopened};
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry};
@@ -12,25 +15,32 @@ use crate::pack::{FrameBytes, PackKey};
 use crate::seal::Decompressor;
 use crate::tree::{ChunkList, Fetch, Large, StoredEntry, decode_extents, decode_xattrs};
 
-/// How many decoded bytes are kept at hand.
-const KEPT_BYTES_MAX: usize = 16 << 20;
+/// How many bytes of decoded frames are kept at hand.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+/// The same of frames of deltas, which are small, and needed for many chunks each.
+const KEPT_DELTA_BYTES_MAX: usize = 24 << 20;
 
 /// Decoded frames, the oldest dropped first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     frames: HashMap<(u32, u32), Arc<FrameBytes>>,
     order: VecDeque<(u32, u32)>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl Kept {
+    fn new(bytes_max: usize) -> Mutex<Self> {
+        Mutex::new(Self { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, bytes_max })
+    }
+
     fn insert(&mut self, at: (u32, u32), frame: &Arc<FrameBytes>) {
         if self.frames.insert(at, frame.clone()).is_some() {
             return;
         }
         self.order.push_back(at);
         self.bytes += frame.len();
-        while self.bytes > KEPT_BYTES_MAX && self.order.len() > 1 {
+        while self.bytes > self.bytes_max && self.order.len() > 1 {
             let Some(oldest) = self.order.pop_front() else { break };
             self.bytes -= self.frames.remove(&oldest).map_or(0, |frame| frame.len());
         }
@@ -45,13 +55,23 @@ pub struct ChunkReader<'r> {
     /// By the pack's number; also why there is none, which can be long to find out.
     keys: Mutex<HashMap<u32, Result<PackKey>>>,
     kept: Mutex<Kept>,
+    kept_deltas: Mutex<Kept>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
 
 impl<'r> ChunkReader<'r> {
     /// A reader of the chunks in this catalogue.
     pub fn new(repository: &'r Repository, catalogue: &'r Catalogue) -> Self {
-        Self { repository, catalogue, keys: Mutex::default(), kept: Mutex::default(), decompressors: Mutex::default() }
+        let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
+        Self { repository, catalogue, keys: Mutex::default(), kept, kept_deltas, decompressors: Mutex::default() }
+    }
+
+    /// Lets go of what is kept at hand.
+    pub fn forget(&self) {
+        for kept in [&self.kept, &self.kept_deltas] {
+            let mut kept = lock(kept);
+            (kept.frames, kept.order, kept.bytes) = Default::default();
+        }
     }
 
     /// Where the chunks lie.
@@ -81,46 +101,57 @@ impl<'r> ChunkReader<'r> {
         let key = self.pack_key(place.pack)?;
         let at = Folder::Packs.key(&pack.id);
         let mut sealed = self.repository.storage().get_range(&at, place.offset.into(), place.stored_len as usize)?;
-        let mut decompressor = self.decompressor()?;
-        let frame = key
-            .open_frame(place.kind, place.frame, &mut sealed, &mut decompressor)
-            .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e));
+        self.with_decompressor(|decompressor| key.open_frame(place.kind, place.frame, &mut sealed, decompressor))?
+            .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
+    }
+
+    pub(super) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> T) -> Result<T> {
+        let kept = lock(&self.decompressors).pop();
+        let mut decompressor = match kept {
+            Some(kept) => kept,
+            None => Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?,
+        };
+        let done = work(&mut decompressor);
         lock(&self.decompressors).push(decompressor);
-        frame
+        Ok(done)
     }
 
-    fn decompressor(&self) -> Result<Decompressor> {
-        if let Some(kept) = lock(&self.decompressors).pop() {
-            return Ok(kept);
-        }
-        Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))
-    }
-
-    fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {
+    pub(super) fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {
         let at = (place.pack, place.frame);
-        if let Some(frame) = lock(&self.kept).frames.get(&at) {
+        let kept = if place.rank == 0 { &self.kept } else { &self.kept_deltas };
+        if let Some(frame) = lock(kept).frames.get(&at) {
             return Ok(frame.clone());
         }
         let frame = Arc::new(self.frame(place)?);
-        lock(&self.kept).insert(at, &frame);
+        lock(kept).insert(at, &frame);
         Ok(frame)
     }
 
-    /// The n-th chunk of a decoded frame, if it is the one that is wanted.
-    pub fn verify<'f>(&self, frame: &'f FrameBytes, place: &Place, id: &ChunkId) -> Result<&'f [u8]> {
-        let identity = &self.repository.keys().identity;
-        frame.chunk(place.nth as usize).filter(|bytes| identity.chunk_id(place.kind, bytes) == *id).ok_or_else(|| {
-            let pack = self.catalogue.pack(place.pack).id;
-            Error::new(Kind::Damage, format!("chunk {} is damaged", id.short()))
-                .why(format!("frame {} of pack {} holds something else in its place", place.frame, pack.short()))
-                .fix(super::REPAIR)
-        })
+    /// The n-th chunk of a decoded frame, made whole, if it is the one that is wanted.
+    pub fn verify<'f>(&self, frame: &'f FrameBytes, place: &Place, id: &ChunkId) -> Result<Cow<'f, [u8]>> {
+        let is_it = |bytes: &[u8]| self.repository.keys().identity.chunk_id(place.kind, bytes) == *id;
+        match self.plain(frame, place, &mut Trail::default()) {
+            Ok(bytes) if is_it(&bytes) => return Ok(bytes),
+            Err(e) if place.rank == 0 => return Err(e),
+            // A base may have a copy that is not what it must be, and another that is.
+            _ if place.rank > 0 => {
+                let bytes = self.plain(frame, place, &mut Trail { is_strict: true, ..Trail::default() })?;
+                if is_it(&bytes) {
+                    return Ok(bytes);
+                }
+            }
+            _ => {}
+        }
+        let pack = self.catalogue.pack(place.pack).id;
+        Err(Error::new(Kind::Damage, format!("chunk {} is damaged", id.short()))
+            .why(format!("frame {} of pack {} holds something else in its place", place.frame, pack.short()))
+            .fix(super::REPAIR))
     }
 
     /// A chunk's plaintext, from the first copy that is good.
     pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut error = None;
-        for place in self.catalogue.copies_to_read(id).filter(|place| place.kind == kind) {
+        for place in self.catalogue.copies_to_read(&id.prefix()).filter(|place| place.kind == kind) {
             let read = self.chunk_at(&place, id).or_else(|e| self.chunk_by_table(&place, id).map_err(|_| e));
             match read {
                 Ok(bytes) => return Ok(bytes),
@@ -132,19 +163,15 @@ impl<'r> ChunkReader<'r> {
 
     fn chunk_at(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
         let frame = self.kept_frame(place)?;
-        self.verify(&frame, place, id).map(<[u8]>::to_vec)
+        self.verify(&frame, place, id).map(Cow::into_owned)
     }
 
     /// Where the index may be wrong, the pack's own table knows better.
     fn chunk_by_table(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
         self.pack_key(place.pack)?;
         let (_, _, table) = read_table(self.repository, &self.catalogue.pack(place.pack).id)?;
-        let (frame, nth, kind, chunk) =
-            table.chunks().find(|(.., chunk)| chunk.id == *id).ok_or_else(|| missing(id))?;
-        let info = &table.frames[frame as usize];
-        let (offset, stored_len) = (info.offset as u32, info.stored_len);
-        let place = Place { pack: place.pack, frame, offset, stored_len, nth, raw_len: chunk.raw_len, kind };
-        self.verify(&self.frame(&place)?, &place, id).map(<[u8]>::to_vec)
+        let (_, place, _) = places_of(&table, place.pack).find(|(found, ..)| found == id).ok_or_else(|| missing(id))?;
+        self.verify(&self.frame(&place)?, &place, id).map(Cow::into_owned)
     }
 
     /// Calls `each` with every data chunk of a file's content, in order.

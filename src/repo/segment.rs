@@ -15,20 +15,20 @@ use super::catalogue::{PackInfo, Place};
 use crate::crypto::ChunkKind;
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::index::PackEntry;
+use crate::pack::Delta;
 use crate::wire::Reader;
 
 const FOLDER: &str = "index";
 const WHAT: &str = "segment";
-/// Chunk prefix and number of the copy → pack number and place.
-const CHUNKS: TableDefinition<'_, (&[u8; 16], u16), &[u8; PLACE_BYTES]> = TableDefinition::new("chunks");
+/// Chunk prefix and number of the copy → pack number and place, and the prefixes of its bases.
+const CHUNKS: TableDefinition<'_, (&[u8; 16], u16), &[u8]> = TableDefinition::new("chunks");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const PLACE_BYTES: usize = 25;
 /// More segments than this are merged.
 pub(super) const SEGMENTS_MAX: usize = 8;
 
 /// An open segment. Its packs have numbers of their own, from 0.
 pub(super) struct Segment {
-    table: ReadOnlyTable<(&'static [u8; 16], u16), &'static [u8; PLACE_BYTES]>,
+    table: ReadOnlyTable<(&'static [u8; 16], u16), &'static [u8]>,
     filter: StoredFilter,
     /// The index objects whose content it holds.
     pub covers: Vec<ObjectId>,
@@ -51,22 +51,23 @@ fn key(prefix: &ChunkPrefix) -> u64 {
     u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
 }
 
-fn put_place(place: &Place) -> [u8; PLACE_BYTES] {
-    let mut out = [0; PLACE_BYTES];
-    let numbers = [place.pack, place.frame, place.offset, place.stored_len, place.nth, place.raw_len];
-    for (bytes, number) in out.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
-        *bytes = number.to_le_bytes();
+fn put_place(place: &Place, bases: &[ChunkPrefix], out: &mut Vec<u8>) {
+    out.clear();
+    for number in [place.pack, place.frame, place.offset, place.stored_len, place.nth, place.raw_len] {
+        out.extend(number.to_le_bytes());
     }
-    out[PLACE_BYTES - 1] = place.kind as u8;
-    out
+    out.extend([place.kind as u8, place.rank]);
+    bases.iter().for_each(|base| out.extend_from_slice(base.as_bytes()));
 }
 
-fn take_place(bytes: &[u8; PLACE_BYTES]) -> Option<Place> {
+fn take_place(bytes: &[u8]) -> Option<(Place, Vec<ChunkPrefix>)> {
     let mut r = Reader::new(bytes, "cached place");
     let mut number = || r.u32().ok();
     let (pack, frame, offset) = (number()?, number()?, number()?);
     let (stored_len, nth, raw_len) = (number()?, number()?, number()?);
-    Some(Place { pack, frame, offset, stored_len, nth, raw_len, kind: ChunkKind::from_u8(bytes[PLACE_BYTES - 1])? })
+    let (kind, rank) = (ChunkKind::from_u8(r.u8().ok()?)?, r.u8().ok()?);
+    let bases = r.bytes(r.remaining()).ok()?.as_chunks::<16>().0.iter().map(|id| ChunkPrefix::new(*id)).collect();
+    Some((Place { pack, frame, offset, stored_len, nth, raw_len, kind, rank }, bases))
 }
 
 impl Segment {
@@ -99,16 +100,16 @@ impl Segment {
     pub fn build(repository: &Repository, covers: &[ObjectId], packs: &[PackEntry]) -> Option<Self> {
         let mut places = Vec::new();
         for (number, pack) in packs.iter().enumerate() {
-            places.extend(super::catalogue::places_of(pack, number as u32));
+            places.extend(super::catalogue::places_of(&pack.table, number as u32));
         }
-        places.sort_unstable_by_key(|(prefix, place)| (*prefix, place.pack, place.frame, place.nth));
+        places.sort_unstable_by_key(|(prefix, place, _)| (*prefix, place.rank, place.pack, place.frame, place.nth));
         let draft = Draft::create(repository, FOLDER)?;
         fill(draft.database()?, covers, packs, &places)?;
         Self::open(repository, &draft.publish(WHAT)?)
     }
 
-    /// The copies of a chunk, with the segment's own pack numbers.
-    pub fn copies(&self, prefix: &ChunkPrefix) -> Vec<Place> {
+    /// The copies of a chunk, with the segment's own pack numbers, and with what they need; those stored whole first.
+    pub fn copies(&self, prefix: &ChunkPrefix) -> Vec<(Place, Vec<ChunkPrefix>)> {
         if !self.filter.may_contain(&key(prefix)) {
             return Vec::new();
         }
@@ -122,17 +123,18 @@ fn fill(
     database: &redb::Database,
     covers: &[ObjectId],
     packs: &[PackEntry],
-    places: &[(ChunkPrefix, Place)],
+    places: &[(ChunkPrefix, Place, &Delta)],
 ) -> Option<()> {
     let transaction = database.begin_write().ok()?;
     {
         let mut table = transaction.open_table(CHUNKS).ok()?;
-        let mut copy = 0u16;
-        for (n, (prefix, place)) in places.iter().enumerate() {
+        let (mut copy, mut value) = (0u16, Vec::new());
+        for (n, (prefix, place, delta)) in places.iter().enumerate() {
             copy = if n > 0 && places[n - 1].0 == *prefix { copy.saturating_add(1) } else { 0 };
-            table.insert((prefix.as_bytes(), copy), &put_place(place)).ok()?;
+            put_place(place, &delta.bases, &mut value);
+            table.insert((prefix.as_bytes(), copy), &value[..]).ok()?;
         }
-        let mut keys: Vec<u64> = places.iter().map(|(prefix, _)| key(prefix)).collect();
+        let mut keys: Vec<u64> = places.iter().map(|(prefix, ..)| key(prefix)).collect();
         keys.sort_unstable();
         keys.dedup();
         let filter = BinaryFuse8::try_from(&keys).ok()?;
@@ -184,7 +186,7 @@ mod tests {
     use crate::clock::System;
     use crate::pack::{ChunkInfo, FrameInfo, Table};
     use crate::record::SessionRecord;
-    use crate::repo::{Catalogue, ChunkWriter, KeySource, Session};
+    use crate::repo::{Catalogue, ChunkReader, ChunkWriter, KeySource, Session};
     use crate::storage::memory::MemoryStorage;
     use crate::storage::wrap::record::{Operation, RecordStorage};
 
@@ -194,7 +196,9 @@ mod tests {
             bytes[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_le_bytes());
             ChunkPrefix::new(bytes)
         };
-        let chunks = (0..chunks).map(|n| ChunkInfo { id: id(n), raw_len: n }).collect();
+        let bases = |n: u32| (0..n % 3).map(|m| id(n + m)).collect::<Vec<_>>();
+        let delta = |n: u32| Delta { rank: (n % 3) as u8, bases: bases(n) };
+        let chunks = (0..chunks).map(|n| ChunkInfo { id: id(n), raw_len: n, delta: delta(n) }).collect();
         let frame = FrameInfo { kind: ChunkKind::Data, offset: 179, stored_len: 500, chunks };
         PackEntry { id: ObjectId::new([number; 32]), size: 4096, table: Table { frames: vec![frame] } }
     }
@@ -216,8 +220,8 @@ mod tests {
         for segment in [&built, opened] {
             assert_eq!((segment.chunks, segment.covers.as_slice()), (5017, &covers[..]));
             for (n, pack) in packs.iter().enumerate() {
-                for (prefix, place) in crate::repo::catalogue::places_of(pack, n as u32) {
-                    assert!(segment.copies(&prefix).contains(&place));
+                for (prefix, place, delta) in crate::repo::catalogue::places_of(&pack.table, n as u32) {
+                    assert!(segment.copies(&prefix).contains(&(place, delta.bases.clone())));
                 }
             }
             assert_eq!(segment.copies(&packs[0].table.frames[0].chunks[3].id).len(), 2);
@@ -239,7 +243,8 @@ mod tests {
             let session = Session::begin(&repository, &SessionRecord::default()).unwrap();
             let catalogue = Catalogue::open(&repository, job).unwrap();
             assert!(cache::published(&repository, FOLDER, WHAT).len() <= SEGMENTS_MAX);
-            let writer = ChunkWriter::new(&session, &catalogue, 1);
+            let reader = ChunkReader::new(&repository, &catalogue);
+            let writer = ChunkWriter::new(&session, &reader, 1);
             let mut frames = writer.frames().unwrap();
             // The first run finds much, the others little.
             (0..if n == 0 { 200 } else { 2 })

@@ -7,13 +7,14 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::{Catalogue, Folder, Session, unopened};
+use super::encode::{Encoded, Encoder, Tools};
+use super::{Catalogue, ChunkReader, Folder, Session, unopened};
 use crate::clock;
 use crate::crypto::{Audience, ChunkKind};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ChunkPrefix};
 use crate::index::{Index, PackEntry};
-use crate::pack::{Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
+use crate::pack::{ChunkInfo, DeltaFrameBuilder, Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
 use crate::seal::{Compressor, Decompressor, Header, ObjectKind, Probe};
 use crate::storage::Upload;
 use crate::tree::Store;
@@ -31,6 +32,8 @@ const INDEX_INTERVAL: Duration = Duration::from_secs(60);
 const DATA_FRAME_BYTES: usize = 2 << 20;
 /// Raw bytes of blocks of databases, tree nodes or lists compressed together: less, because they are read one at a time.
 const SMALL_FRAME_BYTES: usize = 256 << 10;
+/// Stored bytes of deltas that are sealed together.
+const DELTA_FRAME_BYTES: usize = 64 << 10;
 const SHARDS: usize = 64;
 
 /// What was written.
@@ -46,6 +49,7 @@ struct OpenPack {
     builder: PackBuilder,
     upload: Box<dyn Upload>,
     chunks: usize,
+    bases: usize,
 }
 
 #[derive(Default)]
@@ -58,6 +62,7 @@ struct Pending {
 pub struct ChunkWriter<'r> {
     session: &'r Session<'r>,
     catalogue: &'r Catalogue,
+    encoder: Encoder<'r>,
     fresh: Vec<Mutex<HashSet<ChunkPrefix>>>,
     /// Data packs, then the pack for trees and lists.
     open: Vec<Mutex<Option<OpenPack>>>,
@@ -79,8 +84,9 @@ fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
 }
 
 impl<'r> ChunkWriter<'r> {
-    /// A writer that stores what this catalogue does not have. `level` is zstd's.
-    pub fn new(session: &'r Session<'r>, catalogue: &'r Catalogue, level: i32) -> Self {
+    /// A writer that stores what this reader's catalogue does not have. `level` is zstd's.
+    pub fn new(session: &'r Session<'r>, reader: &'r ChunkReader<'r>, level: i32) -> Self {
+        let catalogue = reader.catalogue();
         let since = session.repository().world().elapsed();
         // Packs that nobody has catalogued yet are taken over by this run's index. Whoever wrote them may have died
         // before their names were durable.
@@ -91,6 +97,7 @@ impl<'r> ChunkWriter<'r> {
         Self {
             session,
             catalogue,
+            encoder: Encoder::new(reader),
             fresh: (0..SHARDS).map(|_| Mutex::default()).collect(),
             open: (0..=DATA_PACKS).map(|_| Mutex::default()).collect(),
             pending: Mutex::new(pending),
@@ -115,7 +122,7 @@ impl<'r> ChunkWriter<'r> {
         {
             let mut written = lock(&self.written)?;
             written.chunks += frame.chunks.len() as u64;
-            written.raw_bytes += frame.chunks.iter().map(|(_, len)| u64::from(*len)).sum::<u64>();
+            written.raw_bytes += frame.chunks.iter().map(|chunk| u64::from(chunk.raw_len)).sum::<u64>();
         }
         let slot = self.choose_pack(frame.kind)?;
         let mut open = lock(&self.open[slot])?;
@@ -127,6 +134,7 @@ impl<'r> ChunkWriter<'r> {
             None => self.begin_pack()?,
         };
         pack.chunks += frame.chunks.len();
+        pack.bases += frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
         pack.upload.write(&pack.builder.add(frame))?;
         *open = Some(pack);
         Ok(())
@@ -142,7 +150,8 @@ impl<'r> ChunkWriter<'r> {
 
     /// Packs end just below their target, so that padding adds next to nothing.
     fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
-        let table = 36 * (pack.chunks + frame.chunks.len()) + 4096 + TRAILER_BYTES;
+        let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
+        let table = 36 * (pack.chunks + frame.chunks.len()) + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
         let share = ((self.bytes_before + self.session.bytes_written()) / PACK_SHARE).next_power_of_two();
         let target = share.clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
         pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= target
@@ -161,7 +170,7 @@ impl<'r> ChunkWriter<'r> {
             .map_err(|e| unopened("a new pack", &e))?;
         let mut upload = repository.storage().upload()?;
         upload.write(&head)?;
-        Ok(OpenPack { builder, upload, chunks: 0 })
+        Ok(OpenPack { builder, upload, chunks: 0, bases: 0 })
     }
 
     fn end_pack(&self, mut pack: OpenPack) -> Result<()> {
@@ -210,6 +219,7 @@ impl<'r> ChunkWriter<'r> {
         Ok(FrameWriter {
             writer: self,
             lanes: LANES.map(|lane| FrameBuilder::new(lane.kind)),
+            deltas: ChunkKind::ALL.map(DeltaFrameBuilder::new),
             compressor: Compressor::new(self.level).map_err(failed)?,
             decompressor: Decompressor::new().map_err(failed)?,
             probe: Probe::new().map_err(failed)?,
@@ -242,6 +252,8 @@ const LANES: [Lane; 7] = {
 /// The first of the two lanes for data, and of those for blocks: what compresses, and what does not.
 const DATA: usize = 0;
 const BLOCKS: usize = 2;
+/// Most chunks that a chunk of a file is compared with.
+const ANCESTORS_MAX: usize = 8;
 const NODES: usize = 4;
 const LISTS: usize = 5;
 const ATTRS: usize = 6;
@@ -251,31 +263,95 @@ const ATTRS: usize = 6;
 pub struct FrameWriter<'w, 'r> {
     writer: &'w ChunkWriter<'r>,
     lanes: [FrameBuilder; LANES.len()],
+    /// One for each kind.
+    deltas: [DeltaFrameBuilder; ChunkKind::ALL.len()],
     compressor: Compressor,
     decompressor: Decompressor,
     probe: Probe,
 }
 
 impl FrameWriter<'_, '_> {
-    /// Stores a data chunk unless it is there already; whether it was new.
-    pub fn store_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
-        self.store_in(DATA, bytes)
+    /// The id of a data chunk, and whether the caller must store it: see [`ChunkWriter::claim`].
+    pub fn claim_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
+        let id = self.writer.session.repository().keys().identity.chunk_id(ChunkKind::Data, bytes);
+        Ok((id, self.writer.claim(&id)?))
     }
 
-    /// The same for a block of a database, of which others are read without the blocks beside it.
-    pub fn store_block(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
-        self.store_in(BLOCKS, bytes)
+    /// Stores a data chunk that was claimed, and that these may be like: the chunks of an earlier version about where
+    /// it lies now. The one of them that ends as it does comes back.
+    pub fn store_claimed(&mut self, id: ChunkId, bytes: &[u8], ancestors: &[ChunkId]) -> Result<Option<ChunkId>> {
+        let ancestors = &ancestors[..ancestors.len().min(ANCESTORS_MAX)];
+        let (encoder, tools) = self.encoder();
+        let (encoded, ends_like) = encoder.encode(ChunkKind::Data, &id, bytes, ancestors, tools);
+        match encoded {
+            Some(encoded) => self.push_delta(ChunkKind::Data, id, bytes.len(), encoded)?,
+            None => self.push_data(DATA, id, bytes)?,
+        }
+        Ok(ends_like)
+    }
+
+    /// The same for a block of pages, with the block that stood in its place. Blocks are read without those beside them.
+    pub fn store_claimed_block(&mut self, id: ChunkId, bytes: &[u8], ancestor: Option<&ChunkId>) -> Result<()> {
+        let (encoder, tools) = self.encoder();
+        match encoder.encode_block(&id, bytes, ancestor, tools) {
+            Some(encoded) => self.push_delta(ChunkKind::Data, id, bytes.len(), encoded),
+            None => self.push_data(BLOCKS, id, bytes),
+        }
+    }
+
+    /// Stores a data chunk unless it is there already; whether it was new.
+    pub fn store_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
+        let (id, is_new) = self.claim_data(bytes)?;
+        if is_new {
+            self.push_data(DATA, id, bytes)?;
+        }
+        Ok((id, is_new))
+    }
+
+    /// Stores a node or list unless it is there already; only if it is new are others asked for that it may be like.
+    pub fn store_like(
+        &mut self,
+        kind: ChunkKind,
+        bytes: &[u8],
+        ancestor: impl FnOnce() -> Option<ChunkId>,
+    ) -> Result<ChunkId> {
+        let id = self.writer.session.repository().keys().identity.chunk_id(kind, bytes);
+        if !self.writer.claim(&id)? {
+            return Ok(id);
+        }
+        let ancestors: Vec<ChunkId> = ancestor().into_iter().collect();
+        let (encoder, tools) = self.encoder();
+        match encoder.encode(kind, &id, bytes, &ancestors, tools).0 {
+            Some(encoded) => self.push_delta(kind, id, bytes.len(), encoded)?,
+            None => self.push(lane_of(kind), id, bytes)?,
+        }
+        Ok(id)
+    }
+
+    fn encoder(&mut self) -> (&Encoder<'_>, Tools<'_>) {
+        let Self { writer, compressor, decompressor, .. } = self;
+        (&writer.encoder, Tools { compressor, decompressor })
     }
 
     /// Into this lane, or the next one where the bytes do not compress.
-    fn store_in(&mut self, lane: usize, bytes: &[u8]) -> Result<(ChunkId, bool)> {
-        let id = self.writer.session.repository().keys().identity.chunk_id(ChunkKind::Data, bytes);
-        if !self.writer.claim(&id)? {
-            return Ok((id, false));
-        }
+    fn push_data(&mut self, lane: usize, id: ChunkId, bytes: &[u8]) -> Result<()> {
         let is_raw = self.probe.looks_incompressible(bytes);
-        self.push(lane + usize::from(is_raw), id, bytes)?;
-        Ok((id, true))
+        self.push(lane + usize::from(is_raw), id, bytes)
+    }
+
+    fn push_delta(&mut self, kind: ChunkKind, id: ChunkId, raw_len: usize, encoded: Encoded) -> Result<()> {
+        let Encoded { delta, payload } = encoded;
+        let builder = &mut self.deltas[kind as usize - 1];
+        if !builder.fits(raw_len, &payload, DELTA_FRAME_BYTES) {
+            self.flush_deltas(kind)?;
+        }
+        let chunk = ChunkInfo { id, raw_len: raw_len as u32, delta };
+        self.deltas[kind as usize - 1].push(chunk, &payload);
+        Ok(())
+    }
+
+    fn flush_deltas(&mut self, kind: ChunkKind) -> Result<()> {
+        self.deltas[kind as usize - 1].finish().map_or(Ok(()), |frame| self.writer.add_frame(frame))
     }
 
     fn push(&mut self, lane: usize, id: ChunkId, bytes: &[u8]) -> Result<()> {
@@ -306,7 +382,8 @@ impl FrameWriter<'_, '_> {
 
     /// Writes what has been collected.
     pub fn flush(&mut self) -> Result<()> {
-        (0..LANES.len()).try_for_each(|lane| self.flush_lane(lane))
+        (0..LANES.len()).try_for_each(|lane| self.flush_lane(lane))?;
+        ChunkKind::ALL.into_iter().try_for_each(|kind| self.flush_deltas(kind))
     }
 }
 
@@ -314,16 +391,15 @@ impl Store for FrameWriter<'_, '_> {
     type Error = Error;
 
     fn store(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
-        let lane = match kind {
-            ChunkKind::Data => return Ok(self.store_data(bytes)?.0),
-            ChunkKind::Node => NODES,
-            ChunkKind::List => LISTS,
-            ChunkKind::Attr => ATTRS,
-        };
-        let id = self.writer.session.repository().keys().identity.chunk_id(kind, bytes);
-        if self.writer.claim(&id)? {
-            self.push(lane, id, bytes)?;
-        }
-        Ok(id)
+        self.store_like(kind, bytes, || None)
+    }
+}
+
+fn lane_of(kind: ChunkKind) -> usize {
+    match kind {
+        ChunkKind::Data => DATA,
+        ChunkKind::Node => NODES,
+        ChunkKind::List => LISTS,
+        ChunkKind::Attr => ATTRS,
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::Cursor;
 
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, DCtx, get_error_name};
 
 use crate::wire::{Malformed, Result};
 
@@ -29,7 +29,10 @@ impl Codec {
 }
 
 /// A reusable compressor.
-pub struct Compressor(zstd::bulk::Compressor<'static>);
+pub struct Compressor {
+    zstd: zstd::bulk::Compressor<'static>,
+    level: i32,
+}
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,14 +49,22 @@ impl Compressor {
             new.set_parameter(CParameter::HashLog(16))?;
             new.set_parameter(CParameter::ChainLog(14))?;
         }
-        Ok(Self(new))
+        Ok(Self { zstd: new, level })
+    }
+
+    /// Appends `raw` as a zstd frame that refers to a dictionary, which must begin with a zero byte.
+    pub fn append_delta(&mut self, raw: &[u8], dictionary: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+        out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        let context = self.zstd.context_mut();
+        let done = context.compress_using_dict(&mut behind(out), raw, dictionary, self.level);
+        done.map(drop).map_err(|code| std::io::Error::other(get_error_name(code)))
     }
 
     /// Appends the smaller of the two forms of `raw` to `out`, and says which it is.
     pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
         let start = out.len();
         out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        match self.0.compress_to_buffer(raw, &mut behind(out)) {
+        match self.zstd.compress_to_buffer(raw, &mut behind(out)) {
             Ok(len) if len < raw.len() => Codec::Zstd,
             // Larger, or it failed: the bytes themselves are always right.
             _ => {
@@ -74,7 +85,7 @@ fn behind(out: &mut Vec<u8>) -> Cursor<&mut Vec<u8>> {
 }
 
 /// A reusable decompressor.
-pub struct Decompressor(zstd::bulk::Decompressor<'static>);
+pub struct Decompressor(DCtx<'static>);
 
 impl std::fmt::Debug for Decompressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,7 +96,8 @@ impl std::fmt::Debug for Decompressor {
 impl Decompressor {
     /// A decompressor.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self(zstd::bulk::Decompressor::new()?))
+        let no_memory = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+        DCtx::try_create().map(Self).ok_or_else(no_memory)
     }
 
     /// Appends the plain form of `stored`, which must be exactly `len` bytes long; no more is made room for.
@@ -96,24 +108,38 @@ impl Decompressor {
                 stored.len()
             }
             Codec::Zstd => {
-                // The decompressor would take more frames, and skip frames that hold nothing, behind the first.
-                if !stored.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes())
-                    || zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len())
-                {
-                    return Err(Malformed::bad("compressed data", "it is not exactly one zstd frame"));
-                }
+                require_one_frame(stored)?;
                 out.reserve_exact(len);
                 let mut room = behind(out);
-                self.0
-                    .decompress_to_buffer(stored, &mut room)
-                    .map_err(|e| Malformed::bad("compressed data", e.to_string()))?
+                let decompressed = self.0.decompress(&mut room, stored);
+                decompressed.map_err(|code| Malformed::bad("compressed data", get_error_name(code)))?
             }
         };
-        if found != len {
-            return Err(Malformed::bad("compressed data", format!("{found} bytes found, {len} expected")));
-        }
-        Ok(())
+        require_len(found, len)
     }
+
+    /// The same for a zstd frame that refers to a dictionary, which must begin with a zero byte.
+    pub fn append_delta(&mut self, stored: &[u8], dictionary: &[u8], len: usize, out: &mut Vec<u8>) -> Result<()> {
+        require_one_frame(stored)?;
+        out.reserve_exact(len);
+        let decompressed = self.0.decompress_using_dict(&mut behind(out), stored, dictionary);
+        let found = decompressed.map_err(|code| Malformed::bad("compressed data", get_error_name(code)))?;
+        require_len(found, len)
+    }
+}
+
+/// The decompressor would take more frames, and skip frames that hold nothing, behind the first.
+fn require_one_frame(stored: &[u8]) -> Result<()> {
+    let is_frame = stored.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes())
+        && zstd::zstd_safe::find_frame_compressed_size(stored) == Ok(stored.len());
+    if is_frame { Ok(()) } else { Err(Malformed::bad("compressed data", "it is not exactly one zstd frame")) }
+}
+
+fn require_len(found: usize, len: usize) -> Result<()> {
+    if found == len {
+        return Ok(());
+    }
+    Err(Malformed::bad("compressed data", format!("{found} bytes found, {len} expected")))
 }
 
 thread_local! {

@@ -21,7 +21,7 @@ pub use entry::{
 pub use list::{ChunkList, DIRECT_CHUNKS_MAX, ListBuilder};
 pub use node::{Child, NODE_BYTES_MAX, Node, NodeItems};
 pub use path::{check_path, compare_paths, is_below};
-pub use read::{Fetch, Found, ReadError, TreeDiff, TreeWalk, Visit, lookup};
+pub use read::{Fetch, Found, ReadError, TreeDiff, TreeWalk, Visit, lookup, node_at};
 
 use crate::crypto::ChunkKind;
 use crate::id::ChunkId;

@@ -205,6 +205,22 @@ pub fn lookup<F: Fetch>(fetch: F, root: &Root, path: &[u8]) -> Result<Option<Fou
     }
 }
 
+/// The node of this level below which a key belongs, if the tree has that level.
+pub fn node_at<F: Fetch>(fetch: F, root: &Root, level: u8, key: &[u8]) -> Result<Option<ChunkId>, F::Error> {
+    let (mut id, mut at) = (root.id, root.level);
+    while at > level {
+        let Ok(Node { level: found, items: NodeItems::Inner(children) }) =
+            Node::parse(&fetch.fetch(ChunkKind::Node, &id)?)
+        else {
+            return Ok(None);
+        };
+        let next = children.partition_point(|child| compare_paths(&child.first, key).is_le()).saturating_sub(1);
+        let Some(child) = children.get(next).filter(|_| found == at) else { return Ok(None) };
+        (id, at) = (child.id, at - 1);
+    }
+    Ok((at == level).then_some(id))
+}
+
 /// One difference between two trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visit {

@@ -276,6 +276,12 @@ fn limits_are_the_programs() {
             format!("{} bytes, {} components", grouped(larder::entry::PATH_BYTES_MAX), larder::entry::PATH_DEPTH_MAX),
         ),
         ("index objects replaced by one", larder::index::SUPERSEDES_MAX.to_string()),
+        ("bases of a delta, its slices", format!("{}, {}", larder::pack::BASES_MAX, larder::pack::SLICES_MAX)),
+        (
+            "chunks that one delta takes, their bytes",
+            format!("{}, {}", larder::repo::CLOSURE_CHUNKS_MAX, mib(larder::repo::CLOSURE_BYTES_MAX)),
+        ),
+        ("dictionary of a delta", mib(larder::pack::DICTIONARY_BYTES_MAX)),
     ];
     for (what, value) in expected {
         let line = format!("| {what} | {value} |");

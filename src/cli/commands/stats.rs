@@ -85,8 +85,9 @@ fn as_json(stats: Stats, freed: &[(ObjectId, u64)], context: &Context<'_>) -> Re
         unique_bytes: stats.unique_bytes,
         stored_bytes: stats.stored_bytes,
         ratio: ratio(&stats),
-        // This version stores no deltas.
-        delta_share: (stats.unique_bytes > 0).then_some(0.0),
+        delta_share: (stats.unique_bytes > 0).then(|| stats.deltas.raw_bytes as f64 / stats.unique_bytes as f64),
+        delta_bytes: stats.deltas.stored_bytes,
+        delta_bytes_whole: stats.deltas.whole_bytes,
         objects: stats.objects.iter().map(objects).collect(),
         removal: freed.iter().map(removal).collect(),
     })
@@ -100,6 +101,12 @@ fn as_text(stats: &Stats, freed: &[(ObjectId, u64)], context: &Context<'_>) -> R
     let chunks = render::grouped(stats.chunks);
     line("unique", stats.unique_bytes, format!("in {chunks} distinct chunks, before compression"))?;
     let times = ratio(stats).map(|ratio| format!("; raw is {ratio:.1} times as much")).unwrap_or_default();
+    if stats.deltas.chunks > 0 {
+        let (chunks, raw) = (render::grouped(stats.deltas.chunks), text::size(stats.deltas.raw_bytes));
+        let whole = text::size(stats.deltas.whole_bytes);
+        let what = format!("in {chunks} chunks of {raw} stored as deltas; whole, they would take about {whole}");
+        line("deltas", stats.deltas.stored_bytes, what)?;
+    }
     line("stored", stats.stored_bytes, format!("in all objects{times}"))?;
     let mut table = Table::new(&[("KIND", Align::Left), ("OBJECTS", Align::Right), ("SIZE", Align::Right)]);
     for objects in &stats.objects {

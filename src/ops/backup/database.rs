@@ -7,9 +7,12 @@
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::cut::{Cut, is_sqlite};
 use super::feed::fingerprint;
-use super::read::{Big, Cut, Task};
+use super::parent::Parent;
+use super::read::{Big, BigBegin, Piece, Task};
 use super::{Reasons, Run, Saved};
 use crate::chunk::BLOCK_BYTES;
 use crate::crypto::{ChunkKind, ObjectHasher};
@@ -59,7 +62,7 @@ pub(super) fn is_database(found: &Found) -> bool {
     }
     let mut first = [0; 16];
     let read = found.open().and_then(|file| file.read_at(0, &mut first));
-    read.is_ok_and(|len| Cut::of(&first[..len]) == Cut::Blocks)
+    read.is_ok_and(|len| is_sqlite(&first[..len]))
 }
 
 /// What a database looks like: the file, and the log or journal in which a part of its state may be.
@@ -85,13 +88,13 @@ pub(super) struct Image {
     pub fingerprint: Fingerprint,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Reads a database and hands out its pieces. The outer error stops the run, the inner one is about this database.
     pub(super) fn image(
         &self,
         item: &Big,
         path: &Path,
-        out: &mut Feed<'_, Task>,
+        out: &mut Feed<'_, Task<'a>>,
     ) -> Result<std::result::Result<Image, Failure>> {
         let mut image = self.image_once(item, path, out)?;
         if matches!(&image, Err(failure) if failure.kind() == FailureKind::Changed) {
@@ -104,7 +107,7 @@ impl Run<'_> {
         &self,
         item: &Big,
         path: &Path,
-        out: &mut Feed<'_, Task>,
+        out: &mut Feed<'_, Task<'a>>,
     ) -> Result<std::result::Result<Image, Failure>> {
         // Before it is opened: what changes from now on makes it look new the next time.
         let fingerprint = fingerprint_of(&item.found);
@@ -112,7 +115,9 @@ impl Run<'_> {
             Ok(reading) => reading,
             Err(failure) => return Ok(Err(failure)),
         };
-        out.send(Task::BigBegin(item.found.path.clone(), None, Vec::new()))?;
+        let parent = item.before.as_ref().and_then(|record| Parent::of(self.reader, record)).map(Arc::new);
+        let path = item.found.path.clone();
+        out.send(Task::BigBegin(BigBegin { path, fingerprint: None, stored: Vec::new(), parent: parent.clone() }))?;
         let bytes = reading.bytes();
         let mut at = 0;
         while at < bytes && !self.job.cancel.is_cancelled() {
@@ -120,9 +125,10 @@ impl Run<'_> {
             if let Err(failure) = reading.read_at(at, &mut piece) {
                 return Ok(Err(failure));
             }
-            at += piece.len() as u64;
+            let places = (0..piece.len()).step_by(BLOCK_BYTES).map(|start| at + start as u64).collect();
             let ends = (1..=piece.len().div_ceil(BLOCK_BYTES)).map(|n| (n * BLOCK_BYTES).min(piece.len())).collect();
-            out.send(Task::Piece(Cut::Blocks, piece, ends))?;
+            at += piece.len() as u64;
+            out.send(Task::Piece(Piece { cut: Cut::Blocks, bytes: piece, ends, places, parent: parent.clone() }))?;
         }
         let facts = match reading.finish() {
             Ok(facts) => facts_of(facts).encode(),

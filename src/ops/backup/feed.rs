@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::iter::Peekable;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use super::cut::{Cut, FIRST_BYTES, is_sqlite};
 use super::database::{self, KnownDatabases};
-use super::read::{Big, Cut, Item, Plan, Task};
+use super::parent::Parent;
+use super::read::{Big, BigBegin, Item, Piece, Plan, Task};
 use super::{Run, Source};
 use crate::chunk::BLOCK_BYTES;
 use crate::entry::{ChunkRef, Extent, Kind};
@@ -111,7 +113,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
     }
 
-    pub fn run(mut self, out: &mut Feed<'_, Task>) -> Result<()> {
+    pub fn run(mut self, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         while let Some(step) = self.walk.next() {
             if self.run.job.cancel.is_cancelled() {
                 break;
@@ -138,7 +140,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         Ok(())
     }
 
-    fn send_batch(&mut self, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn send_batch(&mut self, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         (self.batch_bytes, self.batch_reads) = (0, 0);
         match std::mem::take(&mut self.batch) {
             batch if batch.is_empty() => Ok(()),
@@ -146,7 +148,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
     }
 
-    fn push(&mut self, item: Item, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn push(&mut self, item: Item, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         if let Plan::Read(found) = &item.plan {
             self.batch_reads += 1;
             self.batch_bytes += if found.stat.kind == Kind::File { found.stat.size } else { 0 };
@@ -157,7 +159,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if full { self.send_batch(out) } else { Ok(()) }
     }
 
-    fn found(&mut self, found: Found, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn found(&mut self, found: Found, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         let known = self.known_at(&found.path);
         if self.databases.leaves_out(&found) {
             if self.run.request.files.tell_left_out {
@@ -199,7 +201,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     /// Takes a database as an image. One among files that cannot be had as an image is saved as the file that it is,
     /// with what lies beside it, and the snapshot says so.
-    fn database(&mut self, item: Big, out: &mut Feed<'_, Task>) -> Result<()> {
+    fn database(&mut self, item: Big, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         self.send_batch(out)?;
         let path = database::path_of(&self.source.path, self.is_file, &item.found);
         match self.run.image(&item, &path, out)? {
@@ -297,7 +299,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         item: Big,
         begun: Option<(Fingerprint, Vec<ChunkRef>)>,
         flaw: Option<Failure>,
-        out: &mut Feed<'_, Task>,
+        out: &mut Feed<'_, Task<'r>>,
     ) -> Result<()> {
         self.send_batch(out)?;
         let mut stored = match begun {
@@ -311,7 +313,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             read = self.read_big(&item, Vec::new(), out)?;
         }
         let read = read.map(|read| {
-            let odd = || self.run.is_odd(read.cut).then(|| database::cut_short(&item.found.path));
+            let odd = || self.run.is_odd(read.is_sqlite).then(|| database::cut_short(&item.found.path));
             BigRead::File(BigFile { changed: flaw.or(read.changed).or_else(odd), ..read })
         });
         out.send(Task::BigEnd(Box::new(item), read))
@@ -322,25 +324,30 @@ impl<'a, 'r> Feeder<'a, 'r> {
         &self,
         item: &Big,
         mut stored: Vec<ChunkRef>,
-        out: &mut Feed<'_, Task>,
+        out: &mut Feed<'_, Task<'r>>,
     ) -> Result<std::result::Result<BigFile, Failure>> {
         let opened = item.found.open().and_then(|file| file.extents().map(|extents| (file, extents)));
         let (file, extents) = match opened {
             Ok(opened) => opened,
             Err(failure) => return Ok(Err(failure)),
         };
-        let mut first = [0; 16];
-        let cut = match file.read_at(0, &mut first) {
-            Ok(len) => Cut::of(&first[..len]),
+        let mut first = [0; FIRST_BYTES];
+        let first = match file.read_at(0, &mut first) {
+            Ok(len) => &first[..len],
             Err(failure) => return Ok(Err(failure)),
         };
+        let (cut, is_sqlite) = (Cut::of(first, file.stat().size), is_sqlite(first));
         if cut == Cut::Blocks {
-            stored.truncate(stored.iter().take_while(|chunk| chunk.len == BLOCK_BYTES as u64).count());
+            // Between holes blocks are shorter, and where they end is not known here.
+            let usable = |chunk: &&ChunkRef| extents.is_none() && chunk.len == BLOCK_BYTES as u64;
+            stored.truncate(stored.iter().take_while(usable).count());
         }
+        let parent = item.before.as_ref().and_then(|record| Parent::of(self.run.reader, record)).map(Arc::new);
         let mut skip: u64 = stored.iter().map(|chunk| chunk.len).sum();
-        out.send(Task::BigBegin(item.found.path.clone(), self.run.settled(file.stat()), stored))?;
+        let mut cutting =
+            Cutting { run: self.run, cut, parent, bytes: Vec::new(), done: skip, blocks: Vec::new(), out };
+        cutting.begin(item, self.run.settled(file.stat()), stored)?;
         let whole = [Extent { offset: 0, len: file.stat().size }];
-        let mut cutting = Cutting { run: self.run, cut, bytes: Vec::new(), out };
         let mut short = false;
         for extent in extents.as_deref().unwrap_or(&whole) {
             let skipped = skip.min(extent.len);
@@ -357,7 +364,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Ok(what) => Some(changed(&item.found.path, what.unwrap_or("size"))),
             Err(failure) => return Ok(Err(failure)),
         };
-        Ok(Ok(BigFile { file, cut, extents, changed, complete: !short }))
+        Ok(Ok(BigFile { file, is_sqlite, extents, changed, complete: !short }))
     }
 }
 
@@ -382,7 +389,7 @@ pub(super) enum BigRead {
 /// A big file that has been read to its end.
 pub(super) struct BigFile {
     pub file: OpenFile,
-    pub cut: Cut,
+    pub is_sqlite: bool,
     pub extents: Option<Vec<Extent>>,
     /// It is not one state of the file.
     pub changed: Option<Failure>,
@@ -398,11 +405,21 @@ pub(super) fn changed(path: &[u8], what: &str) -> Failure {
 struct Cutting<'c, 'r, 'f> {
     run: &'c Run<'r>,
     cut: Cut,
+    parent: Option<Arc<Parent<'r>>>,
     bytes: Vec<u8>,
-    out: &'c mut Feed<'f, Task>,
+    /// How many bytes of the file's data lie before these.
+    done: u64,
+    /// Blocks in them: where each ends, and its place in the file.
+    blocks: Vec<(usize, u64)>,
+    out: &'c mut Feed<'f, Task<'r>>,
 }
 
 impl Cutting<'_, '_, '_> {
+    fn begin(&mut self, item: &Big, fingerprint: Option<Fingerprint>, stored: Vec<ChunkRef>) -> Result<()> {
+        let (path, parent) = (item.found.path.clone(), self.parent.clone());
+        self.out.send(Task::BigBegin(BigBegin { path, fingerprint, stored, parent }))
+    }
+
     /// Reads one extent; whether all of it was there.
     fn extent(&mut self, file: &OpenFile, extent: &Extent) -> Result<std::result::Result<bool, Failure>> {
         let mut at = extent.offset;
@@ -417,6 +434,7 @@ impl Cutting<'_, '_, '_> {
                 Err(failure) => return Ok(Err(failure)),
             };
             self.bytes.truncate(start + got);
+            self.note_blocks(start, at);
             at += got as u64;
             self.hand_out(false)?;
             if got < want {
@@ -426,20 +444,57 @@ impl Cutting<'_, '_, '_> {
         Ok(Ok(true))
     }
 
-    /// Cuts what can be cut already; at the end of the file, all of it.
+    /// Blocks begin at multiples of their length in the file, whatever holes lie before them.
+    fn note_blocks(&mut self, mut start: usize, mut at: u64) {
+        while start < self.bytes.len() {
+            let place = at - at % BLOCK_BYTES as u64;
+            let end = (start as u64 + place + BLOCK_BYTES as u64 - at).min(self.bytes.len() as u64) as usize;
+            match self.blocks.last_mut() {
+                Some((last, there)) if *there == place => *last = end,
+                _ => self.blocks.push((end, place)),
+            }
+            at += (end - start) as u64;
+            start = end;
+        }
+    }
+
+    /// Hands out what can be cut already; at the end of the file, all of it.
     fn hand_out(&mut self, at_end: bool) -> Result<()> {
+        let (ends, places) = match self.cut {
+            Cut::Content => self.cut_content(at_end),
+            Cut::Blocks => self.cut_blocks(at_end),
+        };
+        let Some(end) = ends.last().copied() else { return Ok(()) };
+        let rest = self.bytes[end..].to_vec();
+        let mut bytes = std::mem::replace(&mut self.bytes, rest);
+        bytes.truncate(end);
+        self.done += end as u64;
+        let (cut, parent) = (self.cut, self.parent.clone());
+        self.out.send(Task::Piece(Piece { cut, bytes, ends, places, parent }))
+    }
+
+    fn cut_content(&mut self, at_end: bool) -> (Vec<usize>, Vec<u64>) {
+        self.blocks.clear();
         let cutter = self.run.repository.cutter();
-        let (mut ends, mut at) = (Vec::new(), 0);
+        let (mut ends, mut places, mut at) = (Vec::new(), Vec::new(), 0);
         while at < self.bytes.len() && (at_end || self.bytes.len() - at >= self.cut.window(cutter)) {
+            places.push(self.done + at as u64);
             at += self.cut.cut(cutter, &self.bytes[at..]);
             ends.push(at);
         }
-        if ends.is_empty() {
-            return Ok(());
+        (ends, places)
+    }
+
+    /// All but the last block, of which more may come.
+    fn cut_blocks(&mut self, at_end: bool) -> (Vec<usize>, Vec<u64>) {
+        let keep = usize::from(!at_end);
+        if !at_end && self.bytes.len() < PIECE_BYTES {
+            return Default::default();
         }
-        let rest = self.bytes[at..].to_vec();
-        let mut bytes = std::mem::replace(&mut self.bytes, rest);
-        bytes.truncate(at);
-        self.out.send(Task::Piece(self.cut, bytes, ends))
+        let whole = self.blocks.len().saturating_sub(keep);
+        let ready: Vec<_> = self.blocks.drain(..whole).collect();
+        let end = ready.last().map_or(0, |(end, _)| *end);
+        self.blocks.iter_mut().for_each(|(last, _)| *last -= end);
+        ready.into_iter().unzip()
     }
 }

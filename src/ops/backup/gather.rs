@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::read::{Done, Got, Outcome};
+use super::parent::{Like, Lists};
+use super::read::{BigBegin, Done, Got, Outcome};
 use super::{Reasons, Run, Source, database};
 use crate::entry::{ChunkRef, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -31,7 +32,10 @@ pub(super) struct Gather<'a, 'r> {
     source: &'a Source,
     frames: FrameWriter<'a, 'r>,
     tree: TreeBuilder,
+    /// The tree of the snapshot before.
+    before: Option<&'a Root>,
     big: ListBuilder,
+    big_lists: Lists<'a>,
     big_bytes: u64,
     /// The path of the big file, and what it looks like, if that can be relied on.
     big_at: Option<(Vec<u8>, Fingerprint)>,
@@ -47,6 +51,7 @@ impl<'a, 'r> Gather<'a, 'r> {
     pub fn new(
         run: &'a Run<'r>,
         source: &'a Source,
+        before: Option<&'a Root>,
         cache: Option<StatCacheWriter>,
         statistics: &'a mut Statistics,
         reasons: &'a mut Reasons,
@@ -59,7 +64,9 @@ impl<'a, 'r> Gather<'a, 'r> {
             source,
             frames,
             tree,
+            before,
             big,
+            big_lists: Lists::default(),
             big_bytes: 0,
             big_at,
             links,
@@ -71,7 +78,7 @@ impl<'a, 'r> Gather<'a, 'r> {
         })
     }
 
-    pub fn take(&mut self, outcome: Outcome) -> Result<()> {
+    pub fn take(&mut self, outcome: Outcome<'a>) -> Result<()> {
         match outcome {
             Outcome::Batch(all) => {
                 let (mut files, mut bytes) = (0, 0);
@@ -85,8 +92,9 @@ impl<'a, 'r> Gather<'a, 'r> {
             Outcome::Piece(chunks) => {
                 self.statistics.bytes_read += self.pieces(chunks, true)?;
             }
-            Outcome::BigBegin(path, fingerprint, stored) => {
+            Outcome::BigBegin(BigBegin { path, fingerprint, stored, parent }) => {
                 self.forget_big();
+                self.big_lists.parent = parent;
                 self.big_at = fingerprint.map(|fingerprint| (path, fingerprint));
                 self.pieces(stored, false)?;
             }
@@ -108,7 +116,8 @@ impl<'a, 'r> Gather<'a, 'r> {
             self.cache = None;
         }
         for chunk in chunks {
-            self.big.push(chunk, &mut self.frames)?;
+            let Self { big, frames, big_lists, .. } = self;
+            big.push(chunk, &mut Like { frames, tree: None, lists: Some(big_lists) })?;
         }
         self.big_bytes += bytes;
         self.run.job.advance(0, bytes);
@@ -117,6 +126,7 @@ impl<'a, 'r> Gather<'a, 'r> {
 
     fn forget_big(&mut self) {
         self.big = ListBuilder::default();
+        self.big_lists = Lists::default();
         self.big_bytes = 0;
         self.big_at = None;
     }
@@ -159,7 +169,9 @@ impl<'a, 'r> Gather<'a, 'r> {
         }
         self.root_kind.get_or_insert(stat.kind);
         let size = if stat.kind == Kind::File { stat.size } else { 0 };
-        self.tree.push(&path, &record, size, &mut self.frames)?;
+        let Self { tree, frames, .. } = self;
+        let nodes = self.before.map(|root| (self.run.reader, root));
+        tree.push(&path, &record, size, &mut Like { frames, tree: nodes, lists: None })?;
         if crate::ops::database::is_image(&record) {
             self.images.push(database::Stored { path: path.clone(), record: record.clone() });
         }
@@ -174,7 +186,9 @@ impl<'a, 'r> Gather<'a, 'r> {
 
     /// Adds the content of a big file to its entry.
     fn complete(&mut self, mut stored: StoredEntry) -> Result<Vec<u8>> {
-        stored.entry.content = std::mem::take(&mut self.big).finish(&mut self.frames)?;
+        let Self { big, frames, big_lists, .. } = self;
+        let like = &mut Like { frames, tree: None, lists: Some(big_lists) };
+        stored.entry.content = std::mem::take(big).finish(like)?;
         if stored.extents.is_none() {
             stored.entry.size = self.big_bytes;
         }
@@ -187,7 +201,8 @@ impl<'a, 'r> Gather<'a, 'r> {
 
     /// Ends the tree.
     pub fn finish(mut self) -> Result<Gathered> {
-        let root = self.tree.finish(&mut self.frames)?;
+        let nodes = self.before.map(|root| (self.run.reader, root));
+        let root = self.tree.finish(&mut Like { frames: &mut self.frames, tree: nodes, lists: None })?;
         self.frames.flush()?;
         match (root, self.root_kind) {
             (Some(root), Some(kind)) => Ok(Gathered { root, kind, cache: self.cache, images: self.images }),

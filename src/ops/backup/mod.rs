@@ -4,9 +4,11 @@
 //! by itself, and pieces of big files, already cut. Results come back in path order and go into the tree as they come,
 //! so no list of all files is ever held.
 
+mod cut;
 mod database;
 mod feed;
 mod gather;
+mod parent;
 mod read;
 
 use std::path::{Path, PathBuf};
@@ -134,7 +136,7 @@ struct Run<'a> {
     repository: &'a Repository,
     request: &'a Request,
     catalogue: &'a Catalogue,
-    reader: ChunkReader<'a>,
+    reader: &'a ChunkReader<'a>,
     writer: ChunkWriter<'a>,
     job: Job<'a>,
     started: Time,
@@ -155,12 +157,13 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     let session = Session::begin(repository, &session_record(request, started))?;
     job.phase("reading the index", None, None);
     let catalogue = Catalogue::open_to_write(repository, job)?;
+    let reader = ChunkReader::new(repository, &catalogue);
     let run = Run {
         repository,
         request,
         catalogue: &catalogue,
-        reader: ChunkReader::new(repository, &catalogue),
-        writer: ChunkWriter::new(&session, &catalogue, LEVEL),
+        reader: &reader,
+        writer: ChunkWriter::new(&session, &reader, LEVEL),
         job,
         started,
     };
@@ -179,6 +182,7 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     }
     job.phase("finishing", None, None);
     let written = run.writer.finish()?;
+    reader.forget();
     if job.cancel.is_cancelled() {
         session.end(Vec::new())?;
         return Err(Error::new(Kind::Interrupted, "interrupted, no snapshot was made")
@@ -348,7 +352,8 @@ impl Run<'_> {
         let batches = 2 * count + 2;
         let feed = feed::Feeder::new(self, source, walk, self.known(previous, &cache_key), batches, &left_out);
         let cache = self.request.keep_cache.then(|| StatCacheWriter::create(self.repository, &cache_key)).flatten();
-        let mut gather = gather::Gather::new(self, source, cache, statistics, reasons)?;
+        let before = previous.map(|previous| &previous.source.root);
+        let mut gather = gather::Gather::new(self, source, before, cache, statistics, reasons)?;
         flow::ordered(count, batches, |out| feed.run(out), || read::Reader::new(self), |done| gather.take(done))?;
         if let Ok(left_out) = left_out.into_inner() {
             add_skipped(skipped, &left_out);
@@ -376,8 +381,8 @@ impl Run<'_> {
     }
 
     /// Whether a file that was read as such begins like what should have been read otherwise.
-    fn is_odd(&self, cut: read::Cut) -> bool {
-        cut == read::Cut::Blocks && !self.request.databases.raw
+    fn is_odd(&self, is_sqlite: bool) -> bool {
+        is_sqlite && !self.request.databases.raw
     }
 
     fn settled_print(&self, print: Fingerprint) -> Option<Fingerprint> {
@@ -390,7 +395,7 @@ impl Run<'_> {
         use crate::repo::Folder;
         let is_listed = |id: &ObjectId| self.repository.storage().size(&Folder::Snapshots.key(id)).is_ok();
         let cache = StatCache::open(self.repository, cache_key, is_listed).filter(|_| !self.catalogue.has_tombs());
-        let tree = previous.map(|previous| crate::tree::TreeWalk::new(&self.reader, &previous.source.root));
+        let tree = previous.map(|previous| crate::tree::TreeWalk::new(self.reader, &previous.source.root));
         feed::Before { cache, tree }
     }
 }

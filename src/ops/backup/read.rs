@@ -1,54 +1,18 @@
 //! What a worker does: opens, reads, hashes and stores, and describes what it read.
 
 use super::feed::{BigRead, changed, fingerprint};
+use std::sync::Arc;
+
+use super::cut::{Cut, is_sqlite};
+use super::parent::Parent;
 use super::{Run, database};
-use crate::chunk::{BLOCK_BYTES, Cutter};
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
 use crate::flow::Work;
+use crate::id::ChunkId;
 use crate::repo::{Fingerprint, FrameWriter};
 use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
 use crate::tree::{INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
-
-/// How a file is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// Where its content says so.
-    Content,
-    /// Into blocks, which pages do not straddle.
-    Blocks,
-}
-
-impl Cut {
-    /// By the first bytes of a file.
-    pub fn of(first: &[u8]) -> Self {
-        if first.starts_with(b"SQLite format 3\0") { Self::Blocks } else { Self::Content }
-    }
-
-    /// How many bytes must be at hand for a cut that is not the file's end.
-    pub fn window(self, cutter: &Cutter) -> usize {
-        match self {
-            Self::Content => cutter.window(),
-            Self::Blocks => BLOCK_BYTES,
-        }
-    }
-
-    /// Length of the first chunk of what is at hand.
-    pub fn cut(self, cutter: &Cutter, bytes: &[u8]) -> usize {
-        match self {
-            Self::Content => cutter.cut(bytes),
-            Self::Blocks => bytes.len().min(BLOCK_BYTES),
-        }
-    }
-
-    fn store(self, frames: &mut FrameWriter<'_, '_>, chunk: &[u8]) -> Result<ChunkRef> {
-        let (id, _) = match self {
-            Self::Content => frames.store_data(chunk)?,
-            Self::Blocks => frames.store_block(chunk)?,
-        };
-        Ok(ChunkRef { id, len: chunk.len() as u64 })
-    }
-}
 
 /// How to come by an entry's record. Only what must be read keeps its directory open, and a batch holds few of those:
 /// handles are scarce.
@@ -73,14 +37,32 @@ pub(super) struct Item {
 }
 
 /// A unit of work, in the order of the tree.
-pub(super) enum Task {
+pub(super) enum Task<'a> {
     Batch(Vec<Item>),
-    /// Bytes of a big file, and where its chunks end in them.
-    Piece(Cut, Vec<u8>, Vec<usize>),
-    /// A big file is read from its start, or from behind these chunks. What it looks like, if that can be relied on.
-    BigBegin(Vec<u8>, Option<Fingerprint>, Vec<ChunkRef>),
+    Piece(Piece<'a>),
+    BigBegin(BigBegin<'a>),
     /// The big file is at its end, or could not be read.
     BigEnd(Box<Big>, std::result::Result<BigRead, Failure>),
+}
+
+/// Some chunks of a big file.
+pub(super) struct Piece<'a> {
+    pub cut: Cut,
+    pub bytes: Vec<u8>,
+    /// Where the chunks end in them.
+    pub ends: Vec<usize>,
+    /// Where each of them lies: see [`Parent::offer`].
+    pub places: Vec<u64>,
+    pub parent: Option<Arc<Parent<'a>>>,
+}
+
+/// A big file is read from its start, or from behind these chunks.
+pub(super) struct BigBegin<'a> {
+    pub path: Vec<u8>,
+    /// What it looks like, if that can be relied on.
+    pub fingerprint: Option<Fingerprint>,
+    pub stored: Vec<ChunkRef>,
+    pub parent: Option<Arc<Parent<'a>>>,
 }
 
 /// A big file on its way.
@@ -91,10 +73,10 @@ pub(super) struct Big {
 }
 
 /// What came of a task.
-pub(super) enum Outcome {
+pub(super) enum Outcome<'a> {
     Batch(Vec<Done>),
     Piece(Vec<ChunkRef>),
-    BigBegin(Vec<u8>, Option<Fingerprint>, Vec<ChunkRef>),
+    BigBegin(BigBegin<'a>),
     BigEnd(Box<Done>),
 }
 
@@ -162,7 +144,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Done> {
         let seen = match found.stat.kind {
-            Kind::File => self.read_file(&found)?,
+            Kind::File => self.read_file(&found, before.as_deref())?,
             _ => read_other(&found),
         };
         match seen {
@@ -183,7 +165,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reads a small file. What changed meanwhile is read once more.
-    fn read_file(&mut self, found: &Found) -> Result<std::result::Result<Seen, Failure>> {
+    fn read_file(&mut self, found: &Found, before: Option<&[u8]>) -> Result<std::result::Result<Seen, Failure>> {
         let first = self.read_once(found);
         let seen = match first {
             Ok(seen) if seen.changed.is_some() => self.read_once(found),
@@ -191,10 +173,10 @@ impl<'a, 'r> Reader<'a, 'r> {
         };
         Ok(match seen {
             Ok(mut seen) => {
-                if self.run.is_odd(Cut::of(&self.buffer[..self.filled])) && seen.changed.is_none() {
+                if self.run.is_odd(is_sqlite(&self.buffer[..self.filled])) && seen.changed.is_none() {
                     seen.changed = Some(database::cut_short(&found.path));
                 }
-                seen.content = self.store_buffer()?;
+                seen.content = self.store_buffer(before)?;
                 Ok(seen)
             }
             Err(failure) => Err(failure),
@@ -238,27 +220,80 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok(got)
     }
 
-    fn store_buffer(&mut self) -> Result<Content> {
-        let cutter = self.run.repository.cutter();
+    fn store_buffer(&mut self, before: Option<&[u8]>) -> Result<Content> {
+        let bytes = std::mem::take(&mut self.buffer);
+        let (mut ends, mut places, mut at) = (Vec::new(), Vec::new(), 0);
+        let cut = Cut::of(&bytes[..self.filled], self.filled as u64);
+        while at < self.filled {
+            places.push(at as u64);
+            at += cut.cut(self.run.repository.cutter(), &bytes[at..self.filled]);
+            ends.push(at);
+        }
+        let reader = self.run.reader;
+        let chunks = self.chunks(cut, &bytes, &ends, &places, || Parent::of(reader, before?).map(Arc::new));
+        self.buffer = bytes;
         let mut list = ListBuilder::default();
-        let mut rest = &self.buffer[..self.filled];
-        let cut = Cut::of(rest);
-        while !rest.is_empty() {
-            let (chunk, tail) = rest.split_at(cut.cut(cutter, rest));
-            list.push(cut.store(&mut self.frames, chunk)?, &mut self.frames)?;
-            rest = tail;
+        for chunk in chunks? {
+            list.push(chunk, &mut self.frames)?;
         }
         list.finish(&mut self.frames)
     }
 
-    fn piece(&mut self, cut: Cut, bytes: &[u8], ends: &[usize]) -> Result<Vec<ChunkRef>> {
-        let mut start = 0;
-        let mut out = Vec::with_capacity(ends.len());
-        for end in ends {
-            out.push(cut.store(&mut self.frames, &bytes[start..*end])?);
-            start = *end;
+    /// Stores these chunks; only if one of them is new is the file's earlier version looked at.
+    fn chunks(
+        &mut self,
+        cut: Cut,
+        bytes: &[u8],
+        ends: &[usize],
+        places: &[u64],
+        parent: impl FnOnce() -> Option<Arc<Parent<'a>>>,
+    ) -> Result<Vec<ChunkRef>> {
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let parts: Vec<&[u8]> = starts.zip(ends).map(|(start, end)| &bytes[start..*end]).collect();
+        let claims = parts.iter().map(|part| self.frames.claim_data(part)).collect::<Result<Vec<_>>>()?;
+        let parent = claims.iter().any(|(_, is_new)| *is_new).then(parent).flatten();
+        match cut {
+            Cut::Content => self.store_content(&parts, &claims, places, parent.as_deref())?,
+            Cut::Blocks => self.store_blocks(&parts, &claims, places, parent.as_deref())?,
         }
-        Ok(out)
+        Ok(claims.iter().zip(parts).map(|((id, _), part)| ChunkRef { id: *id, len: part.len() as u64 }).collect())
+    }
+
+    fn store_content(
+        &mut self,
+        parts: &[&[u8]],
+        claims: &[(ChunkId, bool)],
+        places: &[u64],
+        parent: Option<&Parent<'_>>,
+    ) -> Result<()> {
+        let mut follow = parent.map(|parent| parent.follow(claims, places));
+        for (n, (part, (id, is_new))) in parts.iter().zip(claims).enumerate() {
+            let mut ends_like = None;
+            if *is_new {
+                let ancestors = follow.as_mut().map_or_else(Vec::new, |follow| follow.offer(n, places[n], part.len()));
+                ends_like = self.frames.store_claimed(*id, part, &ancestors)?;
+            }
+            if let Some(follow) = &mut follow {
+                follow.passed(n, places[n], part.len(), ends_like);
+            }
+        }
+        Ok(())
+    }
+
+    fn store_blocks(
+        &mut self,
+        parts: &[&[u8]],
+        claims: &[(ChunkId, bool)],
+        places: &[u64],
+        parent: Option<&Parent<'_>>,
+    ) -> Result<()> {
+        for (n, (part, (id, is_new))) in parts.iter().zip(claims).enumerate() {
+            if *is_new {
+                let ancestor = parent.and_then(|parent| parent.block(places[n]));
+                self.frames.store_claimed_block(*id, part, ancestor.as_ref())?;
+            }
+        }
+        Ok(())
     }
 
     fn big_end(&mut self, item: Big, read: std::result::Result<BigRead, Failure>) -> Result<Done> {
@@ -345,12 +380,14 @@ impl Done {
     }
 }
 
-impl Work<Task, Outcome> for Reader<'_, '_> {
-    fn work(&mut self, task: Task) -> Result<Outcome> {
+impl<'a> Work<Task<'a>, Outcome<'a>> for Reader<'a, '_> {
+    fn work(&mut self, task: Task<'a>) -> Result<Outcome<'a>> {
         Ok(match task {
             Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
-            Task::Piece(cut, bytes, ends) => Outcome::Piece(self.piece(cut, &bytes, &ends)?),
-            Task::BigBegin(path, fingerprint, stored) => Outcome::BigBegin(path, fingerprint, stored),
+            Task::Piece(Piece { cut, bytes, ends, places, parent }) => {
+                Outcome::Piece(self.chunks(cut, &bytes, &ends, &places, || parent)?)
+            }
+            Task::BigBegin(begin) => Outcome::BigBegin(begin),
             Task::BigEnd(item, read) => Outcome::BigEnd(Box::new(self.big_end(*item, read)?)),
         })
     }

@@ -15,7 +15,7 @@ use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::pack::{FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
-use crate::repo::{Catalogue, Folder, Repository};
+use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository};
 use crate::seal::Decompressor;
 use crate::storage::ErrorKind;
 
@@ -91,11 +91,12 @@ pub(super) fn read_packs(
     job.phase("reading data", Some((anyhow.len() + others.len()) as u64), Some(total.min(bytes_max)));
     let (begun, bytes, packs) = (repository.world().elapsed(), AtomicU64::new(0), AtomicU64::new(0));
     let seen = Mutex::new(Seen::default());
+    let reader = ChunkReader::new(repository, catalogue);
     let out_of_time = || request.time_max.is_some_and(|max| repository.world().elapsed().saturating_sub(begun) >= max);
     let failed = || Error::new(Kind::Failed, "another thread failed");
     let one = |id: &ObjectId, size: u64| -> Result<()> {
         job.cancel.check()?;
-        let read = read_pack(repository, catalogue, id)?;
+        let read = read_pack(&reader, id)?;
         packs.fetch_add(1, Ordering::Relaxed);
         job.advance(1, size);
         let mut seen = seen.lock().map_err(|_| failed())?;
@@ -132,7 +133,8 @@ enum Read {
 }
 
 /// Reads a pack. What this user may not read says nothing about the pack, and ends the check.
-fn read_pack(repository: &Repository, catalogue: &Catalogue, id: &ObjectId) -> Result<Read> {
+fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
+    let (repository, catalogue) = (reader.repository(), reader.catalogue());
     let all_of_it = |what: String| {
         Read::Wrong(Wrong { pack: *id, what, frames: vec![BadFrame { pack: *id, frame: None, chunks: Vec::new() }] })
     };
@@ -153,7 +155,7 @@ fn read_pack(repository: &Repository, catalogue: &Catalogue, id: &ObjectId) -> R
     let mut bad = Vec::new();
     let mut last = String::new();
     for (ordinal, frame) in &frames {
-        if let Err(what) = check_frame(repository, &key, *ordinal, frame, &bytes, &mut decompressor) {
+        if let Err(what) = check_frame(reader, &key, *ordinal, frame, &bytes, &mut decompressor) {
             last = format!("frame {ordinal}: {what}");
             let chunks = frame.chunks.iter().map(|chunk| chunk.id).collect();
             bad.push(BadFrame { pack: *id, frame: Some(*ordinal), chunks });
@@ -172,7 +174,7 @@ fn read_pack(repository: &Repository, catalogue: &Catalogue, id: &ObjectId) -> R
 }
 
 fn check_frame(
-    repository: &Repository,
+    reader: &ChunkReader<'_>,
     key: &PackKey,
     ordinal: u32,
     frame: &FrameInfo<ChunkPrefix>,
@@ -185,12 +187,11 @@ fn check_frame(
     if plain.count() != frame.chunks.len() {
         return Err(format!("{} chunks, {} in the table", plain.count(), frame.chunks.len()));
     }
-    let identity = &repository.keys().identity;
     for (n, chunk) in frame.chunks.iter().enumerate() {
-        let good = plain.chunk(n).is_some_and(|bytes| {
-            bytes.len() == chunk.raw_len as usize && identity.chunk_id(frame.kind, bytes).prefix() == chunk.id
-        });
-        if !good {
+        let (nth, raw_len, kind, rank) = (n as u32, chunk.raw_len, frame.kind, chunk.delta.rank);
+        let (offset, stored_len) = (frame.offset as u32, frame.stored_len);
+        let place = Place { pack: u32::MAX, frame: ordinal, offset, stored_len, nth, raw_len, kind, rank };
+        if !reader.is_good(&plain, &place, &chunk.id) {
             return Err(format!("chunk {} is something else", chunk.id));
         }
     }

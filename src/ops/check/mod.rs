@@ -7,6 +7,8 @@
 
 mod affected;
 mod data;
+#[cfg(test)]
+mod deltas;
 mod remedy;
 mod structure;
 

@@ -115,7 +115,7 @@ impl<'a> Structure<'a> {
                 Err(e) if e.kind() == Kind::Denied => Err(e),
                 Ok((_, _, table)) if known.get(id).is_none_or(|known| known == size) => {
                     let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
-                        self.catalogue.copies_to_read(&chunk.id).any(|place| {
+                        self.catalogue.copies_to_read(&chunk.id.prefix()).any(|place| {
                             (place.frame, place.nth, place.kind, place.raw_len) == (frame, nth, kind, chunk.raw_len)
                                 && self.catalogue.pack(place.pack).id == *id
                         })
@@ -276,7 +276,7 @@ impl<'a> Structure<'a> {
 
     fn data_chunk(&mut self, chunk: &ChunkRef) {
         let fits = |place: crate::repo::Place| place.kind == ChunkKind::Data && u64::from(place.raw_len) == chunk.len;
-        if self.catalogue.copies(&chunk.id).any(fits) || self.findings.chunks.contains_key(&chunk.id) {
+        if self.catalogue.copies(&chunk.id.prefix()).any(fits) || self.findings.chunks.contains_key(&chunk.id) {
             return;
         }
         let finding = self.cause(&chunk.id);

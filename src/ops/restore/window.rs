@@ -42,6 +42,7 @@ struct Piece {
 pub(super) struct Window<'a> {
     reader: &'a ChunkReader<'a>,
     folder: &'a Folder,
+    /// By the frame at the root of their deltas.
     frames: BTreeMap<(u32, u32), Vec<Piece>>,
     targets: Vec<Arc<Target>>,
     bytes: u64,
@@ -98,13 +99,14 @@ impl<'a> Window<'a> {
         let mut offset = 0;
         let reader = self.reader;
         let result = reader.for_each_chunk(&content, &mut |chunk| {
-            let place = reader.catalogue().copies_to_read(&chunk.id).next();
+            let place = reader.catalogue().copies_to_read(&chunk.id.prefix()).next();
             let Some(place) = place else {
                 return Err(Error::new(Kind::Damage, format!("chunk {} is missing", chunk.id.short())));
             };
             target.left.fetch_add(1, Ordering::Relaxed);
             let piece = Piece { target: target.clone(), offset, chunk: *chunk, place };
-            self.frames.entry((place.pack, place.frame)).or_default().push(piece);
+            let root = reader.root(&place);
+            self.frames.entry((root.pack, root.frame)).or_default().push(piece);
             offset += chunk.len;
             self.bytes += chunk.len;
             if self.bytes >= WINDOW_BYTES {
@@ -145,17 +147,18 @@ impl<'a> Window<'a> {
         frames.into_par_iter().map(|(_, pieces)| pieces).try_for_each(|pieces| this.frame(&pieces, job))
     }
 
-    /// Reads a frame once, and writes all pieces that lie in it.
+    /// Reads a frame once, and writes all pieces that lie in it, or are made from it.
     fn frame(&self, pieces: &[Piece], job: Job<'_>) -> Result<()> {
         job.cancel.check()?;
-        let Some(first) = pieces.first() else { return Ok(()) };
-        let frame = self.reader.frame(&first.place);
+        let has_deltas = pieces.iter().any(|piece| piece.place.rank > 0);
+        let Some(whole) = pieces.iter().find(|piece| piece.place.rank == 0).or(pieces.first()) else { return Ok(()) };
+        let frame = if has_deltas { None } else { self.reader.frame(&whole.place).ok() };
         let mut bytes = 0;
         for piece in pieces {
-            let good = frame.as_ref().ok().and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
+            let good = frame.as_ref().and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
             let put = match good {
-                Some(plain) => self.put(piece, plain),
-                // Perhaps there is another copy.
+                Some(plain) => self.put(piece, &plain),
+                // What deltas are made from is kept at hand, and perhaps there is another copy.
                 None => {
                     let other = self.reader.chunk(ChunkKind::Data, &piece.chunk.id);
                     other.and_then(|plain| self.put(piece, &plain))

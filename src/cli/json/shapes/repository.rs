@@ -81,6 +81,10 @@ pub struct Stats {
     pub ratio: Option<f64>,
     /// Part of the unique bytes that is stored as deltas, 0 to 1; none: there are no bytes.
     pub delta_share: Option<f64>,
+    /// What these deltas take.
+    pub delta_bytes: u64,
+    /// What they would take if they were stored whole, about.
+    pub delta_bytes_whole: u64,
     /// Objects by kind.
     pub objects: Vec<Objects>,
     /// What removing each of the snapshots asked for would free.
@@ -193,12 +197,14 @@ mod tests {
             stored_bytes: 2,
             ratio: Some(4.0),
             delta_share: None,
+            delta_bytes: 0,
+            delta_bytes_whole: 0,
             objects: vec![Objects { kind: "packs", count: 1, bytes: 2 }],
             removal: vec![Removal { snapshot: id('a'), freed_bytes: 3 }],
         };
         assert_eq!(
             line(&stats).unwrap(),
-            r#"{"v":1,"type":"stats","snapshots":1,"raw_bytes":8,"unique_bytes":4,"stored_bytes":2,"ratio":4.0,"delta_share":null,"objects":[{"kind":"packs","count":1,"bytes":2}],"removal":[{"snapshot":"aaaaaaaa","freed_bytes":3}]}"#
+            r#"{"v":1,"type":"stats","snapshots":1,"raw_bytes":8,"unique_bytes":4,"stored_bytes":2,"ratio":4.0,"delta_share":null,"delta_bytes":0,"delta_bytes_whole":0,"objects":[{"kind":"packs","count":1,"bytes":2}],"removal":[{"snapshot":"aaaaaaaa","freed_bytes":3}]}"#
         );
     }
 

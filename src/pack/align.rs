@@ -1,0 +1,130 @@
+//! What a chunk has in common with an earlier version, in long stretches and in the same order.
+//!
+//! Most changes leave nearly all of a chunk as it was. Going through both versions side by side finds that out at the
+//! speed of memory; what a compressor finds instead are the many short matches of data that is like itself everywhere,
+//! as dumps are.
+
+/// Shorter stretches are left to the compressor. Bytes.
+const COPY_BYTES_MIN: usize = 512;
+/// How far behind a difference the versions are looked for to go on alike. Bytes.
+const REACH: usize = 64 << 10;
+/// How many places are tried at each difference.
+const TRIES_MAX: usize = 64;
+/// What is looked for. Bytes.
+const NEEDLE: usize = 16;
+
+/// A stretch that stands in the dictionary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// Where it begins in the new version.
+    pub at: usize,
+    /// Where it stands in the dictionary.
+    pub from: usize,
+    pub len: usize,
+}
+
+/// Stretches of `new` that stand in `old`, ascending in `new`. `starts`: where the versions may begin alike.
+pub(super) fn align(old: &[u8], starts: &[usize], new: &[u8]) -> Vec<Copy> {
+    let begin = |start: &&usize| common(&old[**start..], new);
+    let Some(start) = starts.iter().filter(|start| **start < old.len()).max_by_key(begin) else { return Vec::new() };
+    let (mut from, mut at, mut out) = (*start, 0, Vec::new());
+    while at < new.len() {
+        let len = common(&old[from..], &new[at..]);
+        if len >= COPY_BYTES_MIN {
+            out.push(Copy { at, from, len });
+            (from, at) = (from + len, at + len);
+        }
+        match go_on(&old[from..], &new[at..]) {
+            Some((old_gap, new_gap)) => (from, at) = (from + old_gap, at + new_gap),
+            None => break,
+        }
+    }
+    out
+}
+
+/// How many bytes both begin with.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    let words = a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0).take_while(|(a, b)| a == b).count() * 16;
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
+}
+
+/// How much to leave out of each so that they go on alike for long; the least of it.
+fn go_on(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
+    let changed = in_place(old, new).map(|gap| (gap, gap));
+    let removed = place_of(new, old).map(|gap| (gap, 0));
+    let added = place_of(old, new).map(|gap| (0, gap));
+    [changed, removed, added].into_iter().flatten().min_by_key(|(old, new)| old.max(new) + old.min(new))
+}
+
+fn in_place(old: &[u8], new: &[u8]) -> Option<usize> {
+    let end = REACH.min(old.len()).min(new.len());
+    let mut at = 0;
+    for _ in 0..TRIES_MAX {
+        at += old[at..end].iter().zip(&new[at..end]).take_while(|(a, b)| a != b).count();
+        if at >= end {
+            return None;
+        }
+        match common(&old[at..], &new[at..]) {
+            len if len >= COPY_BYTES_MIN => return Some(at),
+            len => at += len,
+        }
+        if at >= end {
+            return None;
+        }
+    }
+    None
+}
+
+/// Where in `hay` what `needle` begins with goes on as it does.
+fn place_of(needle: &[u8], hay: &[u8]) -> Option<usize> {
+    let first = needle.first_chunk::<NEEDLE>()?;
+    let near = &hay[..hay.len().min(REACH)];
+    let places = memchr::memmem::find_iter(near, first).take(TRIES_MAX);
+    places.into_iter().find(|at| common(&hay[*at..], needle) >= COPY_BYTES_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+        numbers.flat_map(|n| format!("{n}\t{}\t0\t{:84}\n", n % 10, "").into_bytes()).collect()
+    }
+
+    #[track_caller]
+    fn assert_found(old: &[u8], new: &[u8], copies_max: usize, missed_max: usize) {
+        let found = align(old, &[0], new);
+        let mut end = 0;
+        for copy in &found {
+            assert!(copy.at >= end && new[copy.at..copy.at + copy.len] == old[copy.from..copy.from + copy.len]);
+            end = copy.at + copy.len;
+        }
+        let missed = new.len() - found.iter().map(|copy| copy.len).sum::<usize>();
+        assert!(found.len() <= copies_max && missed <= missed_max, "{} copies, {missed} bytes missed", found.len());
+    }
+
+    #[test]
+    fn lines_that_are_alike_are_followed_through_changes() {
+        let old = lines(0..3000);
+        assert_found(&old, &lines((0..3000).filter(|n| n % 300 != 7)), 11, 0);
+        assert_found(
+            &old,
+            &lines((0..3000).flat_map(|n| [n, n + 90_000]).filter(|n| *n < 3000 || n % 300 == 7)),
+            11,
+            1100,
+        );
+        let mut edited = old.clone();
+        edited[100_000] ^= 1;
+        edited[200_000..200_040].fill(b'x');
+        assert_found(&old, &edited, 3, 41);
+        assert_found(&old, &old, 1, 0);
+    }
+
+    #[test]
+    fn what_is_not_alike_ends_soon() {
+        assert_found(&lines(0..100), &[b'x'; 5000], 0, 5000);
+        assert_found(&[], &[b'x'; 5000], 0, 5000);
+        assert_found(b"abc", b"", 0, 0);
+        assert_found(&[7; 9000], &[7; 10_000], 1, 1000);
+    }
+}

@@ -1,0 +1,161 @@
+//! Chunks that are stored as what makes them different from others, made whole.
+//!
+//! Every base is resolved through a copy of lower rank than what needs it, so that this ends; how many chunks and bytes
+//! it may take is bounded. Ids of bases are compared only where the result is not what it must be, to tell whose fault
+//! it is: the id of the result proves everything that went into it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{ChunkReader, Place, malformed};
+use crate::crypto::ChunkKind;
+use crate::error::{Error, Kind, Result};
+use crate::id::ChunkPrefix;
+use crate::pack::{FrameBytes, Stored};
+
+/// Most chunks that it takes to make one whole.
+pub const CLOSURE_CHUNKS_MAX: usize = 32;
+/// Most bytes of them.
+pub const CLOSURE_BYTES_MAX: usize = 4 << 20;
+
+/// A chunk on the way.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Which.
+    pub id: ChunkPrefix,
+    /// Of the copy that was read.
+    pub rank: u8,
+    /// Its plaintext.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What was read to make a chunk whole.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    /// Whether the id of each base is compared.
+    pub is_strict: bool,
+    /// Each base once.
+    pub steps: Vec<Step>,
+    /// Which part of its length a chunk at the root takes when it is stored whole.
+    pub share: Option<f64>,
+}
+
+/// A chunk that others may be stored as a difference to.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The chunk itself, proven to be what its id says.
+    pub step: Step,
+    /// What it takes to make it whole.
+    pub closure: Vec<Step>,
+    /// Which part of its length it takes when it is stored whole, about.
+    pub share: f64,
+}
+
+impl ChunkReader<'_> {
+    /// The n-th chunk of a decoded frame, not compared with any id.
+    pub(super) fn plain<'f>(&self, frame: &'f FrameBytes, place: &Place, trail: &mut Trail) -> Result<Cow<'f, [u8]>> {
+        let what = || format!("frame {} of pack {}", place.frame, self.catalogue().pack(place.pack).id.short());
+        let bad = |why: String| Error::new(Kind::Damage, format!("{} is damaged", what())).why(why).fix(super::REPAIR);
+        match frame.stored(place.nth as usize) {
+            None => Err(bad(format!("{} chunks, but the index names number {}", frame.count(), place.nth))),
+            Some(Stored::Full(bytes)) => {
+                trail.share.get_or_insert(f64::from(place.stored_len) / frame.len().max(1) as f64);
+                Ok(Cow::Borrowed(bytes))
+            }
+            Some(Stored::Delta(stored)) if stored.delta.rank != place.rank => {
+                Err(bad(format!("a delta of rank {}, but the index says {}", stored.delta.rank, place.rank)))
+            }
+            Some(Stored::Delta(stored)) => {
+                let bases = stored.delta.bases.iter().map(|base| self.base(base, place, trail));
+                let bases = bases.collect::<Result<Vec<_>>>()?;
+                let bases: Vec<&[u8]> = bases.iter().map(|base| &base[..]).collect();
+                self.with_decompressor(|decompressor| stored.decode(&bases, decompressor))?
+                    .map(Cow::Owned)
+                    .map_err(|e| malformed(&what(), &e))
+            }
+        }
+    }
+
+    /// The plaintext of a base of what lies at this place.
+    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Arc<[u8]>> {
+        if let Some(step) = trail.steps.iter().find(|step| step.id == *id && step.rank < of.rank) {
+            return Ok(step.bytes.clone());
+        }
+        let mut error = None;
+        let copies = self.catalogue().copies_to_read(id);
+        for copy in copies.filter(|copy| copy.kind == of.kind && copy.rank < of.rank) {
+            match self.step(id, &copy, trail) {
+                Ok(step) => {
+                    trail.steps.push(step.clone());
+                    return Ok(step.bytes);
+                }
+                Err(e) => error = Some(e),
+            }
+        }
+        let why = error.map_or_else(|| "no pack that is there and whole holds it".to_owned(), |e| e.to_string());
+        Err(Error::new(Kind::Damage, format!("chunk {id} is missing, which others are stored as differences to"))
+            .why(why)
+            .fix(super::REPAIR))
+    }
+
+    fn step(&self, id: &ChunkPrefix, copy: &Place, trail: &mut Trail) -> Result<Step> {
+        let bytes: usize = trail.steps.iter().map(|step| step.bytes.len()).sum();
+        if trail.steps.len() >= CLOSURE_CHUNKS_MAX || bytes + copy.raw_len as usize > CLOSURE_BYTES_MAX {
+            return Err(Error::new(Kind::Damage, format!("chunk {id} takes too many others"))
+                .why(format!("more than {CLOSURE_CHUNKS_MAX} chunks or {CLOSURE_BYTES_MAX} bytes")));
+        }
+        let frame = self.kept_frame(copy)?;
+        let plain = self.plain(&frame, copy, trail)?;
+        if trail.is_strict && self.repository().keys().identity.chunk_id(copy.kind, &plain).prefix() != *id {
+            return Err(Error::new(Kind::Damage, format!("chunk {id} is something else")).fix(super::REPAIR));
+        }
+        Ok(Step { id: *id, rank: copy.rank, bytes: plain.into() })
+    }
+
+    /// Whether the n-th chunk of a decoded frame is what a table says, as far as that is up to this frame: what is wrong
+    /// with its bases is not.
+    pub fn is_good(&self, frame: &FrameBytes, place: &Place, id: &ChunkPrefix) -> bool {
+        let is_it = |bytes: &[u8]| {
+            let identity = &self.repository().keys().identity;
+            bytes.len() == place.raw_len as usize && identity.chunk_id(place.kind, bytes).prefix() == *id
+        };
+        if self.plain(frame, place, &mut Trail::default()).is_ok_and(|bytes| is_it(&bytes)) {
+            return true;
+        }
+        let Some(Stored::Delta(stored)) = frame.stored(place.nth as usize) else { return false };
+        if stored.delta.rank != place.rank {
+            return false;
+        }
+        let mut trail = Trail { is_strict: true, ..Trail::default() };
+        let mut bases = stored.delta.bases.iter().map(|base| self.base(base, place, &mut trail));
+        bases.any(|base| base.is_err()) || self.plain(frame, place, &mut trail).is_ok_and(|bytes| is_it(&bytes))
+    }
+
+    /// Where the chunk lies in which the first bases of what lies here end.
+    pub fn root(&self, place: &Place) -> Place {
+        let mut place = *place;
+        while place.rank > 0 {
+            let Ok(frame) = self.kept_frame(&place) else { break };
+            let Some(Stored::Delta(stored)) = frame.stored(place.nth as usize) else { break };
+            let Some(base) = stored.delta.bases.first() else { break };
+            let mut copies = self.catalogue().copies_to_read(base);
+            let Some(copy) = copies.find(|copy| copy.kind == place.kind && copy.rank < place.rank) else { break };
+            place = copy;
+        }
+        place
+    }
+
+    /// Reads a chunk as a base for others, through the copy that takes the fewest others itself; `None` if it cannot
+    /// be had.
+    pub fn as_base(&self, kind: ChunkKind, id: &ChunkPrefix) -> Option<Base> {
+        let copies = self.catalogue().copies(id).filter(|copy| copy.kind == kind);
+        let copy = copies.min_by_key(|copy| copy.rank)?;
+        // The base itself is compared, and that proves what it is made of.
+        let mut trail = Trail::default();
+        let frame = self.kept_frame(&copy).ok()?;
+        let bytes: Arc<[u8]> = self.plain(&frame, &copy, &mut trail).ok()?.into();
+        let is_it = self.repository().keys().identity.chunk_id(kind, &bytes).prefix() == *id;
+        let step = Step { id: *id, rank: copy.rank, bytes };
+        is_it.then(|| Base { step, closure: trail.steps, share: trail.share.unwrap_or(1.0) })
+    }
+}

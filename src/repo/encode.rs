@@ -1,0 +1,212 @@
+//! Decides what new chunks are stored as: whole, or as differences to chunks of an earlier version.
+//!
+//! Whoever stores a chunk only says which ones it may be like. They are read here, proven to be what their ids say, and
+//! used where what they save is worth what they cost. What is stored is decoded again before it counts.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ChunkReader;
+use super::delta::{Base, Step};
+use super::lineage::{Choice, choose, root};
+use super::moved::{Moved, PAGE_BYTES, Page, features, is_rewritten};
+use crate::chunk::BLOCK_BYTES;
+use crate::crypto::ChunkKind;
+use crate::id::{ChunkId, ChunkPrefix};
+use crate::pack::{Delta, Slice, decode_delta, encode_delta};
+use crate::seal::{Compressor, Decompressor};
+
+/// Shorter chunks are stored whole: what names a base takes more than a hundred bytes. Bytes.
+const RAW_BYTES_MIN: usize = 512;
+/// What makes two chunks end alike. Bytes.
+const END_BYTES: usize = 64;
+/// What index, table and frame take for each base, and what goes with a delta. Bytes.
+const BASE_COST: usize = 48;
+/// What reading one more base, somewhere else, must save. Bytes.
+const READ_COST: usize = 512;
+/// Bases are read from stores far away as long as they are no more than this. Bytes.
+const REMOTE_BYTES_MAX: u64 = 256 << 20;
+/// Chunks from which content may have moved into one block.
+const SOURCES_MAX: usize = 16;
+
+/// A chunk stored as a difference.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub delta: Delta,
+    pub payload: Vec<u8>,
+}
+
+/// One worker's tools.
+pub(super) struct Tools<'t> {
+    pub compressor: &'t mut Compressor,
+    pub decompressor: &'t mut Decompressor,
+}
+
+/// Shared by all workers of a run.
+#[derive(Debug)]
+pub(super) struct Encoder<'r> {
+    reader: &'r ChunkReader<'r>,
+    moved: Mutex<Moved>,
+    bytes_read: AtomicU64,
+    is_remote: bool,
+}
+
+impl<'r> Encoder<'r> {
+    pub fn new(reader: &'r ChunkReader<'r>) -> Self {
+        let is_remote = reader.repository().storage().capabilities().remote;
+        Self { reader, moved: Mutex::default(), bytes_read: AtomicU64::new(0), is_remote }
+    }
+
+    fn base(&self, kind: ChunkKind, id: &ChunkPrefix) -> Option<Base> {
+        if self.is_remote && self.bytes_read.load(Ordering::Relaxed) > REMOTE_BYTES_MAX {
+            return None;
+        }
+        let base = self.reader.as_base(kind, id)?;
+        let bytes = base.closure.iter().chain([&base.step]).map(|step| step.bytes.len() as u64).sum();
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        Some(base)
+    }
+
+    /// A chunk as a difference to some of its ancestors; `None`: it is to be stored whole. And the ancestor that ends as
+    /// it does, since ends often outlive changes.
+    pub fn encode(
+        &self,
+        kind: ChunkKind,
+        id: &ChunkId,
+        raw: &[u8],
+        ancestors: &[ChunkId],
+        mut tools: Tools<'_>,
+    ) -> (Option<Encoded>, Option<ChunkId>) {
+        if raw.len() < RAW_BYTES_MIN {
+            return (None, None);
+        }
+        let bases: Vec<Base> = ancestors.iter().filter_map(|id| self.base(kind, &id.prefix())).collect();
+        let end = &raw[raw.len() - END_BYTES..];
+        let same_end = bases.iter().find(|base| base.step.bytes.ends_with(end)).map(|base| base.step.id);
+        let ends_like = ancestors.iter().find(|id| Some(id.prefix()) == same_end).copied();
+        let choice = choose(&bases, &[]);
+        let encoded =
+            choice.and_then(|choice| self.try_choice(kind, id, raw, &choice, Vec::new(), share(&bases), &mut tools));
+        (encoded, ends_like)
+    }
+
+    /// The same for a block of pages, into which content may have moved from others.
+    pub fn encode_block(
+        &self,
+        id: &ChunkId,
+        raw: &[u8],
+        ancestor: Option<&ChunkId>,
+        mut tools: Tools<'_>,
+    ) -> Option<Encoded> {
+        let kind = ChunkKind::Data;
+        let base = ancestor.and_then(|id| self.base(kind, &id.prefix()));
+        let bases: Vec<Base> = base.into_iter().collect();
+        let pages = self.look_around(raw, bases.first());
+        let moved = (!pages.is_empty()).then(|| self.with_moved(id, raw, &bases, &pages, &mut tools)).flatten();
+        let own = choose(&bases, &[]).and_then(|choice| {
+            self.try_choice(kind, id, raw, &choice, Vec::new(), share(&bases), &mut tools)
+        });
+        [own, moved].into_iter().flatten().min_by_key(|encoded| encoded.cost() + encoded.delta.bases.len() * READ_COST)
+    }
+
+    /// Remembers what the pages of a block lost, and finds where those that are full of news may have them from.
+    fn look_around(&self, raw: &[u8], base: Option<&Base>) -> Vec<Page> {
+        let parent: &[u8] = base.map_or(&[], |base| &base.step.bytes);
+        let root = base.and_then(root);
+        let (mut lost, mut wanted) = (Vec::new(), Vec::new());
+        for (n, new) in raw.chunks(PAGE_BYTES).enumerate() {
+            let at = n * PAGE_BYTES;
+            let page = |bytes: &[u8]| bytes.get(at..at + PAGE_BYTES).map(<[u8]>::to_vec);
+            let news = features_if(new, page(parent).as_deref());
+            let Some(news) = news else { continue };
+            if let Some((root, old)) = root.and_then(|root| Some((root, page(&root.bytes)?))) {
+                lost.push((Page { chunk: root.id, offset: at as u32 }, features(&old), news.clone()));
+            }
+            wanted.push(news);
+        }
+        let Ok(mut moved) = self.moved.lock() else { return Vec::new() };
+        let mut found = Vec::new();
+        for page in wanted.iter().flat_map(|news| moved.find(news)) {
+            if !found.contains(&page) {
+                found.push(page);
+            }
+        }
+        lost.iter().for_each(|(page, old, new)| moved.lost(*page, old, new));
+        found
+    }
+
+    fn with_moved(
+        &self,
+        id: &ChunkId,
+        raw: &[u8],
+        bases: &[Base],
+        pages: &[Page],
+        tools: &mut Tools<'_>,
+    ) -> Option<Encoded> {
+        let mut sources: Vec<Base> = Vec::new();
+        let mut seen = HashSet::new();
+        for page in pages {
+            if seen.len() < SOURCES_MAX && seen.insert(page.chunk) {
+                sources.extend(self.base(ChunkKind::Data, &page.chunk));
+            }
+        }
+        let others: Vec<Step> =
+            sources.iter().filter(|base| base.step.rank == 0).map(|base| base.step.clone()).collect();
+        let choice = choose(bases, &others)?;
+        let number = |id: &ChunkPrefix| choice.bases.iter().position(|step| step.id == *id).map(|n| n as u8);
+        let slice =
+            |page: &Page| Some(Slice { base: number(&page.chunk)?, offset: page.offset, len: PAGE_BYTES as u32 });
+        let mut slices: Vec<Slice> = pages.iter().filter_map(slice).collect();
+        // What is most alike comes last, where references are shortest.
+        for step in choice.bases.iter().filter(|step| !others.iter().any(|other| other.id == step.id)) {
+            slices.push(Slice { base: number(&step.id)?, offset: 0, len: step.bytes.len() as u32 });
+        }
+        let all: Vec<Base> = bases.iter().chain(&sources).cloned().collect();
+        self.try_choice(ChunkKind::Data, id, raw, &choice, slices, share(&all), tools)
+    }
+
+    /// Encodes, and proves it, if it is worth it.
+    #[allow(clippy::too_many_arguments)]
+    fn try_choice(
+        &self,
+        kind: ChunkKind,
+        id: &ChunkId,
+        raw: &[u8],
+        choice: &Choice,
+        slices: Vec<Slice>,
+        share: f64,
+        tools: &mut Tools<'_>,
+    ) -> Option<Encoded> {
+        let bases: Vec<&[u8]> = choice.bases.iter().map(|step| &step.bytes[..]).collect();
+        let payload = encode_delta(raw, &bases, &slices, tools.compressor)?;
+        let delta = Delta { rank: choice.rank, bases: choice.bases.iter().map(|step| step.id).collect() };
+        let encoded = Encoded { delta, payload };
+        if encoded.cost() as f64 * 2.0 >= share * raw.len() as f64 {
+            return None;
+        }
+        let again = decode_delta(&encoded.payload, raw.len() as u32, &bases, tools.decompressor).ok()?;
+        let identity = &self.reader.repository().keys().identity;
+        (identity.chunk_id(kind, &again) == *id).then_some(encoded)
+    }
+}
+
+impl Encoded {
+    /// What it adds to a repository, about; bytes.
+    fn cost(&self) -> usize {
+        self.payload.len() + BASE_COST * self.delta.bases.len()
+    }
+}
+
+/// Which part of its length a chunk like these takes when it is stored whole.
+fn share(bases: &[Base]) -> f64 {
+    bases.iter().map(|base| base.share).sum::<f64>() / bases.len().max(1) as f64
+}
+
+/// The features of a page, if it is new, or full of news.
+fn features_if(new: &[u8], old: Option<&[u8]>) -> Option<Vec<u64>> {
+    let is_news = new.len() == PAGE_BYTES && old.is_none_or(|old| is_rewritten(old, new));
+    is_news.then(|| features(new))
+}
+
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(PAGE_BYTES));
