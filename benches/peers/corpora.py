@@ -2,10 +2,13 @@
 """Builds what is backed up in benchmarks: real data from Debian's archive, as it is on two nights.
 
     corpora.py FOLDER NAME...
+    corpora.py --night N DATABASE
 
 FOLDER/NAME/live is the source on the first night; FOLDER/NAME/other has what is different on the second, and `delta.list`
 names it, a path a line: these are exchanged between the two, and nothing else is touched. A path that is not in `other`
 is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat.
+
+With --night a database like that of corpus sqlite has one more night like its second, in place: each N is another one.
 """
 
 import gzip
@@ -177,16 +180,62 @@ def sqlite(corpus, rows=5_000_000):
         CREATE INDEX package_name ON package(name); COMMIT;""")
     db.close()
     shutil.copy(corpus / "live/archive.db", corpus / "other")
-    db = sqlite3.connect(corpus / "other/archive.db", isolation_level=None)
+    night(corpus / "other/archive.db", chance)
+    return ["archive.db"]
+
+
+def altered(path, chance):
+    """The database, in a transaction; what its SQL draws at random is drawn from this chance."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.create_function("randomblob", 1, chance.randbytes)
     db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; BEGIN;")
-    ids = [(n,) for n in chance.sample(range(1, count + 1), count // 100 + count // 500)]
-    changed, deleted = ids[: count // 100], ids[count // 100:]
+    return db
+
+
+def night(path, chance, newest=1):
+    """Of the rows 1 % are changed, which is an event each, 0.2 % deleted, and copies of 0.3 % added after the last: of any
+    at random; or 90 % of what is changed and deleted, and all that is copied, is of the newest, which are this share."""
+    db = altered(path, chance)
+    count, = db.execute("SELECT max(id) FROM file").fetchone()
+    old, new = range(1, count - int(count * newest) + 1), range(count - int(count * newest) + 1, count + 1)
+    wanted = count // 100 + count // 500
+    hot = wanted * 9 // 10 if old else wanted
+    ids = [(n,) for n in chance.sample(new, hot) + chance.sample(old, wanted - hot)]
+    chance.shuffle(ids)
+    changed, deleted, copied = ids[: count // 100], ids[count // 100:], [(n,) for n in chance.sample(new, count * 3 // 1000)]
     db.executemany("UPDATE file SET hits = hits + 1, seen = seen + 86400, etag = randomblob(12) WHERE id = ?", changed)
+    db.executemany("""INSERT INTO file(dir_id, name, package, seen, etag)
+        SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id = ?""", copied)
     db.executemany("DELETE FROM file WHERE id = ?", deleted)
-    db.executescript("""
-        BEGIN; INSERT INTO file(dir_id, name, package, seen, etag)
-            SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id % 331 = 0;
-        INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE hits > 0; COMMIT;""")
+    db.executemany("INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE id = ?", sorted(changed))
+    db.execute("COMMIT")
+    db.close()
+
+
+def copy_of_sqlite(corpus):
+    """The first night of corpus sqlite, twice. Of its two states it is the smaller, wherever it is."""
+    source = build(ROOT, "sqlite")
+    first = min((source / folder / "archive.db" for folder in ["live", "other"]), key=lambda path: path.stat().st_size)
+    for folder in ["live", "other"]:
+        shutil.copyfile(first, corpus / folder / "archive.db")
+    return corpus / "other/archive.db"
+
+
+def sqlite_skewed(corpus):
+    """The database of sqlite; then as many of its rows are changed, deleted, added, but nine of ten in the newest 3 %.
+    What a row was seen at has no order, so the index of it is changed all over."""
+    night(copy_of_sqlite(corpus), random.Random(4), newest=0.03)
+    return ["archive.db"]
+
+
+def sqlite_light(corpus):
+    """The database of sqlite; then a column without an index is changed, of 0.02 % of the rows at random: in place."""
+    chance = random.Random(5)
+    db = altered(copy_of_sqlite(corpus), chance)
+    count, = db.execute("SELECT max(id) FROM file").fetchone()
+    changed = chance.sample(range(1, count + 1), count // 5000)
+    db.executemany("UPDATE file SET hits = hits + 1 WHERE id = ?", ((n,) for n in changed))
+    db.execute("COMMIT")
     db.close()
     return ["archive.db"]
 
@@ -197,6 +246,8 @@ BUILDERS = {
     "manyfiles-500k": lambda corpus: manyfiles(corpus, 500_000),
     "media": media,
     "sqlite": sqlite,
+    "sqlite-skewed": sqlite_skewed,
+    "sqlite-light": sqlite_light,
 }
 
 
@@ -216,5 +267,8 @@ def build(root, name):
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:]:
-        build(sys.argv[1], name)
+    if sys.argv[1] == "--night":
+        night(sys.argv[3], random.Random(int(sys.argv[2])))
+    else:
+        for name in sys.argv[2:]:
+            build(sys.argv[1], name)
