@@ -6,7 +6,7 @@
 
 FOLDER/NAME/live is the source on the first night; FOLDER/NAME/other has what is different on the second, and `delta.list`
 names it, a path a line: these are exchanged between the two, and nothing else is touched. A path that is not in `other`
-is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat.
+is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat; image needs mkfs.ext4.
 
 With --night a database like that of corpus sqlite has one more night like its second, in place: each N is another one.
 """
@@ -240,6 +240,32 @@ def sqlite_light(corpus):
     return ["archive.db"]
 
 
+def image(corpus, size=420 << 20, count=300):
+    """A file system with the kernel's source but for two of its folders; then blocks of files here and there have text of
+    one of these, and nothing else is changed: 1.2 MB, a third of that compressed."""
+    chance, kernel, files, top = random.Random(6), kernels()[0], corpus / "files", "linux-source-6.1"
+    files.mkdir()
+    assert untar(kernel, f"tar -x -C '{files}' --exclude={top}/arch --exclude={top}/drivers --strip-components=1").wait() == 0
+    made, other = corpus / "disk.img", corpus / "other/disk.img"
+    with open(made, "wb") as disk:
+        disk.truncate(size)
+    fixed = ["-U", "00000000-0000-4000-8000-000000000001", "-E", "hash_seed=00000000-0000-4000-8000-000000000002"]
+    out("/sbin/mkfs.ext4", "-q", "-b", "4096", "-i", "8192", "-m", "0", *fixed, "-d", files, made)
+    for folder in ["live", "other"]:
+        out("cp", made, corpus / folder)  # Both with the same holes.
+    made.unlink()
+    shutil.rmtree(files)
+    with untar(kernel, f"tar -xO {top}/drivers/usb").stdout as stream:
+        text = stream.read()
+    with open(other, "r+b") as disk:
+        is_text = lambda block: len(block) == 4096 and block.isascii() and b"\0" not in block
+        used = [n for n, block in enumerate(iter(lambda: disk.read(4096), b"")) if is_text(block)]
+        for n, start in zip(chance.sample(used, count), chance.sample(range(0, len(text) - 4096, 4096), count)):
+            disk.seek(n * 4096)
+            disk.write(text[start:start + 4096])
+    return ["disk.img"]
+
+
 BUILDERS = {
     "tree": tree,
     "manyfiles": lambda corpus: manyfiles(corpus, 50_000),
@@ -248,6 +274,7 @@ BUILDERS = {
     "sqlite": sqlite,
     "sqlite-skewed": sqlite_skewed,
     "sqlite-light": sqlite_light,
+    "image": image,
 }
 
 
