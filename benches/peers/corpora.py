@@ -6,7 +6,7 @@
 
 FOLDER/NAME/live is the source on the first night; FOLDER/NAME/other has what is different on the second, and `delta.list`
 names it, a path a line: these are exchanged between the two, and nothing else is touched. A path that is not in `other`
-is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat; image needs mkfs.ext4.
+is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat; image needs mkfs.ext4, pgdump PostgreSQL's server.
 
 With --night a database like that of corpus sqlite has one more night like its second, in place: each N is another one.
 """
@@ -266,6 +266,39 @@ def image(corpus, size=420 << 20, count=300):
     return ["disk.img"]
 
 
+def pgdump(corpus, scale=60, transactions=20_000):
+    """A dump of pgbench's tables and of one of text; then there were transactions: each has a row more, at the end, and
+    changes three elsewhere, which moves these to where there was room."""
+    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    # Debian has a folder of programs for each version of the server, outside of the path.
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), default=".")
+    cluster = (corpus / "cluster").resolve()
+    cluster.mkdir()
+    if user:
+        shutil.chown(cluster, "postgres")
+    env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PGHOST": str(cluster), "PGUSER": "postgres"}
+    run = lambda *command, **more: out(*command, env=env, cwd=cluster, **more)
+    options = f"-k '{cluster}' -c listen_addresses= -c fsync=off -c full_page_writes=off -c autovacuum=off -c max_wal_size=4GB"
+    run(*user, "initdb", "-D", cluster / "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale")
+    run(*user, "pg_ctl", "start", "-w", "-D", cluster / "data", "-l", cluster / "log", "-o", options)
+    try:
+        run("pgbench", "-q", "-i", "-s", str(scale), stderr=subprocess.DEVNULL)
+        run("psql", "-q", "-c", "CREATE TABLE contents(path text, package text)")
+        escaped = lambda text: text.replace("\\", "\\\\").replace("\t", "\\t")
+        with open(corpus / "rows", "w+", encoding="utf-8") as rows:
+            rows.writelines("\t".join(map(escaped, row)) + "\n" for row in itertools.islice(contents(), scale * 30_000))
+            rows.seek(0)
+            run("psql", "-q", "-c", "COPY contents FROM STDIN", stdin=rows)
+        (corpus / "rows").unlink()
+        run("pg_dump", "-f", corpus.resolve() / "live/bench.sql")
+        run("pgbench", "-n", "-c", "4", "-j", "1", "-t", str(transactions // 4), "--random-seed=42", stderr=subprocess.DEVNULL)
+        run("pg_dump", "-f", corpus.resolve() / "other/bench.sql")
+    finally:
+        run(*user, "pg_ctl", "stop", "-m", "immediate", "-D", cluster / "data")
+        shutil.rmtree(cluster)
+    return ["bench.sql"]
+
+
 BUILDERS = {
     "tree": tree,
     "manyfiles": lambda corpus: manyfiles(corpus, 50_000),
@@ -275,6 +308,7 @@ BUILDERS = {
     "sqlite-skewed": sqlite_skewed,
     "sqlite-light": sqlite_light,
     "image": image,
+    "pgdump": pgdump,
 }
 
 
