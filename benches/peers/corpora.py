@@ -194,7 +194,8 @@ def altered(path, chance):
 
 def night(path, chance, newest=1):
     """Of the rows 1 % are changed, which is an event each, 0.2 % deleted, and copies of 0.3 % added after the last: of any
-    at random; or 90 % of what is changed and deleted, and all that is copied, is of the newest, which are this share."""
+    at random; or 90 % of what is changed and deleted, and all that is copied, is of the newest, which are this share, and
+    nothing is changed that has an index: what a row was seen at has no order, so that would touch all of it."""
     db = altered(path, chance)
     count, = db.execute("SELECT max(id) FROM file").fetchone()
     old, new = range(1, count - int(count * newest) + 1), range(count - int(count * newest) + 1, count + 1)
@@ -203,7 +204,8 @@ def night(path, chance, newest=1):
     ids = [(n,) for n in chance.sample(new, hot) + chance.sample(old, wanted - hot)]
     chance.shuffle(ids)
     changed, deleted, copied = ids[: count // 100], ids[count // 100:], [(n,) for n in chance.sample(new, count * 3 // 1000)]
-    db.executemany("UPDATE file SET hits = hits + 1, seen = seen + 86400, etag = randomblob(12) WHERE id = ?", changed)
+    seen = ", seen = seen + 86400" if not old else ""
+    db.executemany(f"UPDATE file SET hits = hits + 1{seen}, etag = randomblob(12) WHERE id = ?", changed)
     db.executemany("""INSERT INTO file(dir_id, name, package, seen, etag)
         SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id = ?""", copied)
     db.executemany("DELETE FROM file WHERE id = ?", deleted)
@@ -222,8 +224,7 @@ def copy_of_sqlite(corpus):
 
 
 def sqlite_skewed(corpus):
-    """The database of sqlite; then as many of its rows are changed, deleted, added, but nine of ten in the newest 3 %.
-    What a row was seen at has no order, so the index of it is changed all over."""
+    """The database of sqlite; then as many of its rows are changed, deleted, added, but nine of ten in the newest 3 %."""
     night(copy_of_sqlite(corpus), random.Random(4), newest=0.03)
     return ["archive.db"]
 
