@@ -192,23 +192,20 @@ def altered(path, chance):
     return db
 
 
-def night(path, chance, newest=1):
-    """Of the rows 1 % are changed, which is an event each, 0.2 % deleted, and copies of 0.3 % added after the last: of any
-    at random; or 90 % of what is changed and deleted, and all that is copied, is of the newest, which are this share, and
-    nothing is changed that has an index: what a row was seen at has no order, so that would touch all of it."""
+def night(path, chance):
+    """Of the rows 1 % are changed, which is an event each, 0.2 % deleted, and copies of 0.3 % added, all at random."""
     db = altered(path, chance)
     count, = db.execute("SELECT max(id) FROM file").fetchone()
-    old, new = range(1, count - int(count * newest) + 1), range(count - int(count * newest) + 1, count + 1)
-    wanted = count // 100 + count // 500
-    hot = wanted * 9 // 10 if old else wanted
-    ids = [(n,) for n in chance.sample(new, hot) + chance.sample(old, wanted - hot)]
-    chance.shuffle(ids)
-    changed, deleted, copied = ids[: count // 100], ids[count // 100:], [(n,) for n in chance.sample(new, count * 3 // 1000)]
-    seen = ", seen = seen + 86400" if not old else ""
-    db.executemany(f"UPDATE file SET hits = hits + 1{seen}, etag = randomblob(12) WHERE id = ?", changed)
+    ids = [(n,) for n in chance.sample(range(1, count + 1), count // 100 + count // 500 + count * 3 // 1000)]
+    changed, deleted, copied = ids[: count // 100], ids[count // 100: -count * 3 // 1000], ids[-count * 3 // 1000:]
+    db.executemany("UPDATE file SET hits = hits + 1, seen = seen + 86400, etag = randomblob(12) WHERE id = ?", changed)
     db.executemany("""INSERT INTO file(dir_id, name, package, seen, etag)
         SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id = ?""", copied)
     db.executemany("DELETE FROM file WHERE id = ?", deleted)
+    add_events(db, changed)
+
+
+def add_events(db, changed):
     db.executemany("INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE id = ?", sorted(changed))
     db.execute("COMMIT")
     db.close()
@@ -224,8 +221,16 @@ def copy_of_sqlite(corpus):
 
 
 def sqlite_skewed(corpus):
-    """The database of sqlite; then as many of its rows are changed, deleted, added, but nine of ten in the newest 3 %."""
-    night(copy_of_sqlite(corpus), random.Random(4), newest=0.03)
+    """The database of sqlite; then 1 % of the rows are changed in columns without an index, which is an event each, nine of
+    ten of them in the newest 3 %."""
+    chance = random.Random(4)
+    db = altered(copy_of_sqlite(corpus), chance)
+    count, = db.execute("SELECT max(id) FROM file").fetchone()
+    newest, hot = count * 97 // 100, count * 9 // 1000
+    changed = chance.sample(range(newest, count + 1), hot) + chance.sample(range(1, newest), count // 100 - hot)
+    changed = [(n,) for n in changed]
+    db.executemany("UPDATE file SET hits = hits + 1, etag = randomblob(12) WHERE id = ?", changed)
+    add_events(db, changed)
     return ["archive.db"]
 
 
