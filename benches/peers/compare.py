@@ -53,8 +53,8 @@ TOOLS = {
 }
 # What the peers do with a database: its file as it is, neither one state of it for sure, nor checked.
 TOOLS["larder, as files"] = TOOLS["larder"] | {"version": None, "backup": ["larder -q backup --raw-databases {source}"]}
-PEERS = {"manyfiles-500k": ["restic", "cp -a"], "media": ["bupstash", "cp -a"],
-         "sqlite": ["larder, as files", "bupstash", "cp -a"]}
+PEERS = {"manyfiles-500k": ["restic", "cp -a"], "media": ["bupstash", "cp -a"]}
+PEERS |= dict.fromkeys(["sqlite", "sqlite-skewed", "sqlite-light"], ["larder, as files", "bupstash", "cp -a"])
 
 
 def measure(commands, env, home, folder):

@@ -2,10 +2,13 @@
 """Builds what is backed up in benchmarks: real data from Debian's archive, as it is on two nights.
 
     corpora.py FOLDER NAME...
+    corpora.py --night N DATABASE
 
 FOLDER/NAME/live is the source on the first night; FOLDER/NAME/other has what is different on the second, and `delta.list`
 names it, a path a line: these are exchanged between the two, and nothing else is touched. A path that is not in `other`
-is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat.
+is deleted on the second night. Needs apt, dpkg-deb, tar, xz and zcat; image needs mkfs.ext4, pgdump PostgreSQL's server.
+
+With --night a database like that of corpus sqlite has one more night like its second, in place: each N is another one.
 """
 
 import gzip
@@ -177,18 +180,129 @@ def sqlite(corpus, rows=5_000_000):
         CREATE INDEX package_name ON package(name); COMMIT;""")
     db.close()
     shutil.copy(corpus / "live/archive.db", corpus / "other")
-    db = sqlite3.connect(corpus / "other/archive.db", isolation_level=None)
+    night(corpus / "other/archive.db", chance)
+    return ["archive.db"]
+
+
+def altered(path, chance):
+    """The database, in a transaction; what its SQL draws at random is drawn from this chance."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.create_function("randomblob", 1, chance.randbytes)
     db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; BEGIN;")
-    ids = [(n,) for n in chance.sample(range(1, count + 1), count // 100 + count // 500)]
-    changed, deleted = ids[: count // 100], ids[count // 100:]
+    return db
+
+
+def night(path, chance):
+    """Of the rows 1 % are changed, which is an event each, 0.2 % deleted, and copies of 0.3 % added, all at random."""
+    db = altered(path, chance)
+    count, = db.execute("SELECT max(id) FROM file").fetchone()
+    ids = [(n,) for n in chance.sample(range(1, count + 1), count // 100 + count // 500 + count * 3 // 1000)]
+    changed, deleted, copied = ids[: count // 100], ids[count // 100: -count * 3 // 1000], ids[-count * 3 // 1000:]
     db.executemany("UPDATE file SET hits = hits + 1, seen = seen + 86400, etag = randomblob(12) WHERE id = ?", changed)
+    db.executemany("""INSERT INTO file(dir_id, name, package, seen, etag)
+        SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id = ?""", copied)
     db.executemany("DELETE FROM file WHERE id = ?", deleted)
-    db.executescript("""
-        BEGIN; INSERT INTO file(dir_id, name, package, seen, etag)
-            SELECT dir_id, name || '.new', package, seen + 86400, randomblob(12) FROM file WHERE id % 331 = 0;
-        INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE hits > 0; COMMIT;""")
+    add_events(db, changed)
+
+
+def add_events(db, changed):
+    db.executemany("INSERT INTO event(file_id, at, what) SELECT id, seen, 'changed' FROM file WHERE id = ?", sorted(changed))
+    db.execute("COMMIT")
+    db.close()
+
+
+def copy_of_sqlite(corpus):
+    """The first night of corpus sqlite, twice. Of its two states it is the smaller, wherever it is."""
+    source = build(ROOT, "sqlite")
+    first = min((source / folder / "archive.db" for folder in ["live", "other"]), key=lambda path: path.stat().st_size)
+    for folder in ["live", "other"]:
+        shutil.copyfile(first, corpus / folder / "archive.db")
+    return corpus / "other/archive.db"
+
+
+def sqlite_skewed(corpus):
+    """The database of sqlite; then 1 % of the rows are changed in columns without an index, which is an event each, nine of
+    ten of them in the newest 3 %."""
+    chance = random.Random(4)
+    db = altered(copy_of_sqlite(corpus), chance)
+    count, = db.execute("SELECT max(id) FROM file").fetchone()
+    newest, hot = count * 97 // 100, count * 9 // 1000
+    changed = chance.sample(range(newest, count + 1), hot) + chance.sample(range(1, newest), count // 100 - hot)
+    changed = [(n,) for n in changed]
+    db.executemany("UPDATE file SET hits = hits + 1, etag = randomblob(12) WHERE id = ?", changed)
+    add_events(db, changed)
+    return ["archive.db"]
+
+
+def sqlite_light(corpus):
+    """The database of sqlite; then a column without an index is changed, of 0.02 % of the rows at random: in place."""
+    chance = random.Random(5)
+    db = altered(copy_of_sqlite(corpus), chance)
+    count, = db.execute("SELECT max(id) FROM file").fetchone()
+    changed = chance.sample(range(1, count + 1), count // 5000)
+    db.executemany("UPDATE file SET hits = hits + 1 WHERE id = ?", ((n,) for n in changed))
+    db.execute("COMMIT")
     db.close()
     return ["archive.db"]
+
+
+def image(corpus, size=420 << 20, count=300):
+    """A file system with the kernel's source but for two of its folders; then blocks of files here and there have text of
+    one of these, and nothing else is changed: 1.2 MB, a third of that compressed."""
+    chance, kernel, files, top = random.Random(6), kernels()[0], corpus / "files", "linux-source-6.1"
+    files.mkdir()
+    assert untar(kernel, f"tar -x -C '{files}' --exclude={top}/arch --exclude={top}/drivers --strip-components=1").wait() == 0
+    made, other = corpus / "disk.img", corpus / "other/disk.img"
+    with open(made, "wb") as disk:
+        disk.truncate(size)
+    fixed = ["-U", "00000000-0000-4000-8000-000000000001", "-E", "hash_seed=00000000-0000-4000-8000-000000000002"]
+    out("/sbin/mkfs.ext4", "-q", "-b", "4096", "-i", "8192", "-m", "0", *fixed, "-d", files, made)
+    for folder in ["live", "other"]:
+        out("cp", made, corpus / folder)  # Both with the same holes.
+    made.unlink()
+    shutil.rmtree(files)
+    with untar(kernel, f"tar -xO {top}/drivers/usb").stdout as stream:
+        text = stream.read()
+    with open(other, "r+b") as disk:
+        is_text = lambda block: len(block) == 4096 and block.isascii() and b"\0" not in block
+        used = [n for n, block in enumerate(iter(lambda: disk.read(4096), b"")) if is_text(block)]
+        for n, start in zip(chance.sample(used, count), chance.sample(range(0, len(text) - 4096, 4096), count)):
+            disk.seek(n * 4096)
+            disk.write(text[start:start + 4096])
+    return ["disk.img"]
+
+
+def pgdump(corpus, scale=60, transactions=20_000):
+    """A dump of pgbench's tables and of one of text; then there were transactions: each has a row more, at the end, and
+    changes three elsewhere, which moves these to where there was room."""
+    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    # Debian has a folder of programs for each version of the server, outside of the path.
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), default=".")
+    cluster = (corpus / "cluster").resolve()
+    cluster.mkdir()
+    if user:
+        shutil.chown(cluster, "postgres")
+    env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PGHOST": str(cluster), "PGUSER": "postgres"}
+    run = lambda *command, **more: out(*command, env=env, cwd=cluster, **more)
+    options = f"-k '{cluster}' -c listen_addresses= -c fsync=off -c full_page_writes=off -c autovacuum=off -c max_wal_size=4GB"
+    run(*user, "initdb", "-D", cluster / "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale")
+    run(*user, "pg_ctl", "start", "-w", "-D", cluster / "data", "-l", cluster / "log", "-o", options)
+    try:
+        run("pgbench", "-q", "-i", "-s", str(scale), stderr=subprocess.DEVNULL)
+        run("psql", "-q", "-c", "CREATE TABLE contents(path text, package text)")
+        escaped = lambda text: text.replace("\\", "\\\\").replace("\t", "\\t")
+        with open(corpus / "rows", "w+", encoding="utf-8") as rows:
+            rows.writelines("\t".join(map(escaped, row)) + "\n" for row in itertools.islice(contents(), scale * 30_000))
+            rows.seek(0)
+            run("psql", "-q", "-c", "COPY contents FROM STDIN", stdin=rows)
+        (corpus / "rows").unlink()
+        run("pg_dump", "-f", corpus.resolve() / "live/bench.sql")
+        run("pgbench", "-n", "-c", "4", "-j", "1", "-t", str(transactions // 4), "--random-seed=42", stderr=subprocess.DEVNULL)
+        run("pg_dump", "-f", corpus.resolve() / "other/bench.sql")
+    finally:
+        run(*user, "pg_ctl", "stop", "-m", "immediate", "-D", cluster / "data")
+        shutil.rmtree(cluster)
+    return ["bench.sql"]
 
 
 BUILDERS = {
@@ -197,6 +311,10 @@ BUILDERS = {
     "manyfiles-500k": lambda corpus: manyfiles(corpus, 500_000),
     "media": media,
     "sqlite": sqlite,
+    "sqlite-skewed": sqlite_skewed,
+    "sqlite-light": sqlite_light,
+    "image": image,
+    "pgdump": pgdump,
 }
 
 
@@ -216,5 +334,8 @@ def build(root, name):
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:]:
-        build(sys.argv[1], name)
+    if sys.argv[1] == "--night":
+        night(sys.argv[3], random.Random(int(sys.argv[2])))
+    else:
+        for name in sys.argv[2:]:
+            build(sys.argv[1], name)
