@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `files` | is everything about a file kept, and what happens to strange ones |
 //! | `model` | random trees and edits against plain copies |
+//! | `protocol` | every history of backups, prunes and checks at once, in a model |
 //! | `crash` | a fault at every call, power cuts, kills, signals |
 //! | `damage` | bits, bytes and objects that are wrong, missing or somebody else's |
 //! | `cli` | exit codes, messages and surroundings of the program itself |
@@ -12,7 +13,7 @@
 //! | `users` | what the first users asked for, as they would do it |
 //! | `readme` | do the README's commands work |
 //!
-//! Variables: `LARDER_CASES` (cases of the model, 64), `LARDER_KILLS` (kills, 20), `LARDER_FULL=1` (damage at every byte).
+//! Variables: `LARDER_CASES` (cases of the model, 64), `LARDER_KILLS` (kills, 20), `LARDER_FULL=1` (damage at every byte, all of the protocol's model).
 //! Nothing is skipped: a test whose surroundings do not allow it fails and says what it needs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -24,6 +25,7 @@ mod damage;
 mod files;
 mod format;
 mod model;
+mod protocol;
 mod readme;
 mod support;
 mod users;
