@@ -104,9 +104,8 @@ impl<'r> Encoder<'r> {
         let bases: Vec<Base> = base.into_iter().collect();
         let pages = self.look_around(raw, bases.first());
         let moved = (!pages.is_empty()).then(|| self.with_moved(id, raw, &bases, &pages, &mut tools)).flatten();
-        let own = choose(&bases, &[]).and_then(|choice| {
-            self.try_choice(kind, id, raw, &choice, Vec::new(), share(&bases), &mut tools)
-        });
+        let own = choose(&bases, &[])
+            .and_then(|choice| self.try_choice(kind, id, raw, &choice, Vec::new(), share(&bases), &mut tools));
         [own, moved].into_iter().flatten().min_by_key(|encoded| encoded.cost() + encoded.delta.bases.len() * READ_COST)
     }
 
