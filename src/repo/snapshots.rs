@@ -11,7 +11,7 @@ use crate::crypto::Audience;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
-use crate::record::{Body, Drill, Note, SessionEnd, SessionRecord, Snapshot, Summary, strip_check};
+use crate::record::{Body, Drill, Note, Remark, SessionEnd, SessionRecord, Snapshot, Standing, Summary, strip_check};
 use crate::seal::ObjectKind;
 use crate::storage::{Key, Listed};
 use crate::tree::is_below;
@@ -35,6 +35,8 @@ pub struct SnapshotInfo {
     pub confirmed: bool,
     /// Restores of it, or of parts of it, for real; oldest first.
     pub drills: Vec<Drill>,
+    /// What was said about it: pin, tags and note as they are now.
+    pub standing: Standing,
 }
 
 /// What drills say of a snapshot.
@@ -89,43 +91,27 @@ pub struct Listing {
     pub snapshots: Vec<SnapshotInfo>,
     /// Snapshots whose summary cannot be read.
     pub damaged: Vec<(ObjectId, Error)>,
-    /// Snapshots that are not there, though the run that made them ended well.
+    /// Snapshots that are not there, though the run that made them ended well and nobody forgot them.
     pub gone: Vec<ObjectId>,
+    /// Notes that cannot be read. A pin may be in one of them.
+    pub damaged_notes: Vec<(ObjectId, Error)>,
 }
 
 impl Listing {
-    /// What follows from what the objects say. An end speaks only for its own session's snapshots, so that one put in
-    /// the place of another confirms nothing. One that a prune removed meanwhile, or that is damaged, confirms nothing
-    /// either; `check` reports damage.
+    /// What follows from what the objects say.
     fn of(said: Vec<Said<'_>>) -> Self {
-        let mut confirmed = HashSet::new();
-        let mut drills = HashMap::<ObjectId, Vec<Drill>>::new();
-        for (listed, said) in &said {
-            let (Some(part), Ok(said)) = (Part::of(&listed.key), said) else { continue };
-            match (part, said.split_first_chunk()) {
-                (Part::End(_), Some((session, ids))) => {
-                    let session = Some(SessionId::new(*session));
-                    confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
-                }
-                (Part::Note(_), _) => {
-                    // It was good when it was read; one that is no more says nothing.
-                    let note = Note::parse(said).unwrap_or_default();
-                    confirmed.extend(note.confirmed.into_iter().map(|id| (None, id)));
-                    note.drills.into_iter().for_each(|drill| drills.entry(drill.snapshot).or_default().push(drill));
-                }
-                _ => {}
-            }
-        }
-        let mut new = Self::default();
+        let mut about = About::of(&said);
+        let mut new = Self { damaged_notes: std::mem::take(&mut about.damaged_notes), ..Self::default() };
         for (listed, said) in said {
             let Some(Part::Snapshot(id)) = Part::of(&listed.key) else { continue };
             let place = || format!("snapshot {}", id.short());
             match said.and_then(|said| take_snapshot(&said).map_err(|e| malformed(&place(), &e))) {
                 Ok((session, summary, body)) => {
-                    let confirmed = confirmed.contains(&(Some(session), id)) || confirmed.contains(&(None, id));
-                    let mut drills = drills.remove(&id).unwrap_or_default();
+                    let confirmed = [Some(session), None].iter().any(|by| about.confirmed.contains(&(*by, id)));
+                    let mut drills = about.drills.remove(&id).unwrap_or_default();
                     drills.sort_by_key(|drill| (drill.time, drill.encode()));
-                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills });
+                    let standing = about.standing(&id, &summary);
+                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills, standing });
                 }
                 Err(e) => new.damaged.push((id, e)),
             }
@@ -133,8 +119,9 @@ impl Listing {
         new.snapshots.sort_by_key(|info| (info.summary.time, info.id));
         let there: HashSet<ObjectId> =
             new.snapshots.iter().map(|info| info.id).chain(new.damaged.iter().map(|(id, _)| *id)).collect();
-        let ended = confirmed.iter().filter(|(session, id)| session.is_some() && !there.contains(id));
-        new.gone = ended.map(|(_, id)| *id).collect();
+        let ended = about.confirmed.iter().filter(|(session, id)| session.is_some() && !there.contains(id));
+        let ended: Vec<ObjectId> = ended.map(|(_, id)| *id).collect();
+        new.gone = ended.into_iter().filter(|id| !about.standing(id, &Summary::default()).is_forgotten).collect();
         new.gone.sort();
         new
     }
@@ -143,6 +130,51 @@ impl Listing {
     pub fn newest_of(&self, series: &[u8]) -> Option<&SnapshotInfo> {
         let in_series = |info: &&SnapshotInfo| info.summary.sources.iter().any(|source| source.name == series);
         self.snapshots.iter().rev().filter(|info| info.confirmed).find(in_series)
+    }
+}
+
+/// What ends and notes say about snapshots.
+#[derive(Default)]
+struct About {
+    /// Who says so: the session whose end it is, or a note. An end speaks only for its own session's snapshots, so that
+    /// one put in the place of another confirms nothing. One that a prune removed meanwhile, or that is damaged, confirms
+    /// nothing either; `check` reports damage.
+    confirmed: HashSet<(Option<SessionId>, ObjectId)>,
+    drills: HashMap<ObjectId, Vec<Drill>>,
+    remarks: HashMap<ObjectId, Vec<Remark>>,
+    damaged_notes: Vec<(ObjectId, Error)>,
+}
+
+impl About {
+    fn of(said: &[Said<'_>]) -> Self {
+        let mut new = Self::default();
+        for (listed, said) in said {
+            match (Part::of(&listed.key), said) {
+                (Some(Part::End(_)), Ok(said)) => {
+                    let Some((session, ids)) = said.split_first_chunk() else { continue };
+                    let session = Some(SessionId::new(*session));
+                    new.confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
+                }
+                // Another program may have kept what this one does not understand.
+                (Some(Part::Note(id)), Ok(said)) => match Note::parse(said) {
+                    Ok(note) => new.note(note),
+                    Err(e) => new.damaged_notes.push((id, malformed(&format!("note {}", id.short()), &e))),
+                },
+                (Some(Part::Note(id)), Err(e)) => new.damaged_notes.push((id, e.clone())),
+                _ => {}
+            }
+        }
+        new
+    }
+
+    fn note(&mut self, note: Note) {
+        self.confirmed.extend(note.confirmed.into_iter().map(|id| (None, id)));
+        note.drills.into_iter().for_each(|drill| self.drills.entry(drill.snapshot).or_default().push(drill));
+        note.remarks.into_iter().for_each(|remark| self.remarks.entry(remark.snapshot).or_default().push(remark));
+    }
+
+    fn standing(&mut self, id: &ObjectId, summary: &Summary) -> Standing {
+        Standing::of(&summary.tags, &summary.note, self.remarks.remove(id).unwrap_or_default())
     }
 }
 
@@ -310,6 +342,7 @@ mod tests {
             summary: Summary { sources: sources.iter().map(source).collect(), ..Summary::default() },
             body: None,
             confirmed: true,
+            standing: Standing::default(),
             drills: drills.iter().enumerate().map(drill).collect(),
         }
     }
