@@ -10,6 +10,7 @@ pub mod diff;
 pub mod drill;
 pub mod facts;
 pub mod find;
+pub mod forget;
 pub mod list;
 pub mod restore;
 pub mod stats;
