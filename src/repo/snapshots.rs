@@ -99,7 +99,7 @@ pub struct Listing {
 
 impl Listing {
     /// What follows from what the objects say.
-    fn of(said: Vec<Said<'_>>) -> Self {
+    pub(super) fn of(said: Vec<Said<'_>>) -> Self {
         let mut about = About::of(&said);
         let mut new = Self { damaged_notes: std::mem::take(&mut about.damaged_notes), ..Self::default() };
         for (listed, said) in said {
@@ -179,14 +179,14 @@ impl About {
 }
 
 /// An object that lists are made of.
-enum Part {
+pub(super) enum Part {
     Snapshot(ObjectId),
     End(ObjectId),
     Note(ObjectId),
 }
 
 impl Part {
-    fn of(key: &Key) -> Option<Self> {
+    pub fn of(key: &Key) -> Option<Self> {
         let snapshot = Folder::Snapshots.id(key).map(Self::Snapshot);
         snapshot.or_else(|| layout::ended_session(key).map(Self::End)).or_else(|| Folder::Notes.id(key).map(Self::Note))
     }
@@ -237,28 +237,32 @@ impl Repository {
     /// What every object says that lists are made of. Snapshots are listed before what confirms them, so that one
     /// confirmed in between is not taken for one that never was.
     fn said<'c>(&self, cache: &'c ListCache) -> Result<Vec<Said<'c>>> {
-        let said = |listed: Listed| {
-            let part = Part::of(&listed.key)?;
-            let known = cache.get(&listed).map(Cow::Borrowed);
-            let said = known.map_or_else(|| self.read_part(&part).map(Cow::Owned), Ok);
-            Some((listed, said))
-        };
         let mut out = Vec::new();
         for folder in [Folder::Snapshots, Folder::Sessions, Folder::Notes] {
-            let listed = self.storage().list(folder.name())?;
-            out.par_extend(listed.into_par_iter().filter_map(said));
+            out.extend(self.said_in(folder, cache)?);
         }
         Ok(out)
     }
 
+    /// The same of one folder.
+    pub(super) fn said_in<'c>(&self, folder: Folder, cache: &'c ListCache) -> Result<Vec<Said<'c>>> {
+        let said = |listed: Listed| {
+            let part = Part::of(&listed.key)?;
+            let known = cache.get(&listed).map(Cow::Borrowed);
+            let said = known.map_or_else(|| self.read_part(&part, &listed.key).map(Cow::Owned), Ok);
+            Some((listed, said))
+        };
+        Ok(self.storage().list(folder.name())?.into_par_iter().filter_map(said).collect())
+    }
+
     /// What one object says: the session of a snapshot, its summary, and its body if that is short; the session of an
     /// end, and the snapshots that it confirms; a note without the packs that it verified.
-    fn read_part(&self, part: &Part) -> Result<Vec<u8>> {
+    pub(super) fn read_part(&self, part: &Part, key: &Key) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         match part {
             Part::Snapshot(id) => {
                 let audiences = [Audience::Summary, Audience::Content];
-                let (header, [summary, body]) = self.read_with_header(Folder::Snapshots, id, audiences)?;
+                let (header, [summary, body]) = self.read_at(Folder::Snapshots, id, key, audiences)?;
                 out.extend_from_slice(header.session.as_bytes());
                 put_prefixed(&mut out, &summary);
                 out.extend(Some(body).filter(|body| body.len() <= LISTED_BODY_BYTES_MAX).into_iter().flatten());
@@ -285,8 +289,13 @@ impl Repository {
 
     /// Reads a whole snapshot.
     pub fn snapshot(&self, id: &ObjectId) -> Result<Snapshot> {
+        self.snapshot_at(id, &Folder::Snapshots.key(id))
+    }
+
+    /// The same of one that lies somewhere else.
+    pub(super) fn snapshot_at(&self, id: &ObjectId, key: &Key) -> Result<Snapshot> {
         let place = format!("snapshot {}", id.short());
-        let [summary, body] = self.read(Folder::Snapshots, id, [Audience::Summary, Audience::Content])?;
+        let (_, [summary, body]) = self.read_at(Folder::Snapshots, id, key, [Audience::Summary, Audience::Content])?;
         let summary = Summary::parse(&summary).map_err(|e| malformed(&place, &e))?;
         let body = Body::parse(&body).map_err(|e| malformed(&place, &e))?;
         if !is_of(&summary, &body) {

@@ -4,7 +4,7 @@
 //! What always holds, and is tested with random facts and rules:
 //! - The newest whole snapshot of each series stays, and so do pinned ones, and all that is not certain: unconfirmed,
 //!   from the future, without a date, of no source.
-//! - Only whole snapshots fill the places that rules give. A flawed one (partial, of a database that was damaged, or
+//! - Only whole snapshots fill the places that rules give. A flawed one (partial, also since a database was damaged, or
 //!   whose drill failed) pushes nothing out. It stays as long as it would if it were whole, beside those that are: what
 //!   it has may be all there is of that night, but it does not stay for ever.
 //! - More rules, or larger numbers, never remove more. What is done twice changes nothing the second time. The order in
@@ -55,10 +55,8 @@ pub enum State {
 /// What is wrong with a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Something could not be read when it was taken.
+    /// Something could not be read when it was taken, or a database was damaged then.
     Partial,
-    /// A database was damaged when it was saved.
-    SourceDamaged,
     /// A drill of it failed, and none has made that good.
     DrillFailed,
 }

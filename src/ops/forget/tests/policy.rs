@@ -4,8 +4,10 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use proptest::prelude::*;
 
-use super::period::{Period, Span};
-use super::policy::{Decision, Facts, Flaw, Hold, Outcome, Rule, Rules, State, Tally, decide, decide_named, tally};
+use super::super::period::{Period, Span};
+use super::super::policy::{
+    Decision, Facts, Flaw, Hold, Outcome, Rule, Rules, State, Tally, decide, decide_named, tally,
+};
 use crate::entry::Time;
 use crate::id::ObjectId;
 
