@@ -255,6 +255,16 @@ impl Repository {
         Ok(self.storage().list(folder.name())?.into_par_iter().filter_map(said).collect())
     }
 
+    /// Those of these snapshots that are pinned, be they listed or not. Fails if a note cannot be read.
+    pub fn pinned_of(&self, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
+        let cache = ListCache::open(self);
+        let mut about = About::of(&self.said_in(Folder::Notes, &cache)?);
+        match about.damaged_notes.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(ids.iter().filter(|id| about.standing(id, &Summary::default()).is_pinned).copied().collect()),
+        }
+    }
+
     /// What one object says: the session of a snapshot, its summary, and its body if that is short; the session of an
     /// end, and the snapshots that it confirms; a note without the packs that it verified.
     pub(super) fn read_part(&self, part: &Part, key: &Key) -> Result<Vec<u8>> {

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::list_cache::ListCache;
+use rayon::prelude::*;
+
+use super::list_cache::{ListCache, Said};
 use super::snapshots::Part;
 use super::{Folder, Listing, Repository};
 use crate::error::Result;
@@ -50,15 +52,13 @@ impl Repository {
     pub fn trashed_snapshots(&self) -> Result<Listing> {
         let there: HashSet<ObjectId> = self.list(Folder::Snapshots)?.into_iter().collect();
         let cache = ListCache::open(self);
-        let mut said = Vec::new();
-        for listed in self.storage().list(TRASH)? {
-            let name = listed.key.as_str().strip_prefix("trash/").and_then(Key::new);
-            let Some(key) = name.filter(|key| Folder::Snapshots.id(key).is_some_and(|id| !there.contains(&id))) else {
-                continue;
-            };
-            let Some(part) = Part::of(&key) else { continue };
-            said.push((Listed { key, ..listed }, self.read_part(&part, &listed.key).map(Cow::Owned)));
-        }
+        let of_trash = |listed: Listed| {
+            let key = Key::new(listed.key.as_str().strip_prefix("trash/")?)?;
+            let id = Folder::Snapshots.id(&key).filter(|id| !there.contains(id))?;
+            let said = self.read_part(&Part::Snapshot(id), &listed.key).map(Cow::Owned);
+            Some((Listed { key, ..listed }, said))
+        };
+        let mut said: Vec<Said<'_>> = self.storage().list(TRASH)?.into_par_iter().filter_map(of_trash).collect();
         for folder in [Folder::Sessions, Folder::Notes] {
             said.extend(self.said_in(folder, &cache)?);
         }

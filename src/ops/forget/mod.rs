@@ -141,7 +141,7 @@ pub fn apply(repository: &Repository, plan: &Plan, job: Job<'_>) -> Result<Vec<O
     let session = notes::begin(repository)?;
     notes::put(&session, &Note { time: now, remarks: plan.removed().map(remark).collect(), ..Note::default() })?;
     repository.storage().barrier()?;
-    let mut spared = pinned(repository, &removed)?;
+    let mut spared = repository.pinned_of(&removed)?;
     removed.retain(|id| !spared.contains(id));
     for id in &removed {
         job.cancel.check()?;
@@ -149,7 +149,7 @@ pub fn apply(repository: &Repository, plan: &Plan, job: Job<'_>) -> Result<Vec<O
         job.advance(1, 0);
     }
     repository.storage().barrier()?;
-    let late = pinned_in_trash(repository, &removed)?;
+    let late = repository.pinned_of(&removed)?;
     for id in &late {
         repository.put_snapshot_back(id)?;
     }
@@ -159,20 +159,6 @@ pub fn apply(repository: &Repository, plan: &Plan, job: Job<'_>) -> Result<Vec<O
     }
     session.end(Vec::new())?;
     Ok(spared)
-}
-
-/// Those of them that are pinned.
-fn pinned(repository: &Repository, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
-    pinned_of(&repository.snapshots()?, ids)
-}
-
-fn pinned_in_trash(repository: &Repository, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
-    pinned_of(&repository.trashed_snapshots()?, ids)
-}
-
-fn pinned_of(listing: &Listing, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
-    let pinned = listing.snapshots.iter().filter(|info| ids.contains(&info.id) && info.standing.is_pinned);
-    Ok(pinned.map(|info| info.id).collect())
 }
 
 /// Says that these were not forgotten after all.

@@ -19,18 +19,18 @@ pub fn undelete(repository: &Repository, info: &SnapshotInfo, job: Job<'_>) -> R
     job.phase("looking for all that it needs", None, None);
     check_whole(repository, info, job)?;
     repository.put_snapshot_back(&info.id)?;
-    if let Err(e) = confirm(repository, &session, info) {
-        // What it needs may be gone: it must not look as if it were there.
+    if let Err(e) = session.check_is_there() {
+        // What it needs may be gone: it must not look as if it were there. What a note says of it is not changed yet.
         repository.trash_snapshot(&info.id)?;
         repository.storage().barrier()?;
         return Err(e);
     }
+    confirm(repository, &session, info)?;
     repository.clear_from_trash(&info.id)?;
     session.end(Vec::new())
 }
 
 fn confirm(repository: &Repository, session: &Session<'_>, info: &SnapshotInfo) -> Result<()> {
-    session.check_is_there()?;
     let now = repository.world().now();
     let remark = Remark { is_forgotten: Some(false), ..Remark::of(info.id, info.standing.time_of_next(now)) };
     let note = Note { time: now, confirmed: vec![info.id], remarks: vec![remark], ..Note::default() };
