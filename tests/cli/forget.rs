@@ -44,6 +44,23 @@ fn a_plan_says_what_and_why_and_changes_nothing() {
 }
 
 #[test]
+fn of_several_sources_each_series_says_what_it_needs() {
+    let machine = machine();
+    plant(&machine.place("www"), &[(b"index", Item::File(b"www".to_vec()))]);
+    machine.run(["backup", text(&machine.place("etc")), text(&machine.place("www"))]).expect(0);
+    let past = Past::of(&machine);
+    let both = past.take("www", 60, |_| ());
+    past.take("www", 120, |_| ());
+    machine.backup(&machine.place("etc")).expect(0);
+    let run = forget(&machine, "-n --keep-last 2").expect(0);
+    let line = |id: &str| run.stdout.lines().find(|line| line.contains(id)).unwrap().to_owned();
+    assert!(line(&both.short()).ends_with("last 2/2 in www"), "{}", run.stdout);
+    assert!(run.stdout.contains("etc www  past the last 2\n"), "{}", run.stdout);
+    let run = forget(&machine, "-n --keep-last 1 --source etc").expect(0);
+    assert!(run.stdout.contains("holds www as well") && !run.stdout.contains("www: "), "{}", run.stdout);
+}
+
+#[test]
 fn what_is_forgotten_comes_back_and_is_not_missed() {
     let machine = machine();
     let nights = Past::of(&machine).nights("etc", [1, 2, 3]);
@@ -54,7 +71,7 @@ fn what_is_forgotten_comes_back_and_is_not_missed() {
     assert_eq!(ids(&machine).len(), 1);
     let check = machine.run(["check", "--data", "all"]).expect(0);
     assert!(!check.stderr.contains("gone") && !machine.run(["snapshots"]).expect(0).stderr.contains("gone"));
-    machine.run(["undelete"]).expect(0).prints(&nights[0].short()).prints("a good night").prints("just now");
+    machine.run(["undelete"]).expect(0).prints(&nights[0].short()).prints("a good night").prints("FORGOTTEN");
     machine.run(["undelete", "latest"]).expect(0).prints(&format!("snapshot {} is back", nights[0].short()));
     machine.run(["undelete", &nights[0].short()]).expect(1).says("larder undelete");
     machine.run(["snapshots"]).expect(0).prints("a good night");

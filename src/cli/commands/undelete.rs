@@ -6,8 +6,9 @@ use super::super::exit::Exit;
 use super::super::table::{Align, Table};
 use super::super::{args, engine, find, json, time};
 use super::remark;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::Job;
+use crate::id::ObjectId;
 use crate::ops::forget::undelete::undelete;
 use crate::repo::{Listing, SnapshotInfo};
 use crate::text;
@@ -37,7 +38,12 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     }
     let one = |address: &Address| {
         let found = find::whole(&trash, address, context);
-        found.map_err(|e| e.fix("list what can be brought back: larder undelete"))
+        found.map_err(|e| match e.kind() {
+            Kind::Missing => Error::new(Kind::Missing, format!("{} in the trash", e.what()))
+                .why(e.reason())
+                .fix("list what can be brought back: larder undelete"),
+            _ => e,
+        })
     };
     let found: Vec<SnapshotInfo> = args.addresses.iter().map(one).collect::<Result<_>>()?;
     let reporter = context.reporter();
@@ -50,7 +56,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     });
     reporter.finish();
     if context.global.json {
-        context.output.json(&json::Undelete { snapshots: back.iter().map(crate::id::ObjectId::to_hex).collect() })?;
+        context.output.json(&json::Undelete { snapshots: back.iter().map(ObjectId::to_hex).collect() })?;
     } else if !context.global.quiet {
         for id in back {
             context.output.line(&format!("snapshot {} is back", id.short()))?;
@@ -98,10 +104,7 @@ fn shape(trash: &Listing) -> json::Trash {
         forgotten: info.standing.latest.filter(|_| info.standing.is_forgotten).map(time::rfc3339),
         note: remark::note(&info.standing),
     };
-    let damaged = |(id, error): &(crate::id::ObjectId, crate::error::Error)| json::DamagedSnapshot {
-        id: id.to_hex(),
-        why: error.to_string(),
-    };
+    let damaged = |(id, error): &(ObjectId, Error)| json::DamagedSnapshot { id: id.to_hex(), why: error.to_string() };
     json::Trash {
         snapshots: trash.snapshots.iter().map(one).collect(),
         damaged: trash.damaged.iter().map(damaged).collect(),

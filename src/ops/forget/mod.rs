@@ -76,7 +76,10 @@ pub fn plan(repository: &Repository, listing: &Listing, what: What<'_>, zone: &T
         What::Lapsed(rules, scope) => policy::decide(&facts, rules, scope, &now),
         What::Named(ids) => policy::decide_named(&facts, ids, &now),
     };
-    let tallies = policy::tally(&facts, &decisions);
+    let mut tallies = policy::tally(&facts, &decisions);
+    if let What::Lapsed(_, Some(scope)) = what {
+        tallies.retain(|tally| scope.contains(&tally.series));
+    }
     let mut by_id: BTreeMap<ObjectId, Decision> = decisions.into_iter().map(|one| (one.id, one)).collect();
     let decided = listing.snapshots.iter().filter_map(|info| Some((info.clone(), by_id.remove(&info.id)?)));
     let is_named = |id: &ObjectId| matches!(what, What::Named(ids) if ids.contains(id));

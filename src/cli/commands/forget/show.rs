@@ -167,12 +167,20 @@ impl Shown<'_> {
 
 /// Why it stays, or goes, in a line.
 fn why(info: &SnapshotInfo, one: &Decision) -> String {
-    let has_several = info.summary.sources.len() > 1;
-    let said = |finding: &Finding| {
-        let said = if one.keeps { keeping(finding) } else { lapsed(finding)? };
-        Some(if has_several { format!("{}: {said}", text::escape(&finding.series)) } else { said })
-    };
-    let mut parts: Vec<String> = one.holds.iter().map(held).chain(one.findings.iter().filter_map(said)).collect();
+    let mut parts: Vec<String> = one.holds.iter().map(held).collect();
+    let mut of_rules: Vec<(String, Vec<&[u8]>)> = Vec::new();
+    for finding in &one.findings {
+        let Some(said) = (if one.keeps { Some(keeping(finding)) } else { lapsed(finding) }) else { continue };
+        match of_rules.iter_mut().find(|(other, _)| *other == said) {
+            Some((_, series)) => series.push(&finding.series),
+            None => of_rules.push((said, vec![&finding.series])),
+        }
+    }
+    // What holds in all its series is said once.
+    parts.extend(of_rules.into_iter().map(|(said, series)| match series.len() == info.summary.sources.len() {
+        true => said,
+        false => format!("{} in {}", said, words(series)),
+    }));
     if parts.is_empty() {
         parts.push("named".to_owned());
     }
@@ -181,6 +189,10 @@ fn why(info: &SnapshotInfo, one: &Decision) -> String {
         Flaw::DrillFailed => " (its drill failed: takes no place)",
     });
     parts.join(", ") + flawed.unwrap_or_default()
+}
+
+fn words(series: Vec<&[u8]>) -> String {
+    series.into_iter().map(text::escape).collect::<Vec<_>>().join(" ")
 }
 
 fn held(hold: &Hold) -> String {
