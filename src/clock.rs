@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::{Timestamp, ToSpan};
+
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 
@@ -44,6 +46,12 @@ impl World for System {
         getrandom::fill(bytes)
             .map_err(|e| Error::new(Kind::Failed, "cannot get random bytes from the operating system").why(e))
     }
+}
+
+/// The same moment on the calendar; `None`: no calendar holds it.
+pub fn timestamp(time: Time) -> Option<Timestamp> {
+    let whole = Timestamp::from_second(time.seconds).ok()?;
+    whole.checked_add((i64::from(time.nanos)).nanoseconds()).ok()
 }
 
 /// A fresh random array.

@@ -16,6 +16,17 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    /// The next moment; after the last one the last.
+    pub fn next(self) -> Self {
+        match (self.nanos < 999_999_999, self.seconds.checked_add(1)) {
+            (true, _) => Self { nanos: self.nanos + 1, ..self },
+            (false, Some(seconds)) => Self { seconds, nanos: 0 },
+            (false, None) => self,
+        }
+    }
+}
+
 /// What kind of thing an entry is. The numbers are the stored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::tz::TimeZone;
 use larder::error::{Kind, Result};
 use larder::id::ObjectId;
 use larder::ops::backup::Report;
+use larder::ops::forget::policy::{Rule, Rules};
+use larder::ops::forget::undelete::undelete;
+use larder::ops::forget::{self, What};
 use larder::repo::{Folder, Repository};
 use larder::storage::local::LocalStorage;
 use larder::storage::memory::MemoryStorage;
@@ -530,4 +534,64 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
         assert_same(&look(&source), &look(&to), "after the kill");
     }
     println!("figure: read again after a kill = at most {:.1} % of 190 MB more than was left", most * 100.0);
+}
+
+/// Forgets all but the newest, and brings the oldest back.
+fn forget_and_bring_back(storage: Arc<dyn Storage>, oldest: &ObjectId) -> Result<()> {
+    let repository = engine::open(storage)?;
+    let rules = Rules { rules: vec![Rule::Last(1)], tags: Vec::new() };
+    let listing = repository.snapshots_anew()?;
+    let plan = forget::plan(&repository, &listing, What::Lapsed(&rules, None), &TimeZone::UTC)?;
+    forget::apply(&repository, &plan, engine::job())?;
+    let mut trash = repository.trashed_snapshots()?;
+    match (trash.snapshots.iter().find(|info| info.id == *oldest), trash.damaged.pop()) {
+        (Some(info), _) => undelete(&repository, info, engine::job()),
+        (None, Some((_, error))) => Err(error),
+        (None, None) => Ok(()),
+    }
+}
+
+/// What must hold after it, wherever it stopped: nothing is lost, and nobody thinks so.
+fn check_forgotten(storage: Arc<dyn Storage>, all: &[ObjectId], about: &str) {
+    let repository = engine::open(storage).unwrap_or_else(|e| panic!("{about}: {e:?}"));
+    let listing = repository.snapshots_anew().unwrap_or_else(|e| panic!("{about}: {e:?}"));
+    assert!(listing.damaged.is_empty() && listing.damaged_notes.is_empty(), "{about}: {listing:?}");
+    assert_eq!(listing.gone, [], "{about}: what was forgotten is not missed");
+    let trash = repository.trashed_snapshots().unwrap();
+    for id in all {
+        let is_there = listing.snapshots.iter().chain(&trash.snapshots).any(|info| info.id == *id);
+        assert!(is_there, "{about}: snapshot {} is lost", id.short());
+    }
+    let newest = all.last().unwrap();
+    assert!(listing.snapshots.iter().any(|info| info.id == *newest && info.confirmed), "{about}: the newest stays");
+}
+
+#[test]
+fn a_forget_that_fails_anywhere_loses_nothing_that_it_does_not_say() {
+    let scene = Scene::new();
+    let mut all = vec![scene.first];
+    for _ in 0..2 {
+        all.push(scene.backup(Arc::new(scene.store.clone())).unwrap().snapshot);
+    }
+    let counting = Arc::new(FaultStorage::counting(Arc::new(scene.copy())));
+    forget_and_bring_back(counting.clone(), &scene.first).unwrap();
+    engine::assert_restores(&engine::open(counting.clone()).unwrap(), &scene.first, &scene.before, "it is back");
+    let calls = counting.calls();
+    assert!(calls > 30, "{calls}");
+    for at in 0..calls {
+        for fault in FAULTS {
+            let store = scene.copy();
+            let about = format!("{fault:?} at call {at} of {calls}");
+            let faulty = Arc::new(FaultStorage::new(Arc::new(store.clone()), at, fault));
+            let result = forget_and_bring_back(faulty, &scene.first);
+            check_forgotten(Arc::new(store.clone()), &all, &about);
+            if result.is_ok() {
+                let listed = engine::open(Arc::new(store.clone())).unwrap().snapshots().unwrap().snapshots;
+                assert!(listed.iter().any(|info| info.id == scene.first), "{about}: it said that it is back");
+            }
+            for seed in [0, u64::MAX, at] {
+                check_forgotten(Arc::new(store.crash(seed)), &all, &format!("{about}, then a power cut {seed}"));
+            }
+        }
+    }
 }

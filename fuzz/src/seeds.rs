@@ -10,8 +10,9 @@ use larder::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
 use larder::index::{Index, PackEntry};
 use larder::pack::{ChunkInfo, Delta, DeltaFrameBuilder, FrameBuilder, FrameInfo, Slice, Table, encode_delta};
 use larder::record::{
-    BadFrame, Body, Config, Damage, Depth, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot, SlotLabel,
-    SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict,
+    BadFrame, Body, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd, SessionRecord,
+    Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb,
+    Verdict,
 };
 use larder::seal::{Compressor, Decompressor, Header, ObjectKind, SessionSecrets, write_object};
 use larder::tree::{ChunkList, Large, Root, StoredEntry, encode_extents, encode_xattrs};
@@ -369,10 +370,25 @@ pub fn note() -> Vec<Vec<u8>> {
         time: TIME,
         verified: list(3, ObjectId::new),
         confirmed: list(1, ObjectId::new),
-        drills: Vec::new(),
         unknown: later(),
+        ..Note::default()
     };
-    vec![whole.encode()]
+    let snapshot = ObjectId::new([1; 32]);
+    let mut failed = Drill { source: Some(b"home".to_vec()), path: b"a/b".to_vec(), ..Drill::of(snapshot) };
+    failed.fail("it is not as it was");
+    let drills = vec![Drill::of(snapshot), failed];
+    let said = Remark {
+        is_pinned: Some(true),
+        tags_added: vec![b"release".to_vec()],
+        tags_removed: vec![b"nightly".to_vec()],
+        note: Some(b"before v2".to_vec()),
+        is_forgotten: Some(false),
+        unknown: later(),
+        ..Remark::of(snapshot, TIME)
+    };
+    let forgotten = Remark { is_forgotten: Some(true), note: Some(Vec::new()), ..Remark::of(snapshot, TIME) };
+    let facts = Note { time: TIME, drills, remarks: vec![said, forgotten], ..Note::default() };
+    vec![whole.encode(), facts.encode()]
 }
 
 /// See the target of this name.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::ops::forget::period::Span;
 use crate::text::escape;
 
 /// A part of a whole, in hundredths of a percent: 1 ..= 10 000.
@@ -71,6 +72,34 @@ pub fn duration(text: &str) -> Result<Duration> {
     parsed.map(Duration::from_secs).ok_or_else(|| {
         wrong(text, "is not a duration").fix("write a number with s, m, h or d, such as 90s, 15m or 1h30m")
     })
+}
+
+/// A number of days, at least one.
+pub fn days(text: &str) -> Result<u32> {
+    let parsed = digits(text).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    parsed.ok_or_else(|| wrong(text, "is not a number of days").fix("write 1 or more"))
+}
+
+/// A length of time on the calendar: digits and one of `y`, `mo`, `w`, `d`, `h`, more than once if need be: `1y6mo`. No
+/// `m`, which reads two ways.
+pub fn span(text: &str) -> Result<Span> {
+    span_of(text).filter(|span| *span != Span::default()).ok_or_else(|| {
+        wrong(text, "is not a duration").fix("write a number with y, mo, w, d or h, such as 1y6mo, 2w, 14d or 36h")
+    })
+}
+
+fn span_of(mut text: &str) -> Option<Span> {
+    const UNITS: [&str; 5] = ["y", "mo", "w", "d", "h"];
+    let (mut counts, mut next) = ([0_u32; 5], 0);
+    while !text.is_empty() {
+        let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = UNITS.iter().position(|unit| *unit == &rest[..end]).filter(|unit| *unit >= next)?;
+        counts[unit] = u32::try_from(digits(number)?).ok()?;
+        (next, text) = (unit + 1, &rest[end..]);
+    }
+    let [years, months, weeks, days, hours] = counts;
+    Some(Span { years, months, days: weeks.checked_mul(7)?.checked_add(days)?, hours })
 }
 
 fn parts_seconds(mut text: &str) -> Option<u64> {
@@ -184,6 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn spans_are_of_the_calendar() {
+        let read = |text| span(text).ok().map(|span| span.to_string());
+        let shown = ["14d", "2w", "1y6mo", "1y2mo3w4d5h", "36h"].map(|text| read(text).unwrap());
+        assert_eq!(shown, ["14d", "14d", "1y6mo", "1y2mo25d5h", "36h"]);
+        for text in
+            ["", "14", "d", "0d", "1m", "1d1w", "1d1d", "-1d", "1 d", "99999999999d", "4000000000w", "1é", "1d2"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(days("7").is_ok() && ["0", "-1", "7d", "4294967296"].iter().all(|text| days(text).is_err()));
+    }
+
+    #[test]
     fn counts_start_at_one() {
         assert_eq!(count("12").ok(), Some(12));
         assert!(["", "0", "-1", "+1", "1.0", "x"].iter().all(|text| count(text).is_err()));
@@ -192,7 +234,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic(text in "\\PC{0,24}") {
-            let _ = (Share::parse(&text), Budget::parse(&text), count(&text));
+            let _ = (Share::parse(&text), Budget::parse(&text), count(&text), span(&text), days(&text));
         }
 
         #[test]

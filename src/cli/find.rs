@@ -97,6 +97,20 @@ fn no_source(listing: &Listing, name: &[u8], names: &[&str]) -> Error {
     }
 }
 
+/// The whole snapshot that an address means in a list; one of a part of it makes no sense here.
+pub fn whole(listing: &Listing, address: &Address, context: &Context<'_>) -> Result<SnapshotInfo> {
+    let info = choose(listing, address, context)?;
+    let names: Vec<String> = info.summary.sources.iter().map(|source| text::escape(&source.name)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match Target::find(address.rest.as_deref(), &names)? {
+        Target::Source { path, .. } if !path.is_empty() => {
+            Err(Error::new(Kind::Usage, "a whole snapshot is meant here, not a part of it")
+                .fix(format!("name the whole snapshot: {}", info.id.short())))
+        }
+        _ => Ok(info),
+    }
+}
+
 fn is_in(info: &SnapshotInfo, series: Option<&str>) -> bool {
     series.is_none_or(|name| info.summary.sources.iter().any(|source| source.name == name.as_bytes()))
 }
@@ -197,7 +211,8 @@ pub fn tell_gone(listing: &Listing, context: &Context<'_>) -> Result<()> {
     })
 }
 
-fn warn(message: &str, context: &Context<'_>) -> Result<()> {
+/// Warns people on standard error, programs on standard output.
+pub fn warn(message: &str, context: &Context<'_>) -> Result<()> {
     if context.global.json {
         return context.output.json(&json::Warning { message });
     }

@@ -28,6 +28,11 @@ impl Cell {
         Self { text: text.into(), tone: Some(tone) }
     }
 
+    /// The same with more text behind it.
+    pub fn with(self, more: &str) -> Self {
+        Self { text: self.text + more, ..self }
+    }
+
     fn padded(&self, width: usize, align: Align, paint: Paint) -> String {
         let pad = " ".repeat(width.saturating_sub(self.text.width()));
         let text = match self.tone {

@@ -6,6 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use crate::clock::timestamp;
 use crate::entry::Time;
 
 /// The longest text that can be a time, in bytes: a date, nine digits of a second, an offset, and some room.
@@ -36,11 +37,6 @@ pub fn rfc3339(time: Time) -> String {
 /// A file may carry a time that no calendar holds; it is shown as seconds since 1970.
 fn beyond(time: Time) -> String {
     format!("@{}", time.seconds)
-}
-
-fn timestamp(time: Time) -> Option<Timestamp> {
-    let whole = Timestamp::from_second(time.seconds).ok()?;
-    whole.checked_add((i64::from(time.nanos)).nanoseconds()).ok()
 }
 
 /// The last moment that a written time covers: a day lasts until midnight, a minute until its last nanosecond. So the

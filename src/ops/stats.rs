@@ -1,14 +1,12 @@
 //! What a repository holds, and what removing a snapshot would free.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::crypto::ChunkKind;
-use crate::entry::ChunkRef;
+use super::reach::{Reach, Visitor};
 use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
-use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Place, Repository, malformed};
-use crate::tree::{ChunkList, Node, NodeItems, StoredEntry};
+use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Place, Repository, SnapshotInfo};
 
 /// Sums over a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,37 +129,70 @@ pub struct Removal {
 /// Estimates what removing each snapshot would free, by reading the trees of all of them; what several have in common
 /// is read twice at most.
 pub fn removal(reader: &ChunkReader<'_>, listing: &Listing, job: Job<'_>) -> Result<Removal> {
-    let mut marks = Marks::new(reader, job, listing.snapshots.len());
-    for (_, error) in &listing.damaged {
-        marks.gap(error);
-    }
+    let groups = |number: usize, _: &SnapshotInfo| number as u32;
+    let marks = mark_all(reader, listing, listing.snapshots.len(), &groups, job)?;
+    let own = |info: &SnapshotInfo| reader.repository().storage().size(&Folder::Snapshots.key(&info.id)).unwrap_or(0);
+    let freed = listing.snapshots.iter().zip(&marks.freed).map(|(info, bytes)| (info.id, bytes + own(info)));
+    Ok(Removal { freed: freed.collect(), gaps: marks.gaps })
+}
+
+/// Estimates what removing these snapshots together would free, in the same way; bytes, and gaps as in [`Removal`].
+pub fn removal_of(
+    reader: &ChunkReader<'_>,
+    listing: &Listing,
+    removed: &HashSet<ObjectId>,
+    job: Job<'_>,
+) -> Result<(u64, u64)> {
+    let group = |_: usize, info: &SnapshotInfo| if removed.contains(&info.id) { 0 } else { SHARED };
+    let marks = mark_all(reader, listing, 1, &group, job)?;
+    let own = |id| reader.repository().storage().size(&Folder::Snapshots.key(id)).unwrap_or(0);
+    Ok((marks.freed.iter().sum::<u64>() + removed.iter().map(own).sum::<u64>(), marks.gaps))
+}
+
+/// About how much [`removal`] has to read: entries and chunks that were new in some snapshot, as its run counted them.
+pub fn removal_work(listing: &Listing) -> u64 {
+    let of = |info: &SnapshotInfo| {
+        let s = &info.summary.statistics;
+        [1, s.files_new, s.files_changed, s.bytes_new >> 16].into_iter().fold(0, u64::saturating_add)
+    };
+    listing.snapshots.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Marks what each snapshot needs with the number of its group.
+fn mark_all<'a>(
+    reader: &'a ChunkReader<'a>,
+    listing: &Listing,
+    groups: usize,
+    group: &dyn Fn(usize, &SnapshotInfo) -> u32,
+    job: Job<'a>,
+) -> Result<Marks<'a>> {
+    let mut marks = Marks::new(reader, job, groups);
+    listing.damaged.iter().for_each(|(_, error)| marks.gap(error));
     for (number, info) in listing.snapshots.iter().enumerate() {
+        marks.group = group(number, info);
         match reader.repository().snapshot_of(info) {
             Ok(snapshot) => {
                 for source in &snapshot.body.sources {
-                    marks.tree(number as u32, source.root.level, &source.root.id)?;
+                    let mut reach = Reach { reader, cancel: job.cancel, visitor: &mut marks };
+                    reach.tree(source.root.level, &source.root.id)?;
                 }
             }
             Err(e) => marks.gap(&e),
         }
         job.advance(1, 0);
     }
-    let mut freed = HashMap::new();
-    for (info, bytes) in listing.snapshots.iter().zip(&marks.freed) {
-        let own = reader.repository().storage().size(&Folder::Snapshots.key(&info.id)).unwrap_or(0);
-        freed.insert(info.id, bytes + own);
-    }
-    Ok(Removal { freed, gaps: marks.gaps })
+    Ok(marks)
 }
 
-/// In the place of a number: more than one snapshot needs the chunk.
+/// In the place of a number: a snapshot that stays, or more than one group, needs the chunk.
 const SHARED: u32 = u32::MAX;
 
-/// Which snapshot needs a chunk, as far as the trees have been read.
+/// Which group of snapshots needs a chunk, as far as the trees have been read.
 struct Marks<'a> {
     reader: &'a ChunkReader<'a>,
     job: Job<'a>,
-    /// A snapshot's number, or [`SHARED`].
+    /// Whose tree is read: the number of a group, or [`SHARED`].
+    group: u32,
     owners: HashMap<ChunkPrefix, u32>,
     frames: Frames,
     freed: Vec<u64>,
@@ -169,105 +200,40 @@ struct Marks<'a> {
 }
 
 impl<'a> Marks<'a> {
-    fn new(reader: &'a ChunkReader<'a>, job: Job<'a>, snapshots: usize) -> Self {
+    fn new(reader: &'a ChunkReader<'a>, job: Job<'a>, groups: usize) -> Self {
         let frames = Frames::new(reader.catalogue());
-        Self { reader, job, owners: HashMap::new(), frames, freed: vec![0; snapshots], gaps: 0 }
+        Self { reader, job, group: SHARED, owners: HashMap::new(), frames, freed: vec![0; groups], gaps: 0 }
+    }
+
+    /// Notes that this group needs a chunk, and what it is stored as a difference to; whether what the chunk names must be
+    /// looked at: not if this group, or two others, have been there.
+    fn mark(&mut self, id: &ChunkPrefix) -> bool {
+        let owner = self.owners.get(id).copied();
+        if owner == Some(self.group) || owner == Some(SHARED) {
+            return false;
+        }
+        let catalogue = self.reader.catalogue();
+        let place = catalogue.copies(id).next();
+        let bytes = place.map_or(0, |place| self.frames.share(&place));
+        if let Some(freed) = self.freed.get_mut(owner.unwrap_or(self.group) as usize) {
+            *freed = if owner.is_none() { *freed + bytes } else { *freed - bytes };
+        }
+        self.owners.insert(*id, if owner.is_none() { self.group } else { SHARED });
+        let bases = place.map_or_else(Vec::new, |place| catalogue.bases(id, &place));
+        bases.iter().for_each(|base| _ = self.mark(base));
+        true
+    }
+}
+
+impl Visitor for Marks<'_> {
+    fn visit(&mut self, id: &ChunkId) -> bool {
+        self.mark(&id.prefix())
     }
 
     fn gap(&mut self, error: &Error) {
         self.job.warn(&error.to_string());
         self.gaps += 1;
     }
-
-    /// Notes that a snapshot needs a chunk; whether what the chunk names must be looked at: not if this snapshot, or
-    /// two others, have been there.
-    fn mark(&mut self, snapshot: u32, id: &ChunkId) -> bool {
-        self.mark_prefix(snapshot, &id.prefix())
-    }
-
-    /// The same; what it is stored as a difference to is needed, too.
-    fn mark_prefix(&mut self, snapshot: u32, id: &ChunkPrefix) -> bool {
-        let owner = self.owners.get(id).copied();
-        if owner == Some(snapshot) || owner == Some(SHARED) {
-            return false;
-        }
-        let place = self.reader.catalogue().copies(id).next();
-        let bytes = place.map_or(0, |place| self.frames.share(&place));
-        let bases = place.map_or_else(Vec::new, |place| self.reader.catalogue().bases(id, &place));
-        bases.iter().for_each(|base| _ = self.mark_prefix(snapshot, base));
-        match owner {
-            None => self.freed[snapshot as usize] += bytes,
-            Some(other) => self.freed[other as usize] -= bytes,
-        }
-        self.owners.insert(*id, if owner.is_none() { snapshot } else { SHARED });
-        true
-    }
-
-    /// Marks a tree. Levels fall on the way down, so the way ends.
-    fn tree(&mut self, snapshot: u32, level: u8, id: &ChunkId) -> Result<()> {
-        self.job.cancel.check()?;
-        if !self.mark(snapshot, id) {
-            return Ok(());
-        }
-        let node = match self.node(level, id) {
-            Ok(node) => node,
-            Err(error) => {
-                self.gap(&error);
-                return Ok(());
-            }
-        };
-        match node.items {
-            NodeItems::Inner(children) => {
-                children.iter().try_for_each(|child| self.tree(snapshot, level.saturating_sub(1), &child.id))
-            }
-            NodeItems::Leaf(items) => items.iter().try_for_each(|(_, record)| self.entry(snapshot, record)),
-        }
-    }
-
-    fn node(&self, level: u8, id: &ChunkId) -> Result<Node> {
-        let place = || format!("tree node {}", id.short());
-        let bytes = self.reader.chunk(ChunkKind::Node, id)?;
-        let node = Node::parse(&bytes).map_err(|e| malformed(&place(), &e))?;
-        if node.level == level { Ok(node) } else { Err(malformed(&place(), &wrong_level(node.level, level))) }
-    }
-
-    fn entry(&mut self, snapshot: u32, record: &[u8]) -> Result<()> {
-        let stored = match StoredEntry::parse(record) {
-            Ok(stored) => stored,
-            Err(e) => {
-                self.gap(&malformed("an entry", &e));
-                return Ok(());
-            }
-        };
-        stored.attr_chunks().for_each(|chunk| _ = self.mark(snapshot, &chunk.id));
-        let content = &stored.entry.content;
-        self.lists(snapshot, content.level, &content.chunks)
-    }
-
-    fn lists(&mut self, snapshot: u32, level: u8, items: &[ChunkRef]) -> Result<()> {
-        for item in items {
-            if !self.mark(snapshot, &item.id) || level == 0 {
-                continue;
-            }
-            self.job.cancel.check()?;
-            match self.list(level, &item.id) {
-                Ok(list) => self.lists(snapshot, level - 1, &list.items)?,
-                Err(error) => self.gap(&error),
-            }
-        }
-        Ok(())
-    }
-
-    fn list(&self, level: u8, id: &ChunkId) -> Result<ChunkList> {
-        let place = || format!("chunk list {}", id.short());
-        let bytes = self.reader.chunk(ChunkKind::List, id)?;
-        let list = ChunkList::parse(&bytes).map_err(|e| malformed(&place(), &e))?;
-        if list.level == level { Ok(list) } else { Err(malformed(&place(), &wrong_level(list.level, level))) }
-    }
-}
-
-fn wrong_level(found: u8, expected: u8) -> crate::wire::Malformed {
-    crate::wire::Malformed::bad("tree", format!("level {found} found, {expected} expected"))
 }
 
 #[cfg(test)]
@@ -309,6 +275,14 @@ mod tests {
         store.backup();
         let (both, gaps) = freed(&store);
         assert!(both[0] > 990_000 && both[0] < 1_020_000 && both[1] > 4_990_000 && both[1] < 5_030_000, "{both:?}");
+        // Both together free what they have in common as well.
+        let listing = store.repository.snapshots().unwrap();
+        let together = |n: usize| {
+            let removed = listing.snapshots[..n].iter().map(|info| info.id).collect();
+            store.with_reader(|reader, _| removal_of(reader, &listing, &removed, store.job())).unwrap().0
+        };
+        assert_eq!(together(1), both[0]);
+        assert!(together(2) > both[0] + both[1] + 2_990_000, "{}", together(2));
         // A third snapshot, as the second: now only the first has anything of its own.
         store.backup();
         let (all, _) = freed(&store);

@@ -7,6 +7,7 @@ mod config;
 mod database;
 mod drill;
 mod notes;
+mod remark;
 mod session;
 mod slot;
 mod snapshot;
@@ -15,6 +16,7 @@ pub use config::Config;
 pub use database::{Depth, Engine, Facts, Journal, TABLES_MAX, TableFacts, Verdict};
 pub use drill::{Drill, FAILURE_BYTES_MAX, FAILURES_MAX};
 pub use notes::{BadFrame, Damage, Note, Tomb};
+pub use remark::{Remark, Standing};
 pub use session::{SessionEnd, SessionRecord};
 pub use slot::{Capability, Slot, SlotLabel, SlotLock};
 pub use snapshot::{

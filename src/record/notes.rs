@@ -1,6 +1,8 @@
-//! Append-only facts: what was verified or restored for real, what is damaged, what a prune has condemned.
+//! Append-only facts: what was verified or restored for real, what somebody said, what is damaged, what a prune has
+//! condemned.
 
 use super::drill::Drill;
+use super::remark::Remark;
 use super::session::{put_time, take_object, take_time};
 use crate::entry::Time;
 use crate::id::{ChunkPrefix, ObjectId};
@@ -14,6 +16,7 @@ use crate::wire::{self, Fields, Record, Unknown, critical, optional, put_varint}
 /// | 2 | a pack that was verified then (repeated) |
 /// | 3 | a snapshot that was resolved fully then, and so is confirmed (repeated) |
 /// | 4 | a drill that ended then (repeated), see [`Drill`] |
+/// | 5 | what somebody said about a snapshot (repeated), see [`Remark`] |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
     /// When it was written.
@@ -24,6 +27,8 @@ pub struct Note {
     pub confirmed: Vec<ObjectId>,
     /// Restores for real, and what became of them.
     pub drills: Vec<Drill>,
+    /// What was said about snapshots.
+    pub remarks: Vec<Remark>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -42,6 +47,9 @@ impl Note {
         for drill in &self.drills {
             record.bytes(optional(4), &drill.encode());
         }
+        for remark in &self.remarks {
+            record.bytes(optional(5), &remark.encode());
+        }
         record.finish()
     }
 
@@ -56,6 +64,7 @@ impl Note {
                 (2, 0) => new.verified.push(take_object(&field, WHAT)?),
                 (3, 0) => new.confirmed.push(take_object(&field, WHAT)?),
                 (4, 0) => new.drills.push(Drill::parse(field.value)?),
+                (5, 0) => new.remarks.push(Remark::parse(field.value)?),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }

@@ -149,6 +149,18 @@ fn drills() -> Vec<Drill> {
     vec![passed, failed]
 }
 
+fn remark() -> Remark {
+    Remark {
+        is_pinned: Some(true),
+        tags_added: vec![b"a".to_vec(), b"\xff".to_vec()],
+        tags_removed: vec![b"b".to_vec()],
+        note: Some(Vec::new()),
+        is_forgotten: Some(false),
+        unknown: vec![(40, b"newer".to_vec())],
+        ..Remark::of(ObjectId::new([3; 32]), TIME)
+    }
+}
+
 #[test]
 fn records_come_back_whole() {
     assert_eq!(Summary::parse(&summary().encode()), Ok(summary()));
@@ -162,6 +174,7 @@ fn records_come_back_whole() {
         verified: vec![ObjectId::ZERO],
         confirmed: vec![ObjectId::new([2; 32])],
         drills: drills(),
+        remarks: vec![remark()],
         unknown: vec![],
     };
     assert_eq!(Note::parse(&note.encode()), Ok(note));
@@ -190,12 +203,19 @@ fn edited(bytes: &[u8], number: u64, edit: impl Fn(&mut Record, u64, &[u8])) -> 
 #[test]
 fn no_field_takes_bytes_behind_its_end() {
     let ids = vec![ObjectId::new([1; 32])];
-    let note = Note { time: TIME, verified: ids.clone(), confirmed: ids.clone(), drills: vec![], unknown: vec![] };
+    let note = Note {
+        time: TIME,
+        verified: ids.clone(),
+        confirmed: ids.clone(),
+        drills: vec![],
+        remarks: vec![],
+        unknown: vec![],
+    };
     let session = SessionRecord { time: TIME, process: 9, ..SessionRecord::default() };
     let source = Fields::new(&body().encode(), "t").next().unwrap().unwrap().value.to_vec();
     let in_body = |source: &[u8]| Body::parse(&Record::default().bytes(critical(1), source).finish()).is_ok();
     type Parse<'a> = &'a dyn Fn(&[u8]) -> bool;
-    let cases: [(Vec<u8>, &[u64], Parse<'_>); 9] = [
+    let cases: [(Vec<u8>, &[u64], Parse<'_>); 10] = [
         (summary().encode(), &[1, 6, 7, 8], &|b| Summary::parse(b).is_ok()),
         (body().encode(), &[2, 3], &|b| Body::parse(b).is_ok()),
         (source, &[2, 4, 5], &in_body),
@@ -203,6 +223,7 @@ fn no_field_takes_bytes_behind_its_end() {
         (SessionEnd { snapshots: ids.clone(), unknown: vec![] }.encode(), &[1], &|b| SessionEnd::parse(b).is_ok()),
         (note.encode(), &[1, 2, 3], &|b| Note::parse(b).is_ok()),
         (drills()[1].encode(), &[1, 2, 5, 7], &|b| Drill::parse(b).is_ok()),
+        (remark().encode(), &[1, 2, 3, 7], &|b| Remark::parse(b).is_ok()),
         (Tomb { packs: ids, unknown: vec![] }.encode(), &[1], &|b| Tomb::parse(b).is_ok()),
         (Params::FILES.encode(), &[1], &|b| Params::parse(b).is_ok()),
     ];
@@ -228,6 +249,18 @@ fn what_stands_once_is_refused_twice_or_absent() {
     }
     assert!(SessionRecord::parse(b"").is_err());
     assert!(Drill::parse(b"").is_err());
+    let remark = remark().encode();
+    for number in [1, 2] {
+        assert!(Remark::parse(&edited(&remark, number, |_, _, _| ())).is_err(), "without field {number}");
+    }
+    for number in [1, 2, 3, 6, 7] {
+        let twice = edited(&remark, number, |record, tag, value| _ = record.bytes(tag, value).bytes(tag, value));
+        assert!(Remark::parse(&twice).is_err(), "field {number} twice");
+    }
+    for number in [3, 7] {
+        let other = edited(&remark, number, |record, tag, _| _ = record.varint(tag, 3));
+        assert!(matches!(Remark::parse(&other), Err(Malformed::Newer { .. })), "another code in field {number}");
+    }
     let none_counted = edited(&drills()[1].encode(), 7, |_, _, _| ());
     assert!(Drill::parse(&none_counted).is_err(), "failures that are not counted");
     let far = edited(&summary, 2, |record, tag, _| _ = record.bytes(tag, &[0xff, 0xff, 0xff, 0xff, 0x0f]));

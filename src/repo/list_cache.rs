@@ -112,7 +112,9 @@ mod tests {
     use crate::crypto::Audience;
     use crate::entry::Time;
     use crate::id::{ChunkId, ObjectId};
-    use crate::record::{Body, Drill, Note, Reason, SessionRecord, SourceBody, SourceKind, SourceSummary, Summary};
+    use crate::record::{
+        Body, Drill, Note, Reason, Remark, SessionRecord, SourceBody, SourceKind, SourceSummary, Summary,
+    };
     use crate::repo::{Folder, KeySource, Session, layout};
     use crate::storage::Storage;
     use crate::storage::memory::MemoryStorage;
@@ -158,7 +160,8 @@ mod tests {
         fn confirm(&self, snapshot: ObjectId) {
             let session = Session::begin(&self.repository, &SessionRecord::default()).unwrap();
             let drills = vec![Drill::of(snapshot), Drill { path: b"a".to_vec(), ..Drill::of(snapshot) }];
-            let note = Note { confirmed: vec![snapshot], drills, ..Note::default() };
+            let remarks = vec![Remark { is_pinned: Some(true), ..Remark::of(snapshot, Time::default()) }];
+            let note = Note { confirmed: vec![snapshot], drills, remarks, ..Note::default() };
             session.put(Folder::Notes, &[(Audience::Summary, &note.encode())]).unwrap();
             session.end(Vec::new()).unwrap();
         }

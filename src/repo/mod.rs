@@ -19,6 +19,7 @@ mod segment;
 mod session;
 mod snapshots;
 mod stat_cache;
+mod trash;
 mod twice;
 mod writer;
 

@@ -334,10 +334,26 @@ impl Repository {
         id: &ObjectId,
         audiences: [Audience; N],
     ) -> Result<(Header, [Vec<u8>; N])> {
-        let place = format!("{} {}", folder.kind().name(), id.short());
-        let bytes = self.storage.get(&folder.key(id), OBJECT_BYTES_MAX)?;
-        check_name(&place, id, &bytes)?;
-        self.open_object(&place, folder.kind(), &bytes, audiences)
+        self.read_at(folder, id, &folder.key(id), audiences)
+    }
+
+    /// The same of one that lies somewhere else.
+    pub(super) fn read_at<const N: usize>(
+        &self,
+        folder: Folder,
+        id: &ObjectId,
+        key: &Key,
+        audiences: [Audience; N],
+    ) -> Result<(Header, [Vec<u8>; N])> {
+        let bytes = self.named_bytes(folder, id, key)?;
+        self.open_object(&format!("{} {}", folder.kind().name(), id.short()), folder.kind(), &bytes, audiences)
+    }
+
+    /// The bytes under a key, which must be those of the object of this name.
+    pub(super) fn named_bytes(&self, folder: Folder, id: &ObjectId, key: &Key) -> Result<Vec<u8>> {
+        let bytes = self.storage.get(key, OBJECT_BYTES_MAX)?;
+        check_name(&format!("{} {}", folder.kind().name(), id.short()), id, &bytes)?;
+        Ok(bytes)
     }
 
     /// Opens the header and the sections of an object's bytes.

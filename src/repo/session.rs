@@ -93,10 +93,8 @@ impl<'r> Session<'r> {
     /// Ends the session, confirming these snapshots. Fails if the session was expired meanwhile: then somebody may
     /// have removed what the snapshots need.
     pub fn end(self, snapshots: Vec<ObjectId>) -> Result<()> {
-        if !snapshots.is_empty() && !self.is_there()? {
-            return Err(Error::new(Kind::Failed, "this run was taken for dead and cannot confirm its snapshot")
-                .why(format!("session {} is no longer there", self.name.short()))
-                .fix("run the backup again; what was stored is used"));
+        if !snapshots.is_empty() {
+            self.check_is_there()?;
         }
         let record = SessionEnd { snapshots, ..SessionEnd::default() };
         let sections = [(Audience::Summary, &record.encode()[..])];
@@ -105,10 +103,15 @@ impl<'r> Session<'r> {
         Ok(self.repository.storage().barrier()?)
     }
 
-    fn is_there(&self) -> Result<bool> {
+    /// Fails if the session was expired: then somebody may have removed what it counted on.
+    pub fn check_is_there(&self) -> Result<()> {
         match self.repository.storage().size(&Folder::Sessions.key(&self.name)) {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind == ErrorKind::Missing => Ok(false),
+            Ok(_) => Ok(()),
+            Err(e) if e.kind == ErrorKind::Missing => {
+                Err(Error::new(Kind::Failed, "this run was taken for dead and cannot confirm its snapshot")
+                    .why(format!("session {} is no longer there", self.name.short()))
+                    .fix("run the command again; what was stored is used"))
+            }
             Err(e) => Err(e.into()),
         }
     }

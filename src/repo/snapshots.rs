@@ -11,7 +11,7 @@ use crate::crypto::Audience;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
-use crate::record::{Body, Drill, Note, SessionEnd, SessionRecord, Snapshot, Summary, strip_check};
+use crate::record::{Body, Drill, Note, Remark, SessionEnd, SessionRecord, Snapshot, Standing, Summary, strip_check};
 use crate::seal::ObjectKind;
 use crate::storage::{Key, Listed};
 use crate::tree::is_below;
@@ -35,6 +35,8 @@ pub struct SnapshotInfo {
     pub confirmed: bool,
     /// Restores of it, or of parts of it, for real; oldest first.
     pub drills: Vec<Drill>,
+    /// What was said about it: pin, tags and note as they are now.
+    pub standing: Standing,
 }
 
 /// What drills say of a snapshot.
@@ -89,43 +91,27 @@ pub struct Listing {
     pub snapshots: Vec<SnapshotInfo>,
     /// Snapshots whose summary cannot be read.
     pub damaged: Vec<(ObjectId, Error)>,
-    /// Snapshots that are not there, though the run that made them ended well.
+    /// Snapshots that are not there, though the run that made them ended well and nobody forgot them.
     pub gone: Vec<ObjectId>,
+    /// Notes that cannot be read. A pin may be in one of them.
+    pub damaged_notes: Vec<(ObjectId, Error)>,
 }
 
 impl Listing {
-    /// What follows from what the objects say. An end speaks only for its own session's snapshots, so that one put in
-    /// the place of another confirms nothing. One that a prune removed meanwhile, or that is damaged, confirms nothing
-    /// either; `check` reports damage.
-    fn of(said: Vec<Said<'_>>) -> Self {
-        let mut confirmed = HashSet::new();
-        let mut drills = HashMap::<ObjectId, Vec<Drill>>::new();
-        for (listed, said) in &said {
-            let (Some(part), Ok(said)) = (Part::of(&listed.key), said) else { continue };
-            match (part, said.split_first_chunk()) {
-                (Part::End(_), Some((session, ids))) => {
-                    let session = Some(SessionId::new(*session));
-                    confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
-                }
-                (Part::Note(_), _) => {
-                    // It was good when it was read; one that is no more says nothing.
-                    let note = Note::parse(said).unwrap_or_default();
-                    confirmed.extend(note.confirmed.into_iter().map(|id| (None, id)));
-                    note.drills.into_iter().for_each(|drill| drills.entry(drill.snapshot).or_default().push(drill));
-                }
-                _ => {}
-            }
-        }
-        let mut new = Self::default();
+    /// What follows from what the objects say.
+    pub(super) fn of(said: Vec<Said<'_>>) -> Self {
+        let mut about = About::of(&said);
+        let mut new = Self { damaged_notes: std::mem::take(&mut about.damaged_notes), ..Self::default() };
         for (listed, said) in said {
             let Some(Part::Snapshot(id)) = Part::of(&listed.key) else { continue };
             let place = || format!("snapshot {}", id.short());
             match said.and_then(|said| take_snapshot(&said).map_err(|e| malformed(&place(), &e))) {
                 Ok((session, summary, body)) => {
-                    let confirmed = confirmed.contains(&(Some(session), id)) || confirmed.contains(&(None, id));
-                    let mut drills = drills.remove(&id).unwrap_or_default();
+                    let confirmed = [Some(session), None].iter().any(|by| about.confirmed.contains(&(*by, id)));
+                    let mut drills = about.drills.remove(&id).unwrap_or_default();
                     drills.sort_by_key(|drill| (drill.time, drill.encode()));
-                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills });
+                    let standing = about.standing(&id, &summary);
+                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills, standing });
                 }
                 Err(e) => new.damaged.push((id, e)),
             }
@@ -133,8 +119,9 @@ impl Listing {
         new.snapshots.sort_by_key(|info| (info.summary.time, info.id));
         let there: HashSet<ObjectId> =
             new.snapshots.iter().map(|info| info.id).chain(new.damaged.iter().map(|(id, _)| *id)).collect();
-        let ended = confirmed.iter().filter(|(session, id)| session.is_some() && !there.contains(id));
-        new.gone = ended.map(|(_, id)| *id).collect();
+        let ended = about.confirmed.iter().filter(|(session, id)| session.is_some() && !there.contains(id));
+        let ended: Vec<ObjectId> = ended.map(|(_, id)| *id).collect();
+        new.gone = ended.into_iter().filter(|id| !about.standing(id, &Summary::default()).is_forgotten).collect();
         new.gone.sort();
         new
     }
@@ -146,15 +133,60 @@ impl Listing {
     }
 }
 
+/// What ends and notes say about snapshots.
+#[derive(Default)]
+struct About {
+    /// Who says so: the session whose end it is, or a note. An end speaks only for its own session's snapshots, so that
+    /// one put in the place of another confirms nothing. One that a prune removed meanwhile, or that is damaged, confirms
+    /// nothing either; `check` reports damage.
+    confirmed: HashSet<(Option<SessionId>, ObjectId)>,
+    drills: HashMap<ObjectId, Vec<Drill>>,
+    remarks: HashMap<ObjectId, Vec<Remark>>,
+    damaged_notes: Vec<(ObjectId, Error)>,
+}
+
+impl About {
+    fn of(said: &[Said<'_>]) -> Self {
+        let mut new = Self::default();
+        for (listed, said) in said {
+            match (Part::of(&listed.key), said) {
+                (Some(Part::End(_)), Ok(said)) => {
+                    let Some((session, ids)) = said.split_first_chunk() else { continue };
+                    let session = Some(SessionId::new(*session));
+                    new.confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
+                }
+                // Another program may have kept what this one does not understand.
+                (Some(Part::Note(id)), Ok(said)) => match Note::parse(said) {
+                    Ok(note) => new.note(note),
+                    Err(e) => new.damaged_notes.push((id, malformed(&format!("note {}", id.short()), &e))),
+                },
+                (Some(Part::Note(id)), Err(e)) => new.damaged_notes.push((id, e.clone())),
+                _ => {}
+            }
+        }
+        new
+    }
+
+    fn note(&mut self, note: Note) {
+        self.confirmed.extend(note.confirmed.into_iter().map(|id| (None, id)));
+        note.drills.into_iter().for_each(|drill| self.drills.entry(drill.snapshot).or_default().push(drill));
+        note.remarks.into_iter().for_each(|remark| self.remarks.entry(remark.snapshot).or_default().push(remark));
+    }
+
+    fn standing(&mut self, id: &ObjectId, summary: &Summary) -> Standing {
+        Standing::of(&summary.tags, &summary.note, self.remarks.remove(id).unwrap_or_default())
+    }
+}
+
 /// An object that lists are made of.
-enum Part {
+pub(super) enum Part {
     Snapshot(ObjectId),
     End(ObjectId),
     Note(ObjectId),
 }
 
 impl Part {
-    fn of(key: &Key) -> Option<Self> {
+    pub fn of(key: &Key) -> Option<Self> {
         let snapshot = Folder::Snapshots.id(key).map(Self::Snapshot);
         snapshot.or_else(|| layout::ended_session(key).map(Self::End)).or_else(|| Folder::Notes.id(key).map(Self::Note))
     }
@@ -205,28 +237,42 @@ impl Repository {
     /// What every object says that lists are made of. Snapshots are listed before what confirms them, so that one
     /// confirmed in between is not taken for one that never was.
     fn said<'c>(&self, cache: &'c ListCache) -> Result<Vec<Said<'c>>> {
-        let said = |listed: Listed| {
-            let part = Part::of(&listed.key)?;
-            let known = cache.get(&listed).map(Cow::Borrowed);
-            let said = known.map_or_else(|| self.read_part(&part).map(Cow::Owned), Ok);
-            Some((listed, said))
-        };
         let mut out = Vec::new();
         for folder in [Folder::Snapshots, Folder::Sessions, Folder::Notes] {
-            let listed = self.storage().list(folder.name())?;
-            out.par_extend(listed.into_par_iter().filter_map(said));
+            out.extend(self.said_in(folder, cache)?);
         }
         Ok(out)
     }
 
+    /// The same of one folder.
+    pub(super) fn said_in<'c>(&self, folder: Folder, cache: &'c ListCache) -> Result<Vec<Said<'c>>> {
+        let said = |listed: Listed| {
+            let part = Part::of(&listed.key)?;
+            let known = cache.get(&listed).map(Cow::Borrowed);
+            let said = known.map_or_else(|| self.read_part(&part, &listed.key).map(Cow::Owned), Ok);
+            Some((listed, said))
+        };
+        Ok(self.storage().list(folder.name())?.into_par_iter().filter_map(said).collect())
+    }
+
+    /// Those of these snapshots that are pinned, be they listed or not. Fails if a note cannot be read.
+    pub fn pinned_of(&self, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
+        let cache = ListCache::open(self);
+        let mut about = About::of(&self.said_in(Folder::Notes, &cache)?);
+        match about.damaged_notes.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(ids.iter().filter(|id| about.standing(id, &Summary::default()).is_pinned).copied().collect()),
+        }
+    }
+
     /// What one object says: the session of a snapshot, its summary, and its body if that is short; the session of an
     /// end, and the snapshots that it confirms; a note without the packs that it verified.
-    fn read_part(&self, part: &Part) -> Result<Vec<u8>> {
+    pub(super) fn read_part(&self, part: &Part, key: &Key) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         match part {
             Part::Snapshot(id) => {
                 let audiences = [Audience::Summary, Audience::Content];
-                let (header, [summary, body]) = self.read_with_header(Folder::Snapshots, id, audiences)?;
+                let (header, [summary, body]) = self.read_at(Folder::Snapshots, id, key, audiences)?;
                 out.extend_from_slice(header.session.as_bytes());
                 put_prefixed(&mut out, &summary);
                 out.extend(Some(body).filter(|body| body.len() <= LISTED_BODY_BYTES_MAX).into_iter().flatten());
@@ -253,8 +299,13 @@ impl Repository {
 
     /// Reads a whole snapshot.
     pub fn snapshot(&self, id: &ObjectId) -> Result<Snapshot> {
+        self.snapshot_at(id, &Folder::Snapshots.key(id))
+    }
+
+    /// The same of one that lies somewhere else.
+    pub(super) fn snapshot_at(&self, id: &ObjectId, key: &Key) -> Result<Snapshot> {
         let place = format!("snapshot {}", id.short());
-        let [summary, body] = self.read(Folder::Snapshots, id, [Audience::Summary, Audience::Content])?;
+        let (_, [summary, body]) = self.read_at(Folder::Snapshots, id, key, [Audience::Summary, Audience::Content])?;
         let summary = Summary::parse(&summary).map_err(|e| malformed(&place, &e))?;
         let body = Body::parse(&body).map_err(|e| malformed(&place, &e))?;
         if !is_of(&summary, &body) {
@@ -310,6 +361,7 @@ mod tests {
             summary: Summary { sources: sources.iter().map(source).collect(), ..Summary::default() },
             body: None,
             confirmed: true,
+            standing: Standing::default(),
             drills: drills.iter().enumerate().map(drill).collect(),
         }
     }

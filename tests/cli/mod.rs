@@ -6,6 +6,7 @@ mod database_diffs;
 mod databases;
 mod drills;
 mod facts;
+mod forget;
 mod init;
 mod queries;
 mod restore;

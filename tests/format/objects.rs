@@ -16,9 +16,9 @@ use larder::pack::{
     TRAILER_BYTES, Table, Trailer, decode_table, encode_delta,
 };
 use larder::record::{
-    BadFrame, Body, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, SessionEnd, SessionRecord, Slot,
-    SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb, Verdict,
-    add_check, strip_check,
+    BadFrame, Body, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd, SessionRecord,
+    Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb,
+    Verdict, add_check, strip_check,
 };
 use larder::seal::{
     Compressor, Decompressor, Header, ObjectKind, SessionSecrets, WRAP_BYTES, open_section, sections, write_object,
@@ -375,7 +375,7 @@ fn session_and_its_end() {
 #[test]
 fn note() {
     let (verified, confirmed) = (vec![object_id("pack"), object_id("other")], vec![object_id("snapshot")]);
-    let note = Note { time: TIME, verified, confirmed, drills: vec![], unknown: vec![(40, b"newer".to_vec())] };
+    let note = Note { time: TIME, verified, confirmed, unknown: vec![(40, b"newer".to_vec())], ..Note::default() };
     let [bytes] = sealed("note", ObjectKind::Note, [(Audience::Summary, note.encode())]);
     assert_eq!(Note::parse(&bytes), Ok(note));
     let mut drill = Drill { time: TIME, source: Some(b"app".to_vec()), ..Drill::of(object_id("snapshot")) };
@@ -385,6 +385,25 @@ fn note() {
     drill.fail("app/data/a.db: t has 1 rows, not 2");
     let note = Note { time: TIME, drills: vec![Drill::of(object_id("other")), drill], ..Note::default() };
     let [bytes] = sealed("note-drills", ObjectKind::Note, [(Audience::Summary, note.encode())]);
+    assert_eq!(Note::parse(&bytes), Ok(note));
+}
+
+#[test]
+fn note_with_remarks() {
+    let said = Remark {
+        is_pinned: Some(true),
+        tags_added: vec![b"release".to_vec(), b"v2".to_vec()],
+        tags_removed: vec![b"nightly".to_vec()],
+        note: Some(noise::<24>("remark").to_vec()),
+        is_forgotten: Some(false),
+        unknown: vec![(40, b"newer".to_vec())],
+        ..Remark::of(object_id("snapshot"), TIME)
+    };
+    let later = Time { seconds: TIME.seconds + 1, ..TIME };
+    let forgotten = Remark { is_forgotten: Some(true), ..Remark::of(object_id("other"), later) };
+    let unsaid = Remark { is_pinned: Some(false), note: Some(vec![]), ..Remark::of(object_id("third"), later) };
+    let note = Note { time: TIME, remarks: vec![said, forgotten, unsaid], ..Note::default() };
+    let [bytes] = sealed("note-remarks", ObjectKind::Note, [(Audience::Summary, note.encode())]);
     assert_eq!(Note::parse(&bytes), Ok(note));
 }
 

@@ -318,7 +318,7 @@ mod renew {
         let session = Session::begin(repository, &Default::default()).unwrap();
         let verified = repository.list(Folder::Packs).unwrap();
         let time = repository.world().now();
-        let note = Note { time, verified, confirmed: vec![snapshot], drills: vec![], unknown: vec![] };
+        let note = Note { time, verified, confirmed: vec![snapshot], ..Note::default() };
         session.put(Folder::Notes, &[(Audience::Summary, &note.encode())]).unwrap();
         session.end(vec![]).unwrap();
     }

@@ -1,6 +1,7 @@
 //! What the tests share: trees made and compared, repositories in memory, the program run in surroundings of its own.
 
 pub mod engine;
+pub mod past;
 pub mod plant;
 pub mod program;
 pub mod tree;

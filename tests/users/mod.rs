@@ -1,6 +1,8 @@
 //! What the first users asked for, as they would do it.
 
+mod agentcard;
 mod tokenpulse;
+mod vertex;
 mod vibesurf;
 
 use std::path::Path;

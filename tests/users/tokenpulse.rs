@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::{number, string, text};
 use crate::support::files_below;
+use crate::support::past::Past;
 use crate::support::plant::{Item, plant, set_mode};
 use crate::support::program::Machine;
 use crate::support::tree::{assert_same, look};
@@ -181,4 +182,55 @@ fn a_token_is_in_no_file_and_in_no_message() {
     for file in files {
         assert!(!is_in(&fs::read(&file).unwrap()), "{}", file.display());
     }
+}
+
+/// TP3: a week of nights stays, and never nothing: the script that this replaces emptied the folder once backups stopped.
+#[test]
+fn a_week_of_nights_stays_and_the_last_one_whatever_happens() {
+    let machine = Machine::new();
+    let _service = service(&machine);
+    machine.run(["backup", text(&machine.place("tokenpulse"))]).expect(0);
+    let past = Past::of(&machine);
+    // An hour less, since a night that is just seven days old is older when the command runs.
+    let nights: Vec<_> = (1..=9).map(|days| past.take("tokenpulse", (days * 24 - 1) * 60, |_| ())).collect();
+    let plan = machine.run(["forget", "--dry-run", "--keep-days", "7", "--json"]).expect(0).json();
+    let goes: Vec<_> = plan["snapshots"].as_array().unwrap().iter().filter(|one| one["keep"] == false).collect();
+    let ids: Vec<_> = goes.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [nights[8].to_hex(), nights[7].to_hex()], "more than 7 days, and only those");
+    let reason = goes[0]["reasons"].as_array().unwrap().iter().find(|reason| reason["rule"] == "within").unwrap();
+    assert_eq!(reason["amount"], "7d");
+    machine.run(["forget", "-n", "--keep-days", "7"]).expect(0).prints("older than 7d").prints("within 7d");
+    machine.run(["forget", "--keep-days", "7"]).expect(0).prints("forgot 2 snapshots");
+    // Backups stop, and the days go by: all are older than a week.
+    let newest = machine.run(["snapshots", "--last", "1", "--json"]).expect(0).json();
+    let newest = newest["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    let mut later = machine.command(["forget", "--keep-within", "1h", "--force"]);
+    later.env("TZ", "Asia/Shanghai");
+    crate::support::program::run(later).expect(0).prints("7 went, 1 stay");
+    let left = machine.run(["snapshots", "--json"]).expect(0).json();
+    assert!(left["snapshots"].as_array().unwrap().len() == 1 && left["snapshots"][0]["id"] == newest);
+    let old = past.take("tokenpulse", 40 * 24 * 60, |_| ());
+    let newer = past.take("tokenpulse", 39 * 24 * 60, |_| ());
+    fs::remove_file(machine.repository.join(format!("snapshots/{newest}"))).unwrap();
+    machine.run(["forget", "--keep-days", "7"]).expect(0).prints(&old.short()).prints("1 stay");
+    machine.run(["show", &newer.short()]).expect(0);
+}
+
+/// TP7: a database that was damaged when it was saved pushes no good copy out.
+#[test]
+fn a_damaged_source_pushes_out_no_good_copy() {
+    let machine = Machine::new();
+    let (folder, db) = service(&machine);
+    machine.run(["backup", text(&folder)]).expect(0);
+    let good = Past::of(&machine).nights("tokenpulse", [1, 2]);
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE").unwrap();
+    drop(db);
+    let path = folder.join("data/credentials.db");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2 * 4096..3 * 4096].fill(0);
+    fs::write(&path, bytes).unwrap();
+    machine.run(["backup", text(&folder)]).expect(3).says("damaged where it comes from");
+    let run = machine.run(["forget", "--keep-daily", "2", "--force"]).expect(0);
+    assert!(run.stdout.contains(&good[1].short()) && !run.stdout.contains(&good[0].short()), "{}", run.stdout);
+    machine.run(["snapshots"]).expect(0).prints("partial").prints(&good[0].short());
 }

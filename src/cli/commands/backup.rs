@@ -11,7 +11,9 @@ use super::super::{args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::ops::backup::{self, Databases, Report, Request, Source};
+use crate::ops::remark::{Change, remark};
 use crate::record::Depth;
+use crate::repo::Repository;
 use crate::source::{files, sqlite};
 use crate::storage::wrap::dry::DryRun;
 use crate::text;
@@ -70,6 +72,9 @@ pub struct Args {
     /// Add a note to the snapshot
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
+    /// Pin the snapshot: no rule forgets it until it is unpinned
+    #[arg(long)]
+    pub pin: bool,
     /// Take a file of the same size and modification time as unchanged
     ///
     /// Without it a file is read again when anything else about it differs as well. With it, extended attributes that
@@ -140,8 +145,20 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     reporter.finish();
     let report = result?;
     let exit = if report.reasons_total == 0 { Exit::Done } else { Exit::Partial };
+    let pinned = if args.pin && !args.dry_run { pin(&repository, &report) } else { Ok(()) };
     tell(&report, args, exit, context)?;
-    Ok(exit)
+    pinned.map(|()| exit)
+}
+
+/// The snapshot is the newest of its series, which nobody forgets, so there is time for it.
+fn pin(repository: &Repository, report: &Report) -> Result<()> {
+    let saved = |e: Error| {
+        let id = report.snapshot.short();
+        Error::new(e.kind(), format!("snapshot {id} is saved, but not pinned")).why(e).fix(format!("larder pin {id}"))
+    };
+    let listing = repository.snapshots().map_err(saved)?;
+    let Some(info) = listing.snapshots.iter().find(|info| info.id == report.snapshot) else { return Ok(()) };
+    remark(repository, info, &Change { is_pinned: Some(true), ..Change::default() }).map(|_| ()).map_err(saved)
 }
 
 fn request(args: &Args, sources: Vec<Source>, repository: &Path, context: &Context<'_>) -> Result<Request> {

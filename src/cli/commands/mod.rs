@@ -7,16 +7,22 @@ pub mod completions;
 pub mod diff;
 pub mod drill;
 pub mod find;
+pub mod forget;
 pub mod init;
 pub mod key;
 pub mod ls;
 pub mod man;
+pub mod note;
+pub mod pin;
 pub mod query;
+mod remark;
 pub mod restore;
 pub mod show;
 pub mod snapshots;
 pub mod stats;
 pub mod tables;
+pub mod tag;
+pub mod undelete;
 pub mod version;
 
 use super::context::Context;
@@ -39,6 +45,12 @@ pub enum Command {
     Drill(drill::Args),
     Tables(tables::Args),
     Query(query::Args),
+    Forget(forget::Args),
+    Undelete(undelete::Args),
+    Pin(pin::Args),
+    Unpin(pin::UnpinArgs),
+    Note(note::Args),
+    Tag(tag::Args),
     Check(check::Args),
     Stats(stats::Args),
     Key(key::Args),
@@ -63,6 +75,12 @@ impl Command {
             Self::Drill(args) => drill::run(args, context),
             Self::Tables(args) => tables::run(args, context),
             Self::Query(args) => query::run(args, context),
+            Self::Forget(args) => forget::run(args, context),
+            Self::Undelete(args) => undelete::run(args, context),
+            Self::Pin(args) => pin::run(args, context),
+            Self::Unpin(args) => pin::run_unpin(args, context),
+            Self::Note(args) => note::run(args, context),
+            Self::Tag(args) => tag::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Key(args) => key::run(args, context),

@@ -86,8 +86,9 @@ fn as_text(snapshot: &Snapshot, info: &SnapshotInfo, known: &[Vec<Known>], conte
     out.add("program", text::escape(&summary.program));
     out.add("session", info.session.to_hex());
     out.add("state", state(snapshot, info.confirmed));
-    out.add_if("tags", words(&summary.tags).join(" "));
-    out.add_if("note", text::escape(&summary.note));
+    out.add_if("pinned", if info.standing.is_pinned { "yes: no rule removes it".into() } else { String::new() });
+    out.add_if("tags", words(&info.standing.tags).join(" "));
+    out.add_if("note", text::escape(&info.standing.note));
     for (source, known) in body.sources.iter().zip(known) {
         out.add("source", text::escape(&source.name));
         source_lines(&mut out, source);

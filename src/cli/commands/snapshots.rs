@@ -5,6 +5,7 @@ use super::super::exit::Exit;
 use super::super::paint::Tone;
 use super::super::table::{Align, Cell, Table};
 use super::super::{amount, args, engine, find, json, time};
+use super::remark;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Job, Silent};
@@ -63,7 +64,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
 fn is_wanted(args: &Args, info: &SnapshotInfo) -> bool {
     let summary = &info.summary;
     args.source.as_ref().is_none_or(|name| summary.sources.iter().any(|source| source.name == name.as_bytes()))
-        && args.tag.as_ref().is_none_or(|tag| summary.tags.iter().any(|other| other == tag.as_bytes()))
+        && args.tag.as_ref().is_none_or(|tag| info.standing.tags.iter().any(|other| other == tag.as_bytes()))
 }
 
 fn nothing_fits(args: &Args) -> Error {
@@ -102,7 +103,7 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
     if read.is_empty() && damaged.is_empty() {
         return context.output.line("there are no snapshots yet; larder backup takes one");
     }
-    let has_tags = read.iter().any(|(info, _)| !info.summary.tags.is_empty());
+    let has_tags = read.iter().any(|(info, _)| !info.standing.tags.is_empty());
     let tags = has_tags.then_some(("TAGS", Align::Left));
     let columns = [("ID", Align::Left), ("TIME", Align::Left), ("SOURCES", Align::Left), ("SIZE", Align::Right)];
     let more = [("NEW", Align::Right), ("STATE", Align::Left)].into_iter().chain(tags).chain([("NOTE", Align::Left)]);
@@ -118,12 +119,12 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
             sources.join(" ").into(),
             text::size(summary.sources.iter().map(|source| source.bytes).sum()).into(),
             text::size(summary.statistics.bytes_added).into(),
-            state(info, body, context.world.now()),
+            pinned_state(info, state(info, body, context.world.now())),
         ];
         if has_tags {
-            cells.push(words(&summary.tags).join(" ").into());
+            cells.push(words(&info.standing.tags).join(" ").into());
         }
-        cells.push(text::escape(&summary.note).into());
+        cells.push(text::escape(&info.standing.note).into());
         table.row(cells);
     }
     for (id, error) in damaged {
@@ -134,6 +135,11 @@ fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context
         table.row([id.short().into(), "?".into(), empty(), empty(), empty(), why]);
     }
     context.output.text(&table.to_text(context.paint()))
+}
+
+/// A pin stands behind the state.
+fn pinned_state(info: &SnapshotInfo, state: Cell) -> Cell {
+    if info.standing.is_pinned { state.with(", pinned") } else { state }
 }
 
 /// What drills proved takes the place of "ok", and stands before whatever else there is to say.
@@ -262,9 +268,9 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
         user: summary.user.as_slice().into(),
         sources: sources.collect(),
         added_bytes: summary.statistics.bytes_added,
-        tags: words(&summary.tags),
-        note: (!summary.note.is_empty()).then(|| String::from_utf8_lossy(&summary.note).into_owned()),
-        pinned: false,
+        tags: words(&info.standing.tags),
+        note: remark::note(&info.standing),
+        pinned: info.standing.is_pinned,
         state: match (info.confirmed, summary.state) {
             (false, _) => json::State::Unconfirmed,
             (true, State::Whole) => json::State::Ok,

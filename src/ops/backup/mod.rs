@@ -14,6 +14,7 @@ mod read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::notes::program;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
@@ -226,10 +227,6 @@ fn session_record(request: &Request, time: Time) -> SessionRecord {
         program: program(),
         ..SessionRecord::default()
     }
-}
-
-fn program() -> Vec<u8> {
-    concat!("larder ", env!("CARGO_PKG_VERSION")).into()
 }
 
 fn nothing_saved(reasons: &Reasons) -> Error {

@@ -15,12 +15,13 @@ mod structure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::notes;
 use crate::crypto::Audience;
 use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
-use crate::record::{BadFrame, Damage, Note, SessionRecord};
-use crate::repo::{Catalogue, Folder, Repository, Session};
+use crate::record::{BadFrame, Damage, Note};
+use crate::repo::{Catalogue, Folder, Repository};
 
 /// How much to check.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,9 +201,7 @@ fn record(repository: &Repository, news: Vec<BadFrame>, seen: &data::Seen, repor
     }
     let write = || -> Result<()> {
         let now = repository.world().now();
-        let program = concat!("larder ", env!("CARGO_PKG_VERSION")).into();
-        let begun = SessionRecord { time: now, process: std::process::id(), program, ..SessionRecord::default() };
-        let session = Session::begin(repository, &begun)?;
+        let session = notes::begin(repository)?;
         if !news.is_empty() {
             let damage = Damage { frames: news.clone(), ..Damage::default() };
             session.put(Folder::Damage, &[(Audience::Index, &damage.encode())])?;
@@ -212,7 +211,7 @@ fn record(repository: &Repository, news: Vec<BadFrame>, seen: &data::Seen, repor
         let confirmed = report.confirmed.clone();
         if !verified.is_empty() || !confirmed.is_empty() {
             let note = Note { time: now, verified, confirmed, ..Note::default() };
-            session.put(Folder::Notes, &[(Audience::Summary, &note.encode())])?;
+            notes::put(&session, &note)?;
         }
         for id in &healed {
             repository.storage().delete(&Folder::Damage.key(id))?;

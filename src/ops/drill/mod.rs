@@ -20,14 +20,14 @@ pub use prove::{Outcome, Stop};
 use super::database::{About, Finding};
 use super::facts::facts_of;
 use super::list::light;
+use super::notes;
 use super::restore::{self, Lost, Part, Pick, Target};
 use crate::clock;
-use crate::crypto::Audience;
 use crate::entry::Kind as EntryKind;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::record::{Drill, Facts, Note, SessionRecord, Snapshot, SourceBody};
-use crate::repo::{Catalogue, ChunkReader, Folder, Repository, Session};
+use crate::record::{Drill, Facts, Note, Snapshot, SourceBody};
+use crate::repo::{Catalogue, ChunkReader, Repository};
 use crate::target::Scratch;
 use crate::target::files::Existing;
 use crate::tree::{Found, TreeWalk};
@@ -136,17 +136,8 @@ fn keep(repository: &Repository, report: &mut Report) -> Result<()> {
         report.not_kept = "it says nothing about the snapshot: something could not be made here".into();
         return Ok(());
     }
-    let write = || -> Result<()> {
-        let now = repository.world().now();
-        let program = concat!("larder ", env!("CARGO_PKG_VERSION")).into();
-        let begun = SessionRecord { time: now, process: std::process::id(), program, ..SessionRecord::default() };
-        let session = Session::begin(repository, &begun)?;
-        let note = Note { time: now, drills: vec![drill.clone()], ..Note::default() };
-        session.put(Folder::Notes, &[(Audience::Summary, &note.encode())])?;
-        repository.storage().barrier()?;
-        session.end(Vec::new())
-    };
-    match write() {
+    let note = Note { time: repository.world().now(), drills: vec![drill.clone()], ..Note::default() };
+    match notes::leave(repository, &note) {
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
         Err(e) => {
             report.not_kept = e.to_string();

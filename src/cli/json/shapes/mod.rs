@@ -4,6 +4,7 @@ mod database;
 mod drill;
 mod files;
 mod repository;
+mod retention;
 mod run;
 mod snapshots;
 
@@ -11,6 +12,7 @@ pub use self::database::*;
 pub use self::drill::*;
 pub use self::files::*;
 pub use self::repository::*;
+pub use self::retention::*;
 pub use self::run::*;
 pub use self::snapshots::*;
 use super::Document;
@@ -46,6 +48,10 @@ documents! {
     RestoredDatabase<'a> = "restored-database",
     Drilled<'a> = "drilled",
     Drill<'a> = "drill",
+    Forget = "forget",
+    Remark = "remark",
+    Trash = "trash",
+    Undelete = "undelete",
     Damage<'a> = "damage",
     Check = "check",
     Stats = "stats",

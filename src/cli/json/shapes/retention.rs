@@ -1,0 +1,191 @@
+//! What stays, what goes, and what was said about snapshots.
+
+use serde::Serialize;
+
+/// `forget`: what becomes of which snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forget {
+    /// Whether it was done; else this is the plan.
+    pub applied: bool,
+    /// All that something was decided about, oldest first.
+    pub snapshots: Vec<ForgetDecision>,
+    /// Those that cannot be read.
+    pub damaged: Vec<ForgetDamaged>,
+    /// The series that something was decided about.
+    pub series: Vec<ForgetSeries>,
+    /// Ids of those that were to go, and were pinned meanwhile.
+    pub spared: Vec<String>,
+    /// What nothing would need any more, estimated; none: not counted.
+    pub freed_bytes: Option<u64>,
+    /// How much could not be read to know it.
+    pub freed_gaps: u64,
+}
+
+/// What becomes of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForgetDecision {
+    /// Its id.
+    pub id: String,
+    /// When it was taken.
+    pub time: String,
+    /// The names of its sources.
+    pub sources: Vec<String>,
+    /// Whether it stays.
+    pub keep: bool,
+    /// "partial" or "drill-failed": it fills no place of a rule.
+    pub flaw: Option<&'static str>,
+    /// Why it stays, or why no rule keeps it.
+    pub reasons: Vec<ForgetReason>,
+}
+
+/// What keeps a snapshot, or a rule that does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForgetReason {
+    /// Such as "daily".
+    pub rule: String,
+    /// In which series.
+    pub series: Option<String>,
+    /// The rule's number, duration or tag.
+    pub amount: Option<String>,
+    /// The hour, day, …, that it looked at.
+    pub slot: Option<String>,
+    /// As which one it keeps it, from 1.
+    pub nth: Option<u64>,
+    /// The snapshot of the same hour, day, …, that it keeps instead.
+    pub by: Option<String>,
+}
+
+/// A snapshot that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForgetDamaged {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub why: String,
+    /// Whether it stays.
+    pub keep: bool,
+}
+
+/// A series, and how much of it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForgetSeries {
+    /// Its name.
+    pub name: String,
+    /// Snapshots there were.
+    pub snapshots: u64,
+    /// Those that go.
+    pub removed: u64,
+}
+
+/// `pin`, `unpin`, `note`, `tag`: what holds of a snapshot now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// Its id.
+    pub snapshot: String,
+    /// Whether it is kept whatever the rules say.
+    pub pinned: bool,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its note.
+    pub note: Option<String>,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+/// `undelete` without an address: what can be brought back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trash {
+    /// Oldest first.
+    pub snapshots: Vec<Trashed>,
+    /// Those that cannot be read.
+    pub damaged: Vec<super::DamagedSnapshot>,
+}
+
+/// A snapshot in the trash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trashed {
+    /// Its id.
+    pub id: String,
+    /// When it was taken.
+    pub time: String,
+    /// The names of its sources.
+    pub sources: Vec<String>,
+    /// When it was forgotten, as far as that is known.
+    pub forgotten: Option<String>,
+    /// Its note.
+    pub note: Option<String>,
+}
+
+/// `undelete`: what was brought back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undelete {
+    /// Ids, as they were named.
+    pub snapshots: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::line;
+    use super::super::testing::id;
+    use super::*;
+
+    #[test]
+    fn plans_tell_what_and_why() {
+        let reason = |nth, by| ForgetReason {
+            rule: "daily".into(),
+            series: Some("etc".into()),
+            amount: Some("7".into()),
+            slot: Some("2026-11-20".into()),
+            nth,
+            by,
+        };
+        let decision = |digit, keep, flaw, reason| ForgetDecision {
+            id: id(digit),
+            time: "t".into(),
+            sources: vec!["etc".into()],
+            keep,
+            flaw,
+            reasons: vec![reason],
+        };
+        let forget = Forget {
+            applied: true,
+            snapshots: vec![
+                decision('a', false, None, reason(None, Some(id('b')))),
+                decision('b', true, Some("partial"), reason(Some(1), None)),
+            ],
+            damaged: vec![ForgetDamaged { id: id('d'), why: "w".into(), keep: true }],
+            series: vec![ForgetSeries { name: "etc".into(), snapshots: 2, removed: 1 }],
+            spared: vec![id('c')],
+            freed_bytes: Some(5),
+            freed_gaps: 0,
+        };
+        let reason = r#"{"rule":"daily","series":"etc","amount":"7","slot":"2026-11-20""#;
+        let expected = [
+            r#"{"v":1,"type":"forget","applied":true,"snapshots":[{"id":"aaaaaaaa","time":"t","sources":["etc"],"#,
+            &format!(r#""keep":false,"flaw":null,"reasons":[{reason},"nth":null,"by":"bbbbbbbb"}}]}},"#),
+            r#"{"id":"bbbbbbbb","time":"t","sources":["etc"],"#,
+            &format!(r#""keep":true,"flaw":"partial","reasons":[{reason},"nth":1,"by":null}}]}}],"#),
+            r#""damaged":[{"id":"dddddddd","why":"w","keep":true}],"#,
+            r#""series":[{"name":"etc","snapshots":2,"removed":1}],"spared":["cccccccc"],"freed_bytes":5,"freed_gaps":0}"#,
+        ];
+        assert_eq!(line(&forget).unwrap(), expected.concat());
+    }
+
+    #[test]
+    fn remarks_and_the_trash_are_told() {
+        let remark =
+            Remark { snapshot: id('a'), pinned: true, tags: vec!["x".into()], note: Some("n".into()), changed: true };
+        assert_eq!(
+            line(&remark).unwrap(),
+            r#"{"v":1,"type":"remark","snapshot":"aaaaaaaa","pinned":true,"tags":["x"],"note":"n","changed":true}"#
+        );
+        let one = Trashed { id: id('a'), time: "t".into(), sources: vec![], forgotten: Some("f".into()), note: None };
+        let trash = Trash { snapshots: vec![one], damaged: vec![] };
+        assert_eq!(
+            line(&trash).unwrap(),
+            r#"{"v":1,"type":"trash","snapshots":[{"id":"aaaaaaaa","time":"t","sources":[],"forgotten":"f","note":null}],"damaged":[]}"#
+        );
+        let undelete = Undelete { snapshots: vec![id('a')] };
+        assert_eq!(line(&undelete).unwrap(), r#"{"v":1,"type":"undelete","snapshots":["aaaaaaaa"]}"#);
+    }
+}

@@ -1,0 +1,4 @@
+//! The rules by themselves, and what they do to a repository.
+
+mod apply;
+mod policy;
