@@ -16,6 +16,10 @@ pub trait World: Send + Sync + Debug {
     fn elapsed(&self) -> Duration;
     /// Fills the buffer with unpredictable bytes.
     fn random(&self, bytes: &mut [u8]) -> Result<()>;
+    /// Lets some time pass.
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 /// The real world.

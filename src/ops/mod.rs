@@ -13,11 +13,13 @@ pub mod find;
 pub mod forget;
 pub mod list;
 mod notes;
+pub mod prune;
 mod reach;
 pub mod remark;
 pub mod restore;
 pub mod stats;
 pub mod tar;
+mod whole;
 
 #[cfg(test)]
 mod testing;

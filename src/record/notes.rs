@@ -130,11 +130,18 @@ impl Damage {
     }
 }
 
-/// Packs condemned by a prune under way. One section for the index audience; field 1, critical, repeated: pack id.
+/// Packs condemned by a prune under way. One section for the index audience.
+///
+/// | field | value |
+/// |---|---|
+/// | 1 | a pack (repeated) |
+/// | 2 | time when it was written; in the trash it tells since when they lie there |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tomb {
     /// The packs.
     pub packs: Vec<ObjectId>,
+    /// When it was written, if that is known. Nothing but how long packs lie in the trash follows from it.
+    pub time: Option<Time>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -146,6 +153,9 @@ impl Tomb {
         for pack in &self.packs {
             record.bytes(critical(1), pack.as_bytes());
         }
+        if let Some(time) = self.time {
+            record.bytes(optional(2), &put_time(time));
+        }
         record.finish()
     }
 
@@ -153,12 +163,12 @@ impl Tomb {
     pub fn parse(bytes: &[u8]) -> wire::Result<Self> {
         const WHAT: &str = "tomb";
         let mut new = Self::default();
-        for field in Fields::new(bytes, WHAT) {
+        for field in Fields::new(bytes, WHAT).once(&[2]) {
             let field = field?;
-            if field.tag == critical(1) {
-                new.packs.push(take_object(&field, WHAT)?);
-            } else {
-                new.unknown.push(field.unknown(WHAT)?);
+            match (field.tag >> 1, field.tag & 1) {
+                (1, 1) => new.packs.push(take_object(&field, WHAT)?),
+                (2, 0) => new.time = Some(take_time(field.reader(WHAT))?),
+                _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }
         Ok(new)

@@ -178,7 +178,7 @@ fn records_come_back_whole() {
         unknown: vec![],
     };
     assert_eq!(Note::parse(&note.encode()), Ok(note));
-    let tomb = Tomb { packs: vec![ObjectId::new([4; 32])], unknown: vec![] };
+    let tomb = Tomb { packs: vec![ObjectId::new([4; 32])], time: Some(Time { seconds: 5, nanos: 6 }), unknown: vec![] };
     assert_eq!(Tomb::parse(&tomb.encode()), Ok(tomb));
     for frame in [None, Some(0), Some(u32::MAX)] {
         let bad = BadFrame { pack: ObjectId::new([1; 32]), frame, chunks: vec![ChunkPrefix::new([2; 16])] };
@@ -224,7 +224,7 @@ fn no_field_takes_bytes_behind_its_end() {
         (note.encode(), &[1, 2, 3], &|b| Note::parse(b).is_ok()),
         (drills()[1].encode(), &[1, 2, 5, 7], &|b| Drill::parse(b).is_ok()),
         (remark().encode(), &[1, 2, 3, 7], &|b| Remark::parse(b).is_ok()),
-        (Tomb { packs: ids, unknown: vec![] }.encode(), &[1], &|b| Tomb::parse(b).is_ok()),
+        (Tomb { packs: ids, time: None, unknown: vec![] }.encode(), &[1], &|b| Tomb::parse(b).is_ok()),
         (Params::FILES.encode(), &[1], &|b| Params::parse(b).is_ok()),
     ];
     for (bytes, numbers, parse) in cases {

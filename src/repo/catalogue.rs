@@ -17,7 +17,10 @@ use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
 use crate::pack::{ChunkInfo, Delta, FrameInfo, Table, TableId};
-use crate::record::{BadFrame, Damage, Tomb};
+use crate::record::{BadFrame, Damage};
+
+/// How often the catalogue is read while prunes replace parts of it.
+const TRIES: usize = 5;
 
 /// Where one copy of a chunk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +66,10 @@ pub struct Catalogue {
     /// Packs that were there, but that no index object named.
     orphans: Vec<PackEntry>,
     /// Packs that an index object names, but that are gone.
-    missing: Vec<ObjectId>,
+    missing: HashSet<ObjectId>,
     /// Index objects, damage records and packs that could not be read.
     unreadable: Vec<Unreadable>,
+    tombs: Vec<ObjectId>,
     tombed: HashSet<ObjectId>,
     damage: Vec<BadFrame>,
     segments: Vec<Cached>,
@@ -117,8 +121,26 @@ impl Catalogue {
         Self::read(repository, job, true, true)
     }
 
-    /// Tombs are listed before the index objects: see [`super::Session`].
+    /// The same as [`Self::load`] has it: of every copy.
+    pub fn load_to_write(repository: &Repository, job: Job<'_>) -> Result<Self> {
+        Self::read(repository, job, false, true)
+    }
+
+    /// Index objects that a prune replaces while they are read are looked for anew, since what names their packs now came
+    /// later.
     fn read(repository: &Repository, job: Job<'_>, with_cache: bool, to_write: bool) -> Result<Self> {
+        for _ in 1..TRIES {
+            let new = Self::try_read(repository, job, with_cache, to_write)?;
+            let is_gone = |it: &Unreadable| it.folder == Folder::Index && it.error.kind() == Kind::Missing;
+            if !new.unreadable.iter().any(is_gone) {
+                return Ok(new);
+            }
+        }
+        Self::try_read(repository, job, with_cache, to_write)
+    }
+
+    /// Tombs are listed before packs: see [`super::Session`].
+    fn try_read(repository: &Repository, job: Job<'_>, with_cache: bool, to_write: bool) -> Result<Self> {
         let with_cache = with_cache && repository.cache().is_some();
         let mut new = Self::default();
         if to_write {
@@ -129,7 +151,8 @@ impl Catalogue {
         let segments = if with_cache { usable_segments(repository, &objects) } else { Vec::new() };
         let (segments, said) = new.read_index(repository, &objects, segments, job)?;
         let remote = repository.storage().capabilities().remote;
-        let listed: Option<HashSet<ObjectId>> = match remote && !objects.is_empty() {
+        // An index object may name packs long gone: who writes must know.
+        let listed: Option<HashSet<ObjectId>> = match remote && !to_write && !objects.is_empty() {
             true => None,
             false => Some(repository.list(Folder::Packs)?.into_iter().collect()),
         };
@@ -152,10 +175,9 @@ impl Catalogue {
 
     /// Only writers leave condemned packs aside: until they are gone, readers may need them.
     fn read_tombs(&mut self, repository: &Repository) -> Result<()> {
-        for id in repository.list(Folder::Tombs)? {
-            let [bytes] = repository.read(Folder::Tombs, &id, [Audience::Index])?;
-            let tomb = Tomb::parse(&bytes).map_err(|e| malformed(&format!("tomb {}", id.short()), &e))?;
+        for (id, tomb) in repository.tombs()? {
             self.tombed.extend(tomb.packs);
+            self.tombs.push(id);
         }
         Ok(())
     }
@@ -175,7 +197,7 @@ impl Catalogue {
         let base = self.packs.len() as u32;
         for pack in &segment.packs {
             if known.insert(pack.id) && gone(&pack.id) {
-                self.missing.push(pack.id);
+                self.missing.insert(pack.id);
             }
             self.packs.push(*pack);
         }
@@ -188,7 +210,7 @@ impl Catalogue {
                 continue;
             }
             if gone(&pack.id) {
-                self.missing.push(pack.id);
+                self.missing.insert(pack.id);
             }
             self.add(&pack);
         }
@@ -252,6 +274,8 @@ impl Catalogue {
                     self.orphans.push(pack);
                 }
                 Err(e) if e.kind() == Kind::Denied => return Err(e),
+                // A prune took it away meanwhile.
+                Err(e) if e.kind() == Kind::Missing => {}
                 Err(error) => {
                     job.warn(&format!("a pack cannot be used: pack {}: {error}", id.short()));
                     self.unreadable.push(Unreadable { folder: Folder::Packs, id, error });
@@ -327,19 +351,14 @@ impl Catalogue {
         if self.tombed.is_empty() && self.damage.is_empty() && self.missing.is_empty() {
             return true;
         }
-        let pack = self.pack(place.pack).id;
-        let is_bad = |bad: &BadFrame| bad.pack == pack && bad.frame.is_none_or(|frame| frame == place.frame);
-        !self.tombed.contains(&pack) && !self.missing.contains(&pack) && !self.damage.iter().any(is_bad)
+        !self.is_condemned(&self.pack(place.pack).id) && !self.is_lost(place)
     }
 
-    /// Whether the copy at this place may be relied on: it is good, and so is a copy of each of its bases. What lies
-    /// behind deltas costs looking them up, so, with the cache, only where something is known to be lost.
+    /// Whether the copy at this place may be relied on: it is good, and so is a copy of each of its bases. A prune keeps
+    /// the bases of what snapshots need, but not of what else lies in a pack that stays.
     fn counts(&self, prefix: &ChunkPrefix, place: &Place) -> bool {
         if !self.is_good(place) {
             return false;
-        }
-        if place.rank == 0 || (!self.segments.is_empty() && self.is_whole() && !self.has_tombs()) {
-            return true;
         }
         let is_there = |base: &ChunkPrefix| self.bases_of(base, place).next().is_some();
         self.bases(prefix, place).iter().all(is_there)
@@ -435,7 +454,7 @@ impl Catalogue {
     }
 
     /// Packs that an index object names, but that are gone.
-    pub fn missing(&self) -> &[ObjectId] {
+    pub fn missing(&self) -> &HashSet<ObjectId> {
         &self.missing
     }
 
@@ -447,6 +466,29 @@ impl Catalogue {
     /// What is known to be bad.
     pub fn damage(&self) -> &[BadFrame] {
         &self.damage
+    }
+
+    /// All copies, be they known to be good, condemned, damaged or gone; only [`Self::load`] knows them.
+    pub fn every_copy(&self) -> impl Iterator<Item = (&ChunkPrefix, &Place)> {
+        let lists = self.more.iter().chain(&self.doubtful);
+        self.first.iter().chain(lists.flat_map(|(prefix, places)| places.iter().map(move |place| (prefix, place))))
+    }
+
+    /// Whether a tomb names this pack; only who writes knows.
+    pub fn is_condemned(&self, pack: &ObjectId) -> bool {
+        self.tombed.contains(pack)
+    }
+
+    /// Whether what lies here is known to be gone or damaged.
+    pub fn is_lost(&self, place: &Place) -> bool {
+        let pack = self.pack(place.pack).id;
+        let is_bad = |bad: &BadFrame| bad.pack == pack && bad.frame.is_none_or(|frame| frame == place.frame);
+        self.missing.contains(&pack) || self.damage.iter().any(is_bad)
+    }
+
+    /// The tombs that were there; only who writes knows.
+    pub fn tombs(&self) -> &[ObjectId] {
+        &self.tombs
     }
 
     /// Whether nothing is known to be lost.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::{ChunkReader, Place, malformed};
 use crate::crypto::ChunkKind;
 use crate::error::{Error, Kind, Result};
-use crate::id::ChunkPrefix;
-use crate::pack::{FrameBytes, Stored};
+use crate::id::{ChunkId, ChunkPrefix};
+use crate::pack::{Delta, FrameBytes, Stored};
 
 /// Most chunks that it takes to make one whole.
 pub const CLOSURE_CHUNKS_MAX: usize = 32;
@@ -51,7 +51,60 @@ pub struct Base {
     pub share: f64,
 }
 
+/// A chunk that is stored, proven to be what its id says, to be stored once more.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// What it is.
+    pub kind: ChunkKind,
+    /// Which.
+    pub id: ChunkId,
+    /// Its plaintext.
+    pub bytes: Vec<u8>,
+    /// As what it is to be stored, with its payload; `None`: whole.
+    pub delta: Option<(Delta, Vec<u8>)>,
+}
+
 impl ChunkReader<'_> {
+    /// Reads the chunk at this place, to store it once more: as the delta that it is, if it is one and is to stay one.
+    /// What cannot be had from there is had from any other copy, whole.
+    pub fn again(&self, id: &ChunkPrefix, place: &Place, as_delta: bool) -> Result<Again> {
+        let others = self.catalogue().copies_to_read(id).filter(|other| other.kind == place.kind && other != place);
+        let mut error = None;
+        for (place, as_delta) in [(*place, as_delta)].into_iter().chain(others.map(|other| (other, false))) {
+            match self.again_at(id, &place, as_delta) {
+                Ok(again) => return Ok(again),
+                // What is said of the copy that was chosen tells most.
+                Err(e) => error = error.or(Some(e)),
+            }
+        }
+        Err(error.unwrap_or_else(|| Error::new(Kind::Damage, format!("chunk {id} is missing")).fix(super::REPAIR)))
+    }
+
+    fn again_at(&self, prefix: &ChunkPrefix, place: &Place, as_delta: bool) -> Result<Again> {
+        let frame = self.kept_frame(place)?;
+        let identity = &self.repository().keys().identity;
+        for is_strict in [false, true] {
+            let Ok(bytes) = self.plain(&frame, place, &mut Trail { is_strict, ..Trail::default() }) else { continue };
+            let id = identity.chunk_id(place.kind, &bytes);
+            if id.prefix() != *prefix {
+                continue;
+            }
+            let delta = match frame.stored(place.nth as usize) {
+                Some(Stored::Delta(stored)) if as_delta => Some((stored.delta.clone(), stored.payload().to_vec())),
+                _ => None,
+            };
+            return Ok(Again { kind: place.kind, id, bytes: bytes.into_owned(), delta });
+        }
+        let pack = self.catalogue().pack(place.pack).id;
+        Err(Error::new(Kind::Damage, format!("chunk {prefix} is damaged"))
+            .why(format!(
+                "frame {} of pack {} holds something else in its place, or what it needs is lost",
+                place.frame,
+                pack.short()
+            ))
+            .fix(super::REPAIR))
+    }
+
     /// The n-th chunk of a decoded frame, not compared with any id.
     pub(super) fn plain<'f>(&self, frame: &'f FrameBytes, place: &Place, trail: &mut Trail) -> Result<Cow<'f, [u8]>> {
         let what = || format!("frame {} of pack {}", place.frame, self.catalogue().pack(place.pack).id.short());

@@ -24,13 +24,13 @@ mod twice;
 mod writer;
 
 pub use catalogue::{Catalogue, Place, Unreadable};
-pub use delta::{Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
+pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
 pub use file::FileReader;
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};
-pub use packs::{read_head, read_table};
+pub use packs::{pack_session, read_head, read_table};
 pub use reader::{ChunkReader, EntryReader};
-pub use session::Session;
+pub use session::{OpenSession, Session};
 pub use snapshots::{Listing, Proof, SnapshotInfo};
 pub use stat_cache::{Fingerprint, Known, StatCache, StatCacheWriter};
 pub use writer::{ChunkWriter, FrameWriter, Written};

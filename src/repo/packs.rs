@@ -3,7 +3,7 @@
 use super::open::check_name;
 use super::{Folder, Repository, malformed, unopened};
 use crate::error::{Error, Kind, Result};
-use crate::id::{ChunkId, ObjectId};
+use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::pack::{HEAD_BYTES, PACK_BYTES_MAX, PackKey, TRAILER_BYTES, Table, Trailer, decode_table};
 
 fn place(id: &ObjectId) -> String {
@@ -13,7 +13,7 @@ fn place(id: &ObjectId) -> String {
 /// Opens a pack's head: what opens its frames and its table.
 pub fn read_head(repository: &Repository, id: &ObjectId) -> Result<PackKey> {
     let at = Folder::Packs.key(id);
-    let head = repository.storage().get_range(&at, 0, HEAD_BYTES)?;
+    let head = repository.pack_range(id, 0, HEAD_BYTES)?;
     match open_head(repository, id, &head) {
         // One wrong bit can make it look so, and smaller objects are compared with their names before they are believed.
         Err(e) if matches!(e.kind(), Kind::Newer | Kind::WrongKey) => {
@@ -39,6 +39,12 @@ fn open_head(repository: &Repository, id: &ObjectId, head: &[u8]) -> Result<Pack
             .fix("remove it from this repository's folder"));
     }
     Ok(key)
+}
+
+/// The session of the run that stored a pack.
+pub fn pack_session(repository: &Repository, id: &ObjectId) -> Result<SessionId> {
+    let head = repository.pack_range(id, 0, HEAD_BYTES)?;
+    PackKey::open(repository.keys(), &head).map(|(header, _)| header.session).map_err(|e| unopened(&place(id), &e))
 }
 
 /// Reads a pack's table: its key, its size and what lies in it.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::catalogue::places_of;
 use super::delta::Trail;
-use super::{Catalogue, Folder, Place, Repository, malformed, read_head, read_table, unopened};
+use super::{Catalogue, Place, Repository, malformed, read_head, read_table, unopened};
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry};
 use crate::error::{Error, Kind, Result};
@@ -99,8 +99,7 @@ impl<'r> ChunkReader<'r> {
     pub fn frame(&self, place: &Place) -> Result<FrameBytes> {
         let pack = self.catalogue.pack(place.pack);
         let key = self.pack_key(place.pack)?;
-        let at = Folder::Packs.key(&pack.id);
-        let mut sealed = self.repository.storage().get_range(&at, place.offset.into(), place.stored_len as usize)?;
+        let mut sealed = self.repository.pack_range(&pack.id, place.offset.into(), place.stored_len as usize)?;
         self.with_decompressor(|decompressor| key.open_frame(place.kind, place.frame, &mut sealed, decompressor))?
             .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
     }

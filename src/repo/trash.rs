@@ -1,4 +1,4 @@
-//! Snapshots that were forgotten, and still lie in the trash.
+//! What lies in the trash: snapshots that were forgotten, packs that were condemned, and the tombs that tell since when.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use super::list_cache::{ListCache, Said};
 use super::snapshots::Part;
-use super::{Folder, Listing, Repository};
-use crate::error::Result;
+use super::{Folder, Listing, Repository, malformed};
+use crate::crypto::Audience;
+use crate::error::{Kind, Result};
 use crate::id::ObjectId;
-use crate::record::Snapshot;
+use crate::record::{Snapshot, Tomb};
 use crate::storage::{ErrorKind, Key, Listed};
 
 impl Repository {
@@ -66,9 +67,73 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// All tombs, each whole; one that goes meanwhile is left out.
+    pub fn tombs(&self) -> Result<Vec<(ObjectId, Tomb)>> {
+        let read = |id: ObjectId| match self.tomb_at(&id, &Folder::Tombs.key(&id)) {
+            Err(e) if e.kind() == Kind::Missing => None,
+            other => Some(other.map(|tomb| (id, tomb))),
+        };
+        self.list(Folder::Tombs)?.into_iter().filter_map(read).collect()
+    }
+
+    /// The tombs in the trash; those that cannot be read are errors in their places.
+    pub fn trashed_tombs(&self) -> Result<Vec<(ObjectId, Result<Tomb>)>> {
+        let ids = self.trashed(Folder::Tombs)?;
+        Ok(ids.into_iter().map(|(id, _)| (id, self.tomb_at(&id, &in_trash_of(Folder::Tombs, &id)))).collect())
+    }
+
+    fn tomb_at(&self, id: &ObjectId, key: &Key) -> Result<Tomb> {
+        let (_, [bytes]) = self.read_at(Folder::Tombs, id, key, [Audience::Index])?;
+        Tomb::parse(&bytes).map_err(|e| malformed(&format!("tomb {}", id.short()), &e))
+    }
+
+    /// What lies in the trash of a folder, with its stored length in bytes.
+    pub fn trashed(&self, folder: Folder) -> Result<Vec<(ObjectId, u64)>> {
+        let of_trash = |listed: Listed| {
+            let key = Key::new(listed.key.as_str().strip_prefix("trash/")?)?;
+            Some((folder.id(&key)?, listed.size))
+        };
+        let listed = self.storage().list(&format!("trash/{}", folder.name()))?;
+        Ok(listed.into_iter().filter_map(of_trash).collect())
+    }
+
+    /// Moves an object to the trash, or, where there is none, deletes it; durable after the next barrier. One that is
+    /// gone already is no error.
+    pub fn discard(&self, folder: Folder, id: &ObjectId) -> Result<()> {
+        let key = folder.key(id);
+        if !self.storage().capabilities().trash {
+            return Ok(self.storage().delete(&key)?);
+        }
+        match self.storage().trash(&key) {
+            Err(e) if e.kind != ErrorKind::Missing => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes what lies in the trash of a folder under this name; durable after the next barrier.
+    pub fn delete_trashed(&self, folder: Folder, id: &ObjectId) -> Result<()> {
+        Ok(self.storage().delete(&in_trash_of(folder, id))?)
+    }
+
+    /// Reads a part of a pack, wherever it lies: who found it in the catalogue may find it in the trash only.
+    pub(super) fn pack_range(&self, id: &ObjectId, offset: u64, len: usize) -> Result<Vec<u8>> {
+        match self.storage().get_range(&Folder::Packs.key(id), offset, len) {
+            Err(e) if e.kind == ErrorKind::Missing => {
+                Ok(self.storage().get_range(&in_trash_of(Folder::Packs, id), offset, len).map_err(|_| e)?)
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
 const TRASH: &str = "trash/snapshots";
 
-fn in_trash(id: &ObjectId) -> Key {
-    let key = Folder::Snapshots.key(id);
+fn in_trash_of(folder: Folder, id: &ObjectId) -> Key {
+    let key = folder.key(id);
     key.in_trash().unwrap_or(key)
+}
+
+fn in_trash(id: &ObjectId) -> Key {
+    in_trash_of(Folder::Snapshots, id)
 }

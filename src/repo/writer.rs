@@ -7,8 +7,10 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::delta::Again;
 use super::encode::{Encoded, Encoder, Tools};
 use super::{Catalogue, ChunkReader, Folder, Session, unopened};
+use crate::chunk::BLOCK_BYTES;
 use crate::clock;
 use crate::crypto::{Audience, ChunkKind};
 use crate::error::{Error, Kind, Result};
@@ -90,10 +92,13 @@ impl<'r> ChunkWriter<'r> {
         let since = session.repository().world().elapsed();
         // Packs that nobody has catalogued yet are taken over by this run's index. Whoever wrote them may have died
         // before their names were durable.
-        for pack in catalogue.orphans() {
+        // Those that a tomb names will be gone.
+        let orphans = catalogue.orphans().iter().filter(|pack| !catalogue.is_condemned(&pack.id));
+        let packs: Vec<PackEntry> = orphans.cloned().collect();
+        for pack in &packs {
             session.repository().storage().adopt(&Folder::Packs.key(&pack.id));
         }
-        let pending = Pending { packs: catalogue.orphans().to_vec(), since };
+        let pending = Pending { packs, since };
         Self {
             session,
             catalogue,
@@ -331,6 +336,18 @@ impl FrameWriter<'_, '_> {
     fn encoder(&mut self) -> (&Encoder<'_>, Tools<'_>) {
         let Self { writer, compressor, decompressor, .. } = self;
         (&writer.encoder, Tools { compressor, decompressor })
+    }
+
+    /// Stores a chunk again that lies elsewhere: as the same delta, or whole.
+    pub fn store_again(&mut self, again: Again) -> Result<()> {
+        let Again { kind, id, bytes, delta } = again;
+        match delta {
+            Some((delta, payload)) => self.push_delta(kind, id, bytes.len(), Encoded { delta, payload }),
+            None if kind != ChunkKind::Data => self.push(lane_of(kind), id, &bytes),
+            // Blocks of databases are read without those beside them.
+            None if bytes.len() == BLOCK_BYTES => self.push_data(BLOCKS, id, &bytes),
+            None => self.push_data(DATA, id, &bytes),
+        }
     }
 
     /// Into this lane, or the next one where the bytes do not compress.

@@ -149,8 +149,12 @@ impl Storage for LocalStorage {
     }
 
     fn adopt(&self, key: &Key) {
-        // The bytes were flushed before they got their name.
-        self.root.touch(key);
+        // The bytes were flushed before they got their name. Of what is gone its folder may be gone, too.
+        let there = |folder: &str| !matches!(self.root.open_folder(folder), Ok(None));
+        match key.as_str().match_indices('/').map(|(at, _)| &key.as_str()[..at]).find(|folder| !there(folder)) {
+            None => self.root.touch(key),
+            Some(folder) => _ = Key::new(folder).map(|folder| self.root.touch(&folder)),
+        }
     }
 
     fn barrier(&self) -> Result<()> {

@@ -192,7 +192,7 @@ impl Storage for MemoryStorage {
     fn adopt(&self, key: &Key) {
         let mut state = self.state();
         let there = state.visible.get(key).map(|object| object.bytes.clone());
-        if there.is_some() && state.durable.get(key) != there.as_ref() {
+        if state.durable.get(key) != there.as_ref() {
             self.change(&mut state, key, there, false);
         }
     }

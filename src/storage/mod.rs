@@ -198,7 +198,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Whether a living process holds the object; `None` where the store cannot tell.
     fn held(&self, key: &Key) -> Result<Option<bool>>;
     /// Has the next barrier cover this object as if it had been put here: whoever stored it may have died, or cut a
-    /// connection, before it was durable. For objects that were found and that are going to be counted on.
+    /// connection, before it was durable. For objects that were found and that are going to be counted on; and for
+    /// those that are gone, as if they had been deleted here.
     fn adopt(&self, key: &Key);
     /// Returns when everything that was put, adopted, deleted or moved before the call survives a power cut.
     fn barrier(&self) -> Result<()>;

@@ -423,7 +423,7 @@ fn damage() {
 
 /// The tomb that docs/format.md takes apart.
 pub fn tomb() -> Tomb {
-    Tomb { packs: vec![object_id("pack")], unknown: vec![] }
+    Tomb { packs: vec![object_id("pack")], time: None, unknown: vec![] }
 }
 
 #[test]

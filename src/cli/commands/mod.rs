@@ -14,6 +14,7 @@ pub mod ls;
 pub mod man;
 pub mod note;
 pub mod pin;
+pub mod prune;
 pub mod query;
 mod remark;
 pub mod restore;
@@ -46,6 +47,7 @@ pub enum Command {
     Tables(tables::Args),
     Query(query::Args),
     Forget(forget::Args),
+    Prune(prune::Args),
     Undelete(undelete::Args),
     Pin(pin::Args),
     Unpin(pin::UnpinArgs),
@@ -76,6 +78,7 @@ impl Command {
             Self::Tables(args) => tables::run(args, context),
             Self::Query(args) => query::run(args, context),
             Self::Forget(args) => forget::run(args, context),
+            Self::Prune(args) => prune::run(args, context),
             Self::Undelete(args) => undelete::run(args, context),
             Self::Pin(args) => pin::run(args, context),
             Self::Unpin(args) => pin::run_unpin(args, context),

@@ -34,6 +34,8 @@ const PIECE_BYTES: usize = 4 << 20;
 pub(super) struct Before<'a> {
     pub cache: Option<StatCache>,
     pub tree: Option<TreeWalk<&'a ChunkReader<'a>>>,
+    /// Whether the snapshot of the tree is listed still.
+    pub is_parent: bool,
 }
 
 impl Iterator for Before<'_> {
@@ -51,7 +53,7 @@ impl Iterator for Before<'_> {
         // A part of the tree that cannot be read only makes files look new.
         let found = self.tree.as_mut()?.flatten().find(|found| follows(&found.path))?;
         let (fingerprint, record) = (Fingerprint::NONE, Some(found.record));
-        Some(Known { path: found.path, fingerprint, record, chunks: Vec::new(), in_snapshot: true })
+        Some(Known { path: found.path, fingerprint, record, chunks: Vec::new(), in_snapshot: self.is_parent })
     }
 }
 
@@ -279,9 +281,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if !content.chunks.iter().chain(stored.attr_chunks()).all(|chunk| catalogue.contains(&chunk.id)) {
             return false;
         }
-        // What lies behind lists costs reading them, so only where something is known to be lost, or may never have
-        // been stored.
-        if content.level == 0 || in_snapshot && catalogue.is_whole() {
+        // What lies behind lists costs reading them, so only where something is known to be lost, is condemned, or may
+        // never have been stored.
+        if content.level == 0 || in_snapshot && catalogue.is_whole() && !catalogue.has_tombs() {
             return true;
         }
         let mut all = true;

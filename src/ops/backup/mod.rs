@@ -150,8 +150,29 @@ struct Saved {
     images: Vec<database::Stored>,
 }
 
+/// How often a run begins anew that is taken for dead.
+const TRIES: usize = 3;
+
 /// Backs up. An error means that no snapshot was made; a snapshot that lacks something says so in its state.
+///
+/// A run that is taken for dead before its snapshot is confirmed begins anew, since a prune may have removed what it
+/// counted on: what it stored is used as far as it is still there, and what is not is read from the source again.
 pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
+    for _ in 1..TRIES {
+        if let Some(report) = try_backup(repository, request, job)? {
+            return Ok(report);
+        }
+        job.warn("this run was taken for dead, and begins anew: what it stored is used");
+    }
+    try_backup(repository, request, job)?.ok_or_else(|| {
+        Error::new(Kind::Failed, "this run was taken for dead again and again, and no snapshot was made")
+            .why("somebody removes sessions/ while their runs are at work")
+            .fix("run it again when no prune is at work; what was stored is used")
+    })
+}
+
+/// The same, once; `None` if the run was taken for dead.
+fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Option<Report>> {
     let begun = repository.world().elapsed();
     let previous = check_series(repository, request, job)?;
     let started = repository.world().now();
@@ -210,12 +231,16 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         ..Body::default()
     };
     let snapshot = session.put_snapshot(&summary, &body)?;
+    if !session.is_there()? {
+        repository.trash_snapshot(&snapshot)?;
+        return Ok(None);
+    }
     session.end(vec![snapshot])?;
     for cache in saved.into_iter().filter_map(|one| one.cache) {
         // Without it the next run reads more, and finds the same.
         let _ = cache.finish(&snapshot);
     }
-    Ok(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped })
+    Ok(Some(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped }))
 }
 
 fn session_record(request: &Request, time: Time) -> SessionRecord {
@@ -386,14 +411,15 @@ impl Run<'_> {
         (print.ctime.seconds + 2 < self.started.seconds).then_some(print)
     }
 
-    /// What is known from before. The cache counts only while the snapshot that it was made with is still there now
-    /// that our session is listed, and while no prune is about to take anything away.
+    /// What is known from before. What a snapshot had is taken as it is only while that snapshot is still listed, now that
+    /// tombs have been listed, and while no prune is about to take anything away; else all of it is looked up.
     fn known(&self, previous: Option<&Previous>, cache_key: &[u8]) -> feed::Before<'_> {
         use crate::repo::Folder;
         let is_listed = |id: &ObjectId| self.repository.storage().size(&Folder::Snapshots.key(id)).is_ok();
         let cache = StatCache::open(self.repository, cache_key, is_listed).filter(|_| !self.catalogue.has_tombs());
         let tree = previous.map(|previous| crate::tree::TreeWalk::new(self.reader, &previous.source.root));
-        feed::Before { cache, tree }
+        let is_parent = previous.is_some_and(|previous| is_listed(&previous.snapshot));
+        feed::Before { cache, tree, is_parent }
     }
 }
 

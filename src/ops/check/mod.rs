@@ -15,13 +15,13 @@ mod structure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::notes;
+use super::{notes, whole};
 use crate::crypto::Audience;
 use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::record::{BadFrame, Damage, Note};
-use crate::repo::{Catalogue, Folder, Repository};
+use crate::repo::{Catalogue, ChunkReader, Folder, Repository, SnapshotInfo};
 
 /// How much to check.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,6 +122,8 @@ impl Findings {
 /// Checks.
 pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
     job.phase("checking structure", None, None);
+    // Before packs, so that all that they need is there.
+    let listing = repository.snapshots_anew()?;
     let mut catalogue = Catalogue::load(repository, job)?;
     let mut findings = Findings::default();
     let mut structure = structure::Structure::new(repository, &catalogue, &mut findings, job);
@@ -144,18 +146,38 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     let news;
     (news, report.packs_spare) = learn(&mut catalogue, &seen, &mut findings);
     job.phase("checking snapshots", None, None);
-    let listing = structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots()?;
+    structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots(&listing)?;
     report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
     let was_read = |id: &ObjectId| seen.whole.contains(id) || seen.wrong.iter().any(|wrong| wrong.pack == *id);
     report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
     if !findings.chunks.is_empty() {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
     }
-    let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed).map(|info| info.id);
-    report.confirmed = unconfirmed.filter(|id| findings.spare(id)).collect();
+    let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && findings.spare(&info.id));
+    report.confirmed = confirmable(repository, &unconfirmed.collect::<Vec<_>>(), job)?;
     record(repository, news, &seen, &mut report)?;
     report.found = findings.found;
     Ok(report)
+}
+
+/// Those of these snapshots all of whose chunks count, as for a writer: tombs are listed after snapshots, and packs after
+/// tombs, so that a prune which did not see them has been seen. What may not be durable yet the next barrier covers.
+fn confirmable(repository: &Repository, snapshots: &[&SnapshotInfo], job: Job<'_>) -> Result<Vec<ObjectId>> {
+    if snapshots.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A tomb, or a damage record, that cannot be read is told of already, and may speak of just this.
+    let Ok(catalogue) = Catalogue::open_to_write(repository, job) else { return Ok(Vec::new()) };
+    let reader = ChunkReader::new(repository, &catalogue);
+    let mut whole = Vec::new();
+    for info in snapshots {
+        let sources = repository.snapshot_of(info)?.body.sources;
+        if whole::first_missing(&reader, &sources, job)?.is_none() {
+            whole.push(info.id);
+        }
+    }
+    whole::adopt(&reader);
+    Ok(whole)
 }
 
 /// Takes what was seen in the place of what was known; frames that nobody knew to be bad come back, and how many packs
@@ -211,6 +233,8 @@ fn record(repository: &Repository, news: Vec<BadFrame>, seen: &data::Seen, repor
         let confirmed = report.confirmed.clone();
         if !verified.is_empty() || !confirmed.is_empty() {
             let note = Note { time: now, verified, confirmed, ..Note::default() };
+            // What was counted on comes first.
+            repository.storage().barrier()?;
             notes::put(&session, &note)?;
         }
         for id in &healed {

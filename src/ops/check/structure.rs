@@ -141,8 +141,7 @@ impl<'a> Structure<'a> {
     }
 
     /// Snapshots: each opens, every node and list is read once, every chunk is there.
-    pub fn snapshots(&mut self) -> Result<Listing> {
-        let listing = self.repository.snapshots_anew()?;
+    pub fn snapshots(&mut self, listing: &Listing) -> Result<()> {
         for (id, error) in &listing.damaged {
             let fix = remedy::against(error, remedy::snapshot(id));
             self.findings.add(format!("snapshot {}", id.short()), error.to_string(), fix);
@@ -165,7 +164,7 @@ impl<'a> Structure<'a> {
                 }
             }
         }
-        Ok(listing)
+        Ok(())
     }
 
     fn root(&mut self, root: &Root) -> Result<()> {

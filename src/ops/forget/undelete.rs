@@ -3,13 +3,10 @@
 //! Who does so is a writer: it announces a session, then looks at what is condemned, and counts on nothing that is. So a
 //! prune that goes on at the same time either waits, or has said what it takes.
 
-use std::collections::HashSet;
-
 use super::super::notes;
-use super::super::reach::{Reach, Visitor};
+use super::super::whole;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::id::ChunkId;
 use crate::record::{Note, Remark};
 use crate::repo::{Catalogue, ChunkReader, Repository, Session, SnapshotInfo};
 
@@ -38,54 +35,17 @@ fn confirm(repository: &Repository, session: &Session<'_>, info: &SnapshotInfo) 
     Ok(repository.storage().barrier()?)
 }
 
-/// Looks whether every chunk has a copy that counts.
+/// Looks whether every chunk has a copy that counts, and has the next barrier cover what may not be durable yet.
 fn check_whole(repository: &Repository, info: &SnapshotInfo, job: Job<'_>) -> Result<()> {
     let catalogue = Catalogue::open_to_write(repository, job)?;
     let reader = ChunkReader::new(repository, &catalogue);
-    let mut look = Look { catalogue: &catalogue, seen: HashSet::new(), missing: 0, first: String::new() };
-    for source in &repository.trashed_snapshot(&info.id)?.body.sources {
-        let mut reach = Reach { reader: &reader, cancel: job.cancel, visitor: &mut look };
-        reach.tree(source.root.level, &source.root.id)?;
+    let sources = repository.trashed_snapshot(&info.id)?.body.sources;
+    if let Some(missing) = whole::first_missing(&reader, &sources, job)? {
+        let what = format!("snapshot {} cannot be brought back: some of what it needs is gone", info.id.short());
+        return Err(Error::new(Kind::Failed, what)
+            .why(missing)
+            .fix("take another snapshot; `larder check` tells whether anything else is missing"));
     }
-    if look.missing == 0 {
-        return Ok(());
-    }
-    let what = format!("snapshot {} cannot be brought back: some of what it needs is gone", info.id.short());
-    Err(Error::new(Kind::Failed, what)
-        .why(look.first)
-        .fix("take another snapshot; `larder check` tells whether anything else is missing"))
-}
-
-struct Look<'a> {
-    catalogue: &'a Catalogue,
-    seen: HashSet<ChunkId>,
-    missing: u64,
-    /// What the first thing is that is missing.
-    first: String,
-}
-
-impl Look<'_> {
-    fn miss(&mut self, what: impl FnOnce() -> String) {
-        if self.missing == 0 {
-            self.first = what();
-        }
-        self.missing += 1;
-    }
-}
-
-impl Visitor for Look<'_> {
-    fn visit(&mut self, id: &ChunkId) -> bool {
-        if !self.seen.insert(*id) {
-            return false;
-        }
-        let is_there = self.catalogue.contains(id);
-        if !is_there {
-            self.miss(|| format!("chunk {} is in no pack that stays", id.short()));
-        }
-        is_there
-    }
-
-    fn gap(&mut self, error: &Error) {
-        self.miss(|| error.to_string());
-    }
+    whole::adopt(&reader);
+    Ok(())
 }

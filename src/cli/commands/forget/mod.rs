@@ -10,6 +10,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::gaps::Gaps;
 use super::super::{amount, args, engine, find};
+use super::prune;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::ObjectId;
@@ -61,6 +62,9 @@ pub struct Args {
     /// Count what would be free, also where that takes long: the trees of all snapshots are read for it
     #[arg(long)]
     pub freed: bool,
+    /// Prune afterwards, as larder prune does; forgotten snapshots cannot be brought back then
+    #[arg(long)]
+    pub prune: bool,
     /// What to keep.
     #[command(flatten)]
     pub keep: Keep,
@@ -167,7 +171,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     shown.spared = result?;
     shown.is_done = true;
     shown.tell(context)?;
-    Ok(exit)
+    if args.prune {
+        prune::run_on(&prune::Args::default(), &repository, context).map(|end| exit.but(end))
+    } else {
+        Ok(exit)
+    }
 }
 
 /// The rules, or none where snapshots are named.

@@ -49,6 +49,7 @@ documents! {
     Drilled<'a> = "drilled",
     Drill<'a> = "drill",
     Forget = "forget",
+    Prune = "prune",
     Remark = "remark",
     Trash = "trash",
     Undelete = "undelete",

@@ -77,6 +77,56 @@ pub struct ForgetSeries {
     pub removed: u64,
 }
 
+/// `prune`: what was planned, and what was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prune {
+    /// Whether it was done; else this is the plan.
+    pub applied: bool,
+    /// Packs there were.
+    pub packs: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+    /// Packs of which nothing is needed.
+    pub drop_packs: u64,
+    /// Packs of which something is stored again.
+    pub repack_packs: u64,
+    /// How much of them, estimated.
+    pub repack_bytes: u64,
+    /// By how much less is stored then, estimated.
+    pub free_bytes: u64,
+    /// What nobody needs and stays, estimated.
+    pub unused_bytes: u64,
+    /// Packs in the trash before.
+    pub trash_packs: u64,
+    /// Their bytes.
+    pub trash_bytes: u64,
+    /// Other runs at work.
+    pub runs: u64,
+    /// What was done.
+    pub result: Option<Pruned>,
+}
+
+/// What a prune did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// Packs that were removed.
+    pub removed_packs: u64,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// What was stored again.
+    pub added_bytes: u64,
+    /// Whether what was removed lies in the trash.
+    pub in_trash: bool,
+    /// Packs that were deleted from the trash.
+    pub emptied_packs: u64,
+    /// Their bytes.
+    pub emptied_bytes: u64,
+    /// Forgotten snapshots that cannot be brought back any more.
+    pub snapshots_gone: u64,
+    /// Runs that had died without an end.
+    pub runs_expired: u64,
+}
+
 /// `pin`, `unpin`, `note`, `tag`: what holds of a snapshot now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remark {
@@ -169,6 +219,42 @@ mod tests {
             r#""series":[{"name":"etc","snapshots":2,"removed":1}],"spared":["cccccccc"],"freed_bytes":5,"freed_gaps":0}"#,
         ];
         assert_eq!(line(&forget).unwrap(), expected.concat());
+    }
+
+    #[test]
+    fn a_prune_tells_plan_and_result() {
+        let result = Pruned {
+            removed_packs: 3,
+            removed_bytes: 90,
+            added_bytes: 10,
+            in_trash: true,
+            emptied_packs: 1,
+            emptied_bytes: 5,
+            snapshots_gone: 2,
+            runs_expired: 0,
+        };
+        let prune = Prune {
+            applied: true,
+            packs: 9,
+            stored_bytes: 900,
+            drop_packs: 1,
+            repack_packs: 2,
+            repack_bytes: 11,
+            free_bytes: 79,
+            unused_bytes: 4,
+            trash_packs: 1,
+            trash_bytes: 5,
+            runs: 0,
+            result: Some(result),
+        };
+        let expected = [
+            r#"{"v":1,"type":"prune","applied":true,"packs":9,"stored_bytes":900,"drop_packs":1,"repack_packs":2,"#,
+            r#""repack_bytes":11,"free_bytes":79,"unused_bytes":4,"trash_packs":1,"trash_bytes":5,"runs":0,"#,
+            r#""result":{"removed_packs":3,"removed_bytes":90,"added_bytes":10,"in_trash":true,"#,
+            r#""emptied_packs":1,"emptied_bytes":5,"snapshots_gone":2,"runs_expired":0}}"#,
+        ];
+        assert_eq!(line(&prune).unwrap(), expected.concat());
+        assert!(line(&Prune { result: None, ..prune }).unwrap().ends_with(r#""result":null}"#));
     }
 
     #[test]

@@ -1,0 +1,283 @@
+//! Does it: condemn, wait, look again, copy, remove. The numbers are those of docs/concurrency.md.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::copies::{Task, tasks};
+use super::used::Used;
+use super::{Options, Plan, Report, check_known, copies, index, trash};
+use crate::crypto::Audience;
+use crate::error::{Error, Kind, Result};
+use crate::event::Job;
+use crate::id::{ChunkPrefix, ObjectId};
+use crate::index::StoredCopy;
+use crate::record::Tomb;
+use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Folder, Listing, OpenSession, Place, Repository, Session};
+
+/// zstd's level for what is stored again.
+const LEVEL: i32 = 3;
+/// How often packs are listed, while other prunes take some away.
+const ROUNDS: usize = 5;
+/// How often sessions are looked at while one is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A run is taken for dead after so long where nothing tells whether it lives.
+const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Does what was planned.
+pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_>) -> Result<Report> {
+    let session = Session::unlisted(repository)?;
+    let Plan { packs, choice, used, .. } = plan;
+    let mut run = Run { repository, session: &session, options, job, used, report: Report::default() };
+    // Space first: what is free already, then what is free without a copy.
+    let is_kept_busy = options.grace.is_none() && run.other_runs()? > 0;
+    if !is_kept_busy {
+        trash::empty(repository, options.grace, &mut run.report, job)?;
+    }
+    let ids = |numbers: &[usize]| numbers.iter().map(|number| packs[*number].id).collect::<Vec<_>>();
+    let (drop, repack) = (ids(&choice.drop), ids(&choice.repack));
+    let rounds = match options.grace {
+        None => vec![drop, repack],
+        Some(_) => vec![[drop, repack].concat()],
+    };
+    for condemned in rounds.into_iter().filter(|condemned| !condemned.is_empty()) {
+        run.round(&condemned)?;
+    }
+    run.clear_tombs()?;
+    Ok(run.report)
+}
+
+struct Run<'a> {
+    repository: &'a Repository,
+    session: &'a Session<'a>,
+    options: &'a Options,
+    job: Job<'a>,
+    used: Used,
+    report: Report,
+}
+
+impl Run<'_> {
+    /// Condemns packs and removes them. If anything fails before, what was condemned is free again.
+    fn round(&mut self, condemned: &[ObjectId]) -> Result<()> {
+        let storage = self.repository.storage();
+        let tomb = Tomb { packs: condemned.to_vec(), time: Some(self.repository.world().now()), ..Tomb::default() };
+        // 2
+        let tomb = self.session.put(Folder::Tombs, &[(Audience::Index, &tomb.encode())])?;
+        let done = storage.barrier().map_err(Error::from).and_then(|()| self.under_tomb(&tomb, condemned));
+        if done.is_err() {
+            // It may give up at any step; a tomb that cannot be removed now is the next prune's.
+            let _ = storage.delete(&Folder::Tombs.key(&tomb)).and_then(|()| storage.barrier());
+        }
+        done
+    }
+
+    fn under_tomb(&mut self, tomb: &ObjectId, condemned: &[ObjectId]) -> Result<()> {
+        let storage = self.repository.storage();
+        // 3
+        self.wait()?;
+        // 4
+        self.job.phase("looking at snapshots again", None, None);
+        let listing = self.repository.snapshots_anew()?;
+        let trashed = self.repository.trashed(Folder::Snapshots)?;
+        // 5, 6
+        let catalogue = self.settle(tomb, &listing)?;
+        // 7
+        for pack in catalogue.orphans().iter().filter(|pack| !catalogue.is_condemned(&pack.id)) {
+            storage.adopt(&Folder::Packs.key(&pack.id));
+        }
+        let there = listing.snapshots.iter().map(|info| info.id);
+        for id in there.chain(listing.gone.iter().copied()).chain(trashed.iter().map(|(id, _)| *id)) {
+            storage.adopt(&Folder::Snapshots.key(&id));
+        }
+        storage.barrier()?;
+        // 8
+        let own: HashSet<ObjectId> = condemned.iter().copied().collect();
+        let stays = |pack: &ObjectId| !own.contains(pack) && !catalogue.missing().contains(pack);
+        let replaced = index::replace(self.session, &stays, self.job)?;
+        for (id, _) in &trashed {
+            self.repository.delete_trashed(Folder::Snapshots, id)?;
+        }
+        storage.barrier()?;
+        self.report.snapshots_gone += trashed.len() as u64;
+        // 9
+        for id in &replaced {
+            storage.delete(&Folder::Index.key(id))?;
+        }
+        let in_trash = self.remove(&catalogue, condemned)?;
+        storage.barrier()?;
+        // 10
+        match in_trash {
+            true => self.bury(tomb),
+            false => Ok(storage.delete(&Folder::Tombs.key(tomb)).and_then(|()| storage.barrier())?),
+        }
+    }
+
+    /// Waits for all runs that are listed now. Those that come later see the tomb.
+    fn wait(&mut self) -> Result<()> {
+        let world = self.repository.world();
+        let begun = world.elapsed();
+        let mut first: Option<HashSet<ObjectId>> = None;
+        loop {
+            let open = self.repository.open_sessions()?;
+            let waited = first.get_or_insert_with(|| open.iter().map(|it| it.name).collect());
+            let is_old = world.elapsed().saturating_sub(begun) >= SILENCE_MAX;
+            let is_dead = |it: &OpenSession| it.is_held == Some(false) || it.is_held.is_none() && is_old;
+            let (dead, alive): (Vec<_>, Vec<_>) =
+                open.into_iter().filter(|it| waited.contains(&it.name)).partition(is_dead);
+            for it in dead {
+                self.repository.expire_session(&it.name)?;
+                self.report.runs_expired += 1;
+            }
+            if alive.is_empty() {
+                return Ok(());
+            }
+            if self.options.no_wait {
+                return Err(busy(alive.len()));
+            }
+            self.job.phase("waiting for other runs to end", None, None);
+            self.job.cancel.check()?;
+            world.pause(LOOK_EVERY);
+        }
+    }
+
+    /// Looks at what stays, and stores what does not, until all that is used stays. Other prunes may be at work: what
+    /// they took away is looked for anew.
+    fn settle(&mut self, tomb: &ObjectId, listing: &Listing) -> Result<Catalogue> {
+        let mut failure = None;
+        for _ in 0..ROUNDS {
+            let catalogue = Catalogue::load_to_write(self.repository, self.job)?;
+            check_known(&catalogue)?;
+            match self.settle_once(tomb, listing, &catalogue) {
+                Ok(true) => return Ok(catalogue),
+                Ok(false) => {}
+                Err(e) if matches!(e.kind(), Kind::Missing | Kind::Damage) => {
+                    // Half of a tree may have been gathered.
+                    self.used = Used::default();
+                    failure = Some(e);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            Error::new(Kind::Busy, "nothing was removed: other prunes took away what this one was about to copy")
+                .fix("run it again when they are done")
+        }))
+    }
+
+    /// Whether all that is used stays; else some of it was stored again.
+    fn settle_once(&mut self, tomb: &ObjectId, listing: &Listing, catalogue: &Catalogue) -> Result<bool> {
+        let reader = ChunkReader::new(self.repository, catalogue);
+        self.used.gather(&reader, listing, self.job)?;
+        let needed: HashSet<ChunkPrefix> = self.used.all().collect();
+        let (copies, staying) = copies(catalogue);
+        let found = tasks(&needed, &copies, staying);
+        let others = catalogue.tombs().iter().any(|other| other != tomb);
+        self.check_lost(catalogue, &found.lost, others)?;
+        if found.again.is_empty() {
+            return Ok(true);
+        }
+        self.store_again(&reader, &copies, found.again)?;
+        Ok(false)
+    }
+
+    /// What no copy can be made whole of: it must be nobody's whom this prune could take it from.
+    fn check_lost(&self, catalogue: &Catalogue, lost: &HashSet<ChunkPrefix>, others: bool) -> Result<()> {
+        if others && self.used.has_gaps {
+            return Err(gone("a tree node"));
+        }
+        for id in lost {
+            let mut copies = catalogue.copies_to_read(id).map(|place| catalogue.pack(place.pack).id).peekable();
+            let is_listed = |pack: &ObjectId| !catalogue.missing().contains(pack);
+            let is_nowhere = !copies.by_ref().any(|pack| is_listed(&pack));
+            if is_nowhere && !self.used.confirmed.contains(id) && !others {
+                continue;
+            }
+            // What is damaged, in a pack that stays, is as it was.
+            let stays = |pack: ObjectId| is_listed(&pack) && !catalogue.is_condemned(&pack);
+            let mut packs = catalogue.copies_to_read(id).map(|place| catalogue.pack(place.pack).id);
+            if !packs.any(stays) {
+                return Err(gone(&format!("chunk {id}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn store_again(&mut self, reader: &ChunkReader<'_>, copies: &[StoredCopy<Place>], again: Vec<Task>) -> Result<()> {
+        let bytes = again.iter().map(|task| u64::from(copies[task.copy].place.raw_len)).sum();
+        self.job.phase("storing again what stays", Some(again.len() as u64), Some(bytes));
+        let before = self.session.bytes_written();
+        let writer = ChunkWriter::new(self.session, reader, LEVEL);
+        let mut frames = writer.frames()?;
+        for task in again {
+            self.job.cancel.check()?;
+            let copy = &copies[task.copy];
+            frames.store_again(reader.again(&copy.id, &copy.place, task.as_delta)?)?;
+            self.job.advance(1, copy.place.raw_len.into());
+        }
+        frames.flush()?;
+        writer.finish()?;
+        self.report.added_bytes += self.session.bytes_written() - before;
+        Ok(())
+    }
+
+    /// Whether the packs lie in the trash now, or did where they are.
+    fn remove(&mut self, catalogue: &Catalogue, condemned: &[ObjectId]) -> Result<bool> {
+        self.job.phase("removing packs", Some(condemned.len() as u64), None);
+        let storage = self.repository.storage();
+        let runs = if self.options.grace.is_none() { self.other_runs()? } else { 0 };
+        let in_trash = storage.capabilities().trash && (self.options.grace.is_some() || runs > 0);
+        for id in condemned {
+            match in_trash {
+                true => self.repository.discard(Folder::Packs, id)?,
+                false => storage.delete(&Folder::Packs.key(id))?,
+            }
+            self.job.advance(1, 0);
+        }
+        let own: HashSet<&ObjectId> = condemned.iter().collect();
+        let removed = catalogue.packs().iter().filter(|info| own.contains(&info.id));
+        self.report.packs_removed += condemned.len() as u64;
+        self.report.removed_bytes += removed.map(|info| info.size).sum::<u64>();
+        self.report.in_trash |= in_trash;
+        self.report.runs = self.report.runs.max(runs);
+        Ok(in_trash)
+    }
+
+    fn other_runs(&self) -> Result<u64> {
+        Ok(self.repository.open_sessions()?.iter().filter(|it| it.is_held != Some(false)).count() as u64)
+    }
+
+    /// A tomb whose packs are gone goes after them, where it tells since when they lie there.
+    fn bury(&self, tomb: &ObjectId) -> Result<()> {
+        self.repository.discard(Folder::Tombs, tomb)?;
+        Ok(self.repository.storage().barrier()?)
+    }
+
+    /// Tombs of others go as soon as none of their packs is listed.
+    fn clear_tombs(&self) -> Result<()> {
+        let tombs = self.repository.tombs()?;
+        if tombs.is_empty() {
+            return Ok(());
+        }
+        let listed: HashSet<ObjectId> = self.repository.list(Folder::Packs)?.into_iter().collect();
+        for (id, _) in tombs.iter().filter(|(_, tomb)| !tomb.packs.iter().any(|pack| listed.contains(pack))) {
+            // That its packs are gone must not be undone by a power cut that does not undo this.
+            for pack in tombs.iter().filter(|(other, _)| other == id).flat_map(|(_, tomb)| &tomb.packs) {
+                self.repository.storage().adopt(&Folder::Packs.key(pack));
+            }
+            self.repository.storage().barrier()?;
+            self.bury(id)?;
+        }
+        Ok(())
+    }
+}
+
+fn busy(runs: usize) -> Error {
+    Error::new(Kind::Busy, "nothing was removed: other runs are at work in this repository")
+        .why(format!("{runs} of them would have to end first"))
+        .fix("run it again later, or without --no-wait")
+}
+
+fn gone(what: &str) -> Error {
+    Error::new(Kind::Damage, format!("nothing was removed: {what} is missing, which snapshots need"))
+        .why("no pack that stays holds it, and what is removed now could be all that is left of it")
+        .fix("run `larder check`; put back what it names, or forget the snapshots that are damaged, then prune again")
+}

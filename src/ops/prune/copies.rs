@@ -1,0 +1,151 @@
+//! What must be stored again so that all that is needed can be made whole without the packs that are condemned.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::id::ChunkPrefix;
+use crate::index::{StoredCopy, live};
+
+/// A copy to be stored again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    /// Its number.
+    pub copy: usize,
+    /// As the delta that it is, if it is one; else whole.
+    pub as_delta: bool,
+}
+
+/// What is to be done, and what cannot be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tasks {
+    /// In order of the copies.
+    pub again: Vec<Task>,
+    /// Chunks that are needed, and that no copy can be made whole of.
+    pub lost: HashSet<ChunkPrefix>,
+}
+
+/// Of these copies the first ones stay, and the others go. What is needed and does not stay is stored again: deltas as
+/// the deltas that they are, with the same rank, if what they need stays or is stored again for others as well; whole,
+/// if nobody else needs it.
+pub(super) fn tasks<P>(needed: &HashSet<ChunkPrefix>, copies: &[StoredCopy<P>], staying: usize) -> Tasks {
+    let missing = live(needed.iter().copied(), &copies[..staying]).lost;
+    // Those that stay come first, and of two of the same rank the first one counts.
+    let wanted = live(missing, copies);
+    let mut users: HashMap<ChunkPrefix, usize> = HashMap::new();
+    for copy in &wanted.copies {
+        copies[*copy].delta.bases.iter().for_each(|base| *users.entry(*base).or_default() += 1);
+    }
+    let goes: Vec<usize> = wanted.copies.into_iter().filter(|copy| *copy >= staying).collect();
+    let again = flatten(needed, copies, goes, users);
+    Tasks { again, lost: wanted.lost }
+}
+
+/// What only one delta needs is not stored for it.
+fn flatten<P>(
+    needed: &HashSet<ChunkPrefix>,
+    copies: &[StoredCopy<P>],
+    mut goes: Vec<usize>,
+    mut users: HashMap<ChunkPrefix, usize>,
+) -> Vec<Task> {
+    let going: HashSet<ChunkPrefix> = goes.iter().map(|copy| copies[*copy].id).collect();
+    // What needs others comes before what it needs.
+    goes.sort_by_key(|copy| (std::cmp::Reverse(copies[*copy].delta.rank), *copy));
+    let mut again = Vec::new();
+    for copy in goes {
+        let StoredCopy { id, delta, .. } = &copies[copy];
+        if !needed.contains(id) && users.get(id).is_none_or(|users| *users == 0) {
+            // All that needed it is stored whole.
+            release(&delta.bases, &mut users);
+            continue;
+        }
+        let is_alone =
+            |base: &ChunkPrefix| going.contains(base) && !needed.contains(base) && users.get(base) == Some(&1);
+        let is_whole = delta.rank == 0 || delta.bases.iter().any(is_alone);
+        if is_whole {
+            release(&delta.bases, &mut users);
+        }
+        again.push(Task { copy, as_delta: !is_whole });
+    }
+    again.sort_by_key(|task| task.copy);
+    again
+}
+
+fn release(bases: &[ChunkPrefix], users: &mut HashMap<ChunkPrefix, usize>) {
+    for base in bases {
+        if let Some(users) = users.get_mut(base) {
+            *users = users.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pack::Delta;
+
+    fn id(n: u8) -> ChunkPrefix {
+        ChunkPrefix::new([n; 16])
+    }
+
+    fn copy(n: u8, rank: u8, bases: &[u8]) -> StoredCopy<()> {
+        StoredCopy { id: id(n), delta: Delta { rank, bases: bases.iter().copied().map(id).collect() }, place: () }
+    }
+
+    fn of(needed: &[u8], copies: &[StoredCopy<()>], staying: usize) -> (Vec<(usize, bool)>, usize) {
+        let tasks = tasks(&needed.iter().copied().map(id).collect(), copies, staying);
+        (tasks.again.iter().map(|task| (task.copy, task.as_delta)).collect(), tasks.lost.len())
+    }
+
+    #[test]
+    fn a_base_that_only_one_delta_needs_is_not_stored_for_it() {
+        let copies = [copy(1, 0, &[]), copy(2, 1, &[1]), copy(3, 2, &[2]), copy(4, 1, &[1])];
+        assert_eq!(of(&[3], &copies, 0), (vec![(2, false)], 0), "a chain ends");
+        assert_eq!(of(&[2, 4], &copies, 0), (vec![(0, false), (1, true), (3, true)], 0), "two share a base");
+        assert_eq!(of(&[1, 3], &copies, 0), (vec![(0, false), (2, false)], 0), "the base is needed itself");
+        assert_eq!(of(&[3], &copies, 2), (vec![(2, true)], 0), "what it needs stays");
+        assert_eq!(of(&[1, 2], &copies, 2), (vec![], 0));
+        assert_eq!(of(&[9], &copies, 2), (vec![], 1));
+    }
+
+    #[test]
+    fn what_stays_as_a_delta_gets_its_base_back() {
+        let copies = [copy(2, 1, &[1]), copy(3, 1, &[1]), copy(1, 0, &[])];
+        assert_eq!(of(&[2, 3], &copies, 2), (vec![(2, false)], 0));
+    }
+
+    fn world() -> impl Strategy<Value = (Vec<StoredCopy<()>>, HashSet<ChunkPrefix>, usize)> {
+        let one = (0..12_u8, 0..5_u8, prop::collection::vec(0..12_u8, 1..3));
+        let copies = prop::collection::vec(one, 0..30).prop_map(|all| {
+            let of = |(n, rank, mut bases): (u8, u8, Vec<u8>)| {
+                bases.sort_unstable();
+                bases.dedup();
+                if rank == 0 { copy(n, 0, &[]) } else { copy(n, rank, &bases) }
+            };
+            all.into_iter().map(of).collect::<Vec<_>>()
+        });
+        (copies, prop::collection::hash_set((0..12_u8).prop_map(id), 0..8), any::<prop::sample::Index>()).prop_map(
+            |(copies, needed, at)| {
+                let staying = at.index(copies.len() + 1);
+                (copies, needed, staying)
+            },
+        )
+    }
+
+    proptest! {
+        /// Whatever could be made whole before can be made whole of what stays and what is stored again.
+        #[test]
+        fn nothing_that_is_needed_is_lost((copies, needed, staying) in world()) {
+            let before = live(needed.iter().copied(), &copies).lost;
+            let tasks = tasks(&needed, &copies, staying);
+            prop_assert_eq!(&tasks.lost, &before);
+            let mut after = copies[..staying].to_vec();
+            for task in &tasks.again {
+                prop_assert!(task.copy >= staying);
+                let delta = if task.as_delta { copies[task.copy].delta.clone() } else { Delta::default() };
+                after.push(StoredCopy { delta, ..copies[task.copy].clone() });
+            }
+            prop_assert_eq!(live(needed.iter().copied(), &after).lost, before);
+        }
+    }
+}

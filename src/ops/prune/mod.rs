@@ -1,0 +1,191 @@
+//! Gives back the space that no snapshot needs any more: plan, show, apply.
+//!
+//! - [`plan`] decides, purely, which packs are worth it. Any choice is safe; what must stay is found out again later.
+//! - [`apply`] does it beside backups and other prunes that go on meanwhile. Its steps are those of docs/concurrency.md,
+//!   which tells why nothing is lost, and `tests/protocol` looks at every history of them.
+//! - Fails closed: a snapshot, a tree, a tomb or a damage record that cannot be read ends it before anything is removed.
+//! - It may stop anywhere. What it condemned and did not remove, the next one condemns again; what it stored is used.
+//! - Packs that were removed lie in the trash for a while, where the store has one, so that who reads an old catalogue
+//!   still finds them. Forgotten snapshots go from the trash before their data does.
+
+mod apply;
+mod copies;
+mod index;
+pub mod plan;
+mod trash;
+mod used;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+pub use self::apply::apply;
+use self::plan::{Choice, Frame, Limits, Pack, State};
+use self::used::Used;
+use crate::error::{Error, Kind, Result};
+use crate::event::Job;
+use crate::id::{ChunkPrefix, ObjectId, SessionId};
+use crate::index::{StoredCopy, live};
+use crate::repo::{Catalogue, ChunkReader, Place, Repository, pack_session};
+
+/// How to prune.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// How much to do.
+    pub limits: Limits,
+    /// How long packs lie in the trash; `None`: they are deleted at once, unless another run is at work.
+    pub grace: Option<Duration>,
+    /// Give up instead of waiting for other runs.
+    pub no_wait: bool,
+}
+
+/// What would be done.
+#[derive(Debug)]
+pub struct Plan {
+    /// Snapshots that count.
+    pub snapshots: u64,
+    /// All packs.
+    pub packs: Vec<Pack>,
+    /// Which of them go.
+    pub choice: Choice,
+    /// Bytes of all packs.
+    pub stored_bytes: u64,
+    /// Packs in the trash, and their bytes.
+    pub trashed: (u64, u64),
+    /// Tombs that others left.
+    pub tombs: u64,
+    /// Runs that are at work now.
+    pub runs: u64,
+    used: Used,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Packs that were removed.
+    pub packs_removed: u64,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// Bytes of new packs.
+    pub added_bytes: u64,
+    /// Whether what was removed lies in the trash for now.
+    pub in_trash: bool,
+    /// It should have been deleted at once, but this many other runs were at work.
+    pub runs: u64,
+    /// Packs that were deleted from the trash.
+    pub emptied_packs: u64,
+    /// Their bytes.
+    pub emptied_bytes: u64,
+    /// Forgotten snapshots that cannot be brought back any more.
+    pub snapshots_gone: u64,
+    /// Runs that had died without an end.
+    pub runs_expired: u64,
+}
+
+/// Decides. Changes nothing.
+pub fn plan(repository: &Repository, options: &Options, job: Job<'_>) -> Result<Plan> {
+    job.phase("reading the index", None, None);
+    let open = repository.open_sessions()?;
+    let alive: HashSet<ObjectId> = open.iter().filter(|it| it.is_held != Some(false)).map(|it| it.name).collect();
+    let listing = repository.snapshots_anew()?;
+    let catalogue = Catalogue::load_to_write(repository, job)?;
+    check_known(&catalogue)?;
+    let reader = ChunkReader::new(repository, &catalogue);
+    job.phase("reading all trees", Some(listing.snapshots.len() as u64), None);
+    let mut used = Used::default();
+    used.gather(&reader, &listing, job)?;
+    let packs = weigh(repository, &catalogue, &used, &alive)?;
+    let trashed = repository.trashed(crate::repo::Folder::Packs)?;
+    Ok(Plan {
+        snapshots: listing.snapshots.len() as u64,
+        choice: plan::choose(&packs, &options.limits),
+        stored_bytes: packs.iter().map(|pack| pack.size).sum(),
+        packs,
+        trashed: (trashed.len() as u64, trashed.iter().map(|(_, size)| size).sum()),
+        tombs: catalogue.tombs().len() as u64,
+        runs: alive.len() as u64,
+        used,
+    })
+}
+
+/// What a newer program stored may need what this one does not know of.
+fn check_known(catalogue: &Catalogue) -> Result<()> {
+    match catalogue.unreadable().iter().find(|it| it.error.kind() == Kind::Newer) {
+        None => Ok(()),
+        Some(it) => {
+            let what = format!("nothing was removed: {} {} cannot be read", it.folder.name(), it.id.short());
+            Err(Error::new(Kind::Newer, what).why(&it.error).fix(it.error.advice()))
+        }
+    }
+}
+
+/// All copies that may be read: first those that stay unless this run condemns them, then those that are condemned.
+fn copies(catalogue: &Catalogue) -> (Vec<StoredCopy<Place>>, usize) {
+    let of = |(id, place): (&ChunkPrefix, &Place)| {
+        let delta = crate::pack::Delta { rank: place.rank, bases: catalogue.bases(id, place) };
+        StoredCopy { id: *id, delta, place: *place }
+    };
+    let there = catalogue.every_copy().filter(|(_, place)| !catalogue.is_lost(place));
+    let is_condemned = |copy: &StoredCopy<Place>| catalogue.is_condemned(&catalogue.pack(copy.place.pack).id);
+    let (mut condemned, mut copies): (Vec<_>, Vec<_>) = there.map(of).partition(is_condemned);
+    // The order decides which of two copies stays, and it is to be the same every time.
+    let order = |copy: &StoredCopy<Place>| (copy.place.pack, copy.place.frame, copy.place.nth);
+    copies.sort_by_key(order);
+    condemned.sort_by_key(order);
+    let staying = copies.len();
+    copies.extend(condemned);
+    (copies, staying)
+}
+
+/// What of each pack must stay.
+fn weigh(repository: &Repository, catalogue: &Catalogue, used: &Used, alive: &HashSet<ObjectId>) -> Result<Vec<Pack>> {
+    let (copies, _) = copies(catalogue);
+    let live = live(used.all(), &copies);
+    let mut frames: HashMap<(u32, u32), Frame> = HashMap::new();
+    let mut last: HashSet<u32> = HashSet::new();
+    for (number, copy) in copies.iter().enumerate() {
+        let place = &copy.place;
+        let frame = frames.entry((place.pack, place.frame)).or_default();
+        frame.stored = place.stored_len.into();
+        frame.raw += u64::from(place.raw_len).max(1);
+        if live.copies.contains(&number) {
+            frame.live += u64::from(place.raw_len).max(1);
+        }
+    }
+    // What is damaged, or cannot be made whole, may be all that there is of a chunk.
+    for (_, place) in catalogue.every_copy().filter(|(id, _)| live.lost.contains(*id)) {
+        last.insert(place.pack);
+    }
+    let mut of_pack: HashMap<u32, Vec<Frame>> = HashMap::new();
+    for ((pack, _), frame) in frames {
+        of_pack.entry(pack).or_default().push(frame);
+    }
+    let sessions = alive_sessions(repository, alive)?;
+    let mut packs = Vec::new();
+    for (number, info) in (0..).zip(catalogue.packs()).filter(|(_, info)| !catalogue.missing().contains(&info.id)) {
+        let frames = of_pack.remove(&number).unwrap_or_default();
+        let is_of_live_run = || {
+            let session = pack_session(repository, &info.id);
+            session.is_ok_and(|session| sessions.contains(&session))
+        };
+        let state = if catalogue.is_condemned(&info.id) {
+            State::Condemned
+        } else if last.contains(&number) || !sessions.is_empty() && is_of_live_run() {
+            State::Kept
+        } else {
+            State::Free
+        };
+        packs.push(Pack { id: info.id, size: info.size, frames, state });
+    }
+    Ok(packs)
+}
+
+fn alive_sessions(repository: &Repository, alive: &HashSet<ObjectId>) -> Result<HashSet<SessionId>> {
+    let read = |name: &ObjectId| match repository.session(name) {
+        Err(e) if e.kind() == Kind::Missing => None,
+        other => Some(other.map(|(id, _)| id)),
+    };
+    alive.iter().filter_map(read).collect()
+}

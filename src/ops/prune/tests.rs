@@ -1,0 +1,110 @@
+use std::collections::BTreeSet;
+
+use jiff::tz::TimeZone;
+
+use super::plan::Limits;
+use super::{Options, Report, apply, plan};
+use crate::error::Result;
+use crate::id::ObjectId;
+use crate::ops::check;
+use crate::ops::forget::{self, What};
+use crate::ops::testing::{Store, noise};
+use crate::repo::{Catalogue, ChunkReader};
+
+const NOW: Options = Options { limits: Limits { unused_max: 0.0, repack_bytes_max: None }, grace: None, no_wait: true };
+
+fn prune(store: &Store, options: &Options) -> Result<Report> {
+    let plan = plan(&store.repository, options, store.job())?;
+    apply(&store.repository, plan, options, store.job())
+}
+
+fn forget(store: &Store, ids: &[ObjectId]) {
+    let listing = store.repository.snapshots_anew().unwrap();
+    let named: BTreeSet<ObjectId> = ids.iter().copied().collect();
+    let plan = forget::plan(&store.repository, &listing, What::Named(&named), &TimeZone::UTC).unwrap();
+    forget::apply(&store.repository, &plan, store.job()).unwrap();
+}
+
+/// Nights in which some pages of a large file change, one in the middle of another, and a small one comes.
+fn nights(store: &Store, count: usize) -> Vec<(ObjectId, Vec<Vec<u8>>)> {
+    let random = noise(6 << 20);
+    let (mut a, mut b) = (random[..2 << 20].to_vec(), random[2 << 20..3 << 20].to_vec());
+    let mut out = Vec::new();
+    for n in 0..count {
+        let fresh = &random[(3 << 20) + n * 50_000..][..50_000];
+        a[n * 70_000..n * 70_000 + 900].copy_from_slice(&fresh[..900]);
+        b.splice(400_000..400_000 + n, fresh[..2 * n].iter().copied());
+        store.file("a", &a);
+        store.file("b", &b);
+        store.file(&format!("small/{n}"), fresh);
+        out.push((store.backup(), vec![a.clone(), b.clone(), fresh.to_vec()]));
+    }
+    out
+}
+
+/// The bytes of the files of a night, as its snapshot has them.
+fn read(store: &Store, id: &ObjectId) -> Vec<Vec<u8>> {
+    let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
+    let reader = ChunkReader::new(&store.repository, &catalogue);
+    let snapshot = store.repository.snapshot(id).unwrap();
+    let mut walk = crate::tree::TreeWalk::new(&reader, &snapshot.body.sources[0].root);
+    let mut files = Vec::new();
+    for found in walk.by_ref().map(Result::unwrap) {
+        let entry = crate::tree::StoredEntry::parse(&found.record).unwrap().entry;
+        let mut bytes = Vec::new();
+        reader
+            .for_each_chunk(&entry.content, &mut |chunk| {
+                bytes.extend(reader.chunk(crate::crypto::ChunkKind::Data, &chunk.id)?);
+                Ok(())
+            })
+            .unwrap();
+        if entry.kind == crate::entry::Kind::File {
+            files.push((found.path, bytes));
+        }
+    }
+    let small = files.iter().rev().max_by_key(|(path, _)| path.clone()).unwrap().1.clone();
+    vec![files[0].1.clone(), files[1].1.clone(), small]
+}
+
+fn assert_whole(store: &Store, nights: &[(ObjectId, Vec<Vec<u8>>)]) {
+    for (id, files) in nights {
+        assert!(read(store, id) == *files, "snapshot {}", id.short());
+    }
+    let request = check::Request { data: Some(1.0), time_max: None, bytes_max: None };
+    let report = check::check(&store.repository, &request, store.job()).unwrap();
+    assert_eq!(report.found, [], "healthy");
+}
+
+fn pack_bytes(store: &Store) -> u64 {
+    store.repository.storage().list("packs").unwrap().iter().map(|listed| listed.size).sum()
+}
+
+#[test]
+fn what_nobody_needs_goes_and_all_else_stays_as_it_was() {
+    let store = Store::new();
+    let nights = nights(&store, 8);
+    let before = pack_bytes(&store);
+    let gone: Vec<ObjectId> = nights[..6].iter().map(|(id, _)| *id).collect();
+    forget(&store, &gone);
+    let report = prune(&store, &NOW).unwrap();
+    assert_whole(&store, &nights[6..]);
+    let fresh = Store::new();
+    for (name, bytes) in ["a", "b", "small/7"].iter().zip(&nights[7].1) {
+        fresh.file(name, bytes);
+    }
+    for (n, (_, files)) in nights[..7].iter().enumerate() {
+        fresh.file(&format!("small/{n}"), &files[2]);
+    }
+    fresh.backup();
+    let (after, ideal) = (pack_bytes(&store), pack_bytes(&fresh));
+    println!("{before} -> {after}, fresh {ideal}: {report:?}");
+    assert!(after < ideal + ideal / 20, "{before} -> {after}, a fresh one has {ideal}");
+    assert_eq!(report.removed_bytes - report.added_bytes > 0, after < before);
+    assert!(store.repository.storage().list("tombs").unwrap().is_empty());
+    assert!(store.repository.storage().list("trash").unwrap().is_empty());
+    let again = plan(&store.repository, &NOW, store.job()).unwrap();
+    assert!(again.choice.is_empty(), "{:?}", again.choice);
+    // And the next night finds all that it needs.
+    store.backup();
+    assert_whole(&store, &nights[6..]);
+}
