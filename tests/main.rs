@@ -6,6 +6,7 @@
 //! | `model` | random trees and edits against plain copies |
 //! | `protocol` | every history of backups, prunes and checks at once, in a model |
 //! | `crash` | a fault at every call, power cuts, kills, signals |
+//! | `prune` | prunes that fail, die, or meet backups at every step |
 //! | `damage` | bits, bytes and objects that are wrong, missing or somebody else's |
 //! | `cli` | exit codes, messages and surroundings of the program itself |
 //! | `format` | golden bytes, a golden repository, and what docs/format.md says of them |
@@ -26,6 +27,7 @@ mod files;
 mod format;
 mod model;
 mod protocol;
+mod prune;
 mod readme;
 mod support;
 mod users;

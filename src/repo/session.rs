@@ -114,14 +114,21 @@ impl<'r> Session<'r> {
     /// Ends the session, confirming these snapshots. Fails if the session was expired meanwhile: then somebody may
     /// have removed what the snapshots need.
     pub fn end(self, snapshots: Vec<ObjectId>) -> Result<()> {
-        if !snapshots.is_empty() {
-            self.check_is_there()?;
+        let name = self.name;
+        if self.try_end(snapshots)? { Ok(()) } else { Err(taken_for_dead(&name)) }
+    }
+
+    /// The same for who can begin anew: whether it ended. If not, nothing was confirmed.
+    pub fn try_end(self, snapshots: Vec<ObjectId>) -> Result<bool> {
+        if !snapshots.is_empty() && !self.is_there()? {
+            return Ok(false);
         }
         let record = SessionEnd { snapshots, ..SessionEnd::default() };
         let sections = [(Audience::Summary, &record.encode()[..])];
         let bytes = self.repository.seal_object(ObjectKind::SessionEnd, self.id, &self.secrets, &sections)?;
         self.repository.storage().put(&layout::session_end(&self.name), &add_check(bytes))?;
-        Ok(self.repository.storage().barrier()?)
+        self.repository.storage().barrier()?;
+        Ok(true)
     }
 
     /// Whether the session is still there. If not, somebody took this run for dead, and may have removed what it
@@ -136,13 +143,14 @@ impl<'r> Session<'r> {
 
     /// The same as an error.
     pub fn check_is_there(&self) -> Result<()> {
-        if self.is_there()? {
-            return Ok(());
-        }
-        Err(Error::new(Kind::Failed, "this run was taken for dead and cannot confirm its snapshot")
-            .why(format!("session {} is no longer there", self.name.short()))
-            .fix("run the command again; what was stored is used"))
+        if self.is_there()? { Ok(()) } else { Err(taken_for_dead(&self.name)) }
     }
+}
+
+fn taken_for_dead(name: &ObjectId) -> Error {
+    Error::new(Kind::Failed, "this run was taken for dead and cannot confirm its snapshot")
+        .why(format!("session {} is no longer there", name.short()))
+        .fix("run the command again; what was stored is used")
 }
 
 /// A session that has no end: its run is at work, or died.

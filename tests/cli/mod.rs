@@ -8,6 +8,7 @@ mod drills;
 mod facts;
 mod forget;
 mod init;
+mod prune;
 mod queries;
 mod restore;
 mod restore_database;

@@ -231,11 +231,10 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         ..Body::default()
     };
     let snapshot = session.put_snapshot(&summary, &body)?;
-    if !session.is_there()? {
+    if !session.try_end(vec![snapshot])? {
         repository.trash_snapshot(&snapshot)?;
         return Ok(None);
     }
-    session.end(vec![snapshot])?;
     for cache in saved.into_iter().filter_map(|one| one.cache) {
         // Without it the next run reads more, and finds the same.
         let _ = cache.finish(&snapshot);

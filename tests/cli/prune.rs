@@ -1,0 +1,67 @@
+//! What is given back, and what is said of it.
+
+use crate::support::plant::{Item, noise, plant};
+use crate::support::program::Machine;
+use crate::support::tree::{assert_same, look};
+use crate::support::{self};
+
+fn stored(machine: &Machine) -> u64 {
+    support::files_below(&machine.repository).iter().map(|file| std::fs::metadata(file).unwrap().len()).sum()
+}
+
+/// A machine with three snapshots, of which each holds a megabyte of its own.
+fn machine() -> Machine {
+    let machine = Machine::new();
+    let source = machine.place("etc");
+    for n in 0..3 {
+        plant(&source, &[(b"own", Item::File(noise(n, 1_000_000))), (b"same", Item::File(noise(9, 300_000)))]);
+        machine.backup(&source).expect(0);
+    }
+    machine
+}
+
+#[test]
+fn space_comes_back_at_once_or_by_way_of_the_trash() {
+    let machine = machine();
+    machine.run(["prune", "-n"]).expect(0).prints("0 packs of which nothing is needed").prints("nothing was changed");
+    machine.run(["forget", "--keep-last", "1", "--force"]).expect(0);
+    let full = stored(&machine);
+    machine.run(["prune", "-n", "--max-unused", "0%"]).expect(0).prints("for 1 snapshot").prints("dry run");
+    assert_eq!(stored(&machine), full);
+    machine
+        .run(["prune", "--max-unused", "0%"])
+        .expect(0)
+        .prints("they lie in the trash; the first prune after 2 days");
+    assert!(stored(&machine) >= full);
+    machine.run(["prune"]).expect(0).prints("nothing to remove").prints("trash");
+    let json = machine.run(["prune", "--no-trash", "--json"]).expect(0).json();
+    assert!(json["applied"] == true && json["result"]["emptied_bytes"].as_u64().unwrap() > 2_000_000, "{json}");
+    assert!(stored(&machine) < full - 1_900_000, "{full} -> {}", stored(&machine));
+    let to = machine.place("to");
+    machine.restore("latest", &to).expect(0);
+    assert_same(&look(&machine.place("etc")), &look(&to), "what stays");
+    machine.run(["check", "--data", "all"]).expect(0);
+    machine.run(["undelete"]).expect(0).prints("nothing");
+}
+
+#[test]
+fn forget_prunes_as_well_if_it_is_told_to() {
+    let machine = machine();
+    let run = machine.run(["forget", "--keep-last", "1", "--force", "--prune"]).expect(0);
+    run.prints("forgot 2 snapshots").prints("removed ");
+    machine.run(["prune", "--no-trash", "--grace", "1h"]).expect(2);
+    machine.run(["prune", "--max-unused", "x"]).expect(2);
+    machine.run(["check", "--data", "all"]).expect(0);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_stops_it() {
+    let machine = machine();
+    machine.run(["forget", "latest~2"]).expect(0);
+    let snapshot = support::files_below(&machine.repository.join("snapshots")).remove(0);
+    std::fs::write(&snapshot, b"noise").unwrap();
+    let packs = support::files_below(&machine.repository.join("packs"));
+    machine.run(["prune", "--no-trash"]).expect(4).says("nothing was removed: what snapshot");
+    assert_eq!(support::files_below(&machine.repository.join("packs")), packs);
+    assert_eq!(support::files_below(&machine.repository.join("tombs")).len(), 0);
+}

@@ -1,0 +1,336 @@
+//! Prunes that fail, die, or meet backups at every step.
+//!
+//! What must hold: every snapshot that was acknowledged and not forgotten restores exactly, and the next prune ends well.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use larder::error::{Kind, Result};
+use larder::id::ObjectId;
+use larder::ops::backup;
+use larder::ops::forget::{self, What};
+use larder::ops::prune::plan::Limits;
+use larder::ops::prune::{self, Options, Report};
+use larder::repo::Folder;
+use larder::storage::memory::MemoryStorage;
+use larder::storage::wrap::fault::{Fault, FaultStorage};
+use larder::storage::{Capabilities, ErrorKind, Hold, Key, Listed, Storage, Upload};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::program::{self, Machine};
+use crate::support::tree::{Tree, assert_same, look};
+use crate::support::{self, Chance, engine, plant, scratch};
+
+const AT_ONCE: Options =
+    Options { limits: Limits { unused_max: 0.0, repack_bytes_max: None }, grace: None, no_wait: true };
+const WITH_TRASH: Options = Options { grace: Some(Duration::from_secs(3600)), ..AT_ONCE };
+
+fn forget(storage: Arc<dyn Storage>, ids: &[ObjectId]) {
+    let repository = engine::open(storage).unwrap();
+    let listing = repository.snapshots_anew().unwrap();
+    let named: BTreeSet<ObjectId> = ids.iter().copied().collect();
+    let plan = forget::plan(&repository, &listing, What::Named(&named), &TimeZone::UTC).unwrap();
+    forget::apply(&repository, &plan, engine::job()).unwrap();
+}
+
+fn run(storage: Arc<dyn Storage>, options: &Options) -> Result<Report> {
+    let repository = engine::open(storage)?;
+    let plan = prune::plan(&repository, options, engine::job())?;
+    prune::apply(&repository, plan, options, engine::job())
+}
+
+/// Three nights of a source, of which the first was forgotten; its first state stands in a place of its own.
+struct Scene {
+    _base: TempDir,
+    first: PathBuf,
+    store: MemoryStorage,
+    kept: Vec<(ObjectId, Tree)>,
+}
+
+/// A file of which a piece changes every night, so that it is stored as deltas, beside a few others.
+fn night(source: &Path, n: u8) {
+    let mut page = plant::noise(1, 300_000);
+    (0..=usize::from(n)).for_each(|n| page[n * 80_000..n * 80_000 + 500].fill(n as u8));
+    let own = plant::noise(10 + u64::from(n), 60_000);
+    let items = [(&b"page"[..], &page), (b"own", &own), (b"shared", &plant::noise(2, 50_000))];
+    items.iter().for_each(|(name, bytes)| plant::plant(source, &[(name, plant::Item::File(bytes.to_vec()))]));
+}
+
+impl Scene {
+    fn new() -> Self {
+        let base = scratch();
+        let (source, first) = (base.path().join("source"), base.path().join("first"));
+        let store = MemoryStorage::new();
+        let repository = engine::create(Arc::new(store.clone())).unwrap();
+        let mut all = Vec::new();
+        for n in 0..3 {
+            if source.exists() {
+                fs::remove_dir_all(&source).unwrap();
+            }
+            night(&source, n);
+            all.push((engine::backup(&repository, &source).unwrap().snapshot, look(&source)));
+        }
+        night(&first, 0);
+        forget(Arc::new(store.clone()), &[all[0].0]);
+        Self { _base: base, first, store, kept: all.split_off(1) }
+    }
+
+    fn copy(&self) -> MemoryStorage {
+        self.store.crash(u64::MAX)
+    }
+
+    /// A backup of the first state, of which nothing but what nobody needs any more is there.
+    fn backup(&self, storage: Arc<dyn Storage>) -> Result<backup::Report> {
+        let request = backup::Request { adopt: true, ..engine::request(&self.first) };
+        backup::backup(&engine::open(storage)?, &request, engine::job())
+    }
+
+    fn check(&self, storage: Arc<dyn Storage>, about: &str) {
+        let repository = engine::open(storage).unwrap_or_else(|e| panic!("{about}: {e:?}"));
+        let listing = repository.snapshots_anew().unwrap();
+        assert!(listing.damaged.is_empty() && listing.gone.is_empty(), "{about}: {listing:?}");
+        for (id, tree) in &self.kept {
+            assert!(listing.snapshots.iter().any(|info| info.id == *id && info.confirmed), "{about}: {}", id.short());
+            engine::assert_restores(&repository, id, tree, about);
+        }
+        let report = engine::check_all(&repository);
+        assert_eq!(report.found, [], "{about}");
+    }
+}
+
+fn names(store: &MemoryStorage) -> Vec<Key> {
+    store.list("").unwrap().into_iter().map(|listed| listed.key).collect()
+}
+
+const FAULTS: [Fault; 4] = [
+    Fault::Forever(ErrorKind::Other),
+    Fault::Once(ErrorKind::Other),
+    Fault::Forever(ErrorKind::NoSpace),
+    Fault::AnswerLost,
+];
+
+#[test]
+fn a_prune_that_fails_at_any_call_loses_nothing() {
+    let scene = Scene::new();
+    let (mut faults, mut power_cuts) = (0_u64, 0);
+    // Every call takes minutes; without LARDER_FULL others are met each time.
+    let step = if std::env::var_os("LARDER_FULL").is_some() { 1 } else { 9 };
+    let mut first = 1 + Chance(std::process::id().into()).below(step);
+    for options in [AT_ONCE, WITH_TRASH] {
+        let clean = scene.copy();
+        let report = run(Arc::new(clean.clone()), &options).unwrap();
+        assert!(report.packs_removed > 0 && report.added_bytes > 0, "{report:?}");
+        scene.check(Arc::new(clean), "without a fault");
+        for fault in FAULTS {
+            first = 1 + first % step;
+            for at in (first..).step_by(step as usize) {
+                let store = scene.copy();
+                let about = format!("{fault:?} at call {at}, {options:?}");
+                let faulty = Arc::new(FaultStorage::new(Arc::new(store.clone()), at, fault));
+                let result = run(faulty.clone(), &options);
+                if faulty.calls() < at {
+                    result.unwrap();
+                    break;
+                }
+                faults += 1;
+                let mut checked = vec![names(&store)];
+                for seed in [0, u64::MAX, at] {
+                    let cut = store.crash(seed);
+                    power_cuts += 1;
+                    if !checked.contains(&names(&cut)) {
+                        checked.push(names(&cut));
+                        scene.check(Arc::new(cut), &format!("{about}, power cut {seed}"));
+                    }
+                }
+                // Somebody else goes on.
+                let next = Arc::new(store.other_process());
+                run(next.clone(), &options).unwrap_or_else(|e| panic!("{about}: the next prune failed: {e:?}"));
+                scene.check(next.clone(), &format!("{about}, and the next prune"));
+                assert_eq!(engine::count(&*next, Folder::Tombs), 0, "{about}");
+                if fault == FAULTS[0] {
+                    scene.check(Arc::new(store.crash(0)), &format!("{about}, the next prune, and a power cut"));
+                }
+            }
+        }
+    }
+    println!("figure: prune in memory, a fault at every call = {faults} faults, {power_cuts} power cuts, 0 lost");
+    assert!(faults > 400 / step, "only {faults} faults");
+}
+
+/// Does something at one call of another.
+struct Between {
+    inner: MemoryStorage,
+    at: u64,
+    calls: AtomicU64,
+    work: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Between {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Between({})", self.at)
+    }
+}
+
+impl Between {
+    fn call(&self) -> &MemoryStorage {
+        if self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.at
+            && let Some(work) = self.work.lock().unwrap().take()
+        {
+            work();
+        }
+        &self.inner
+    }
+}
+
+type Stored<T> = larder::storage::Result<T>;
+
+impl Storage for Between {
+    fn put(&self, key: &Key, bytes: &[u8]) -> Stored<()> {
+        self.call().put(key, bytes)
+    }
+    fn upload(&self) -> Stored<Box<dyn Upload>> {
+        self.call().upload()
+    }
+    fn get(&self, key: &Key, limit: u64) -> Stored<Vec<u8>> {
+        self.call().get(key, limit)
+    }
+    fn get_range(&self, key: &Key, offset: u64, len: usize) -> Stored<Vec<u8>> {
+        self.call().get_range(key, offset, len)
+    }
+    fn size(&self, key: &Key) -> Stored<u64> {
+        self.call().size(key)
+    }
+    fn list(&self, prefix: &str) -> Stored<Vec<Listed>> {
+        self.call().list(prefix)
+    }
+    fn delete(&self, key: &Key) -> Stored<()> {
+        self.call().delete(key)
+    }
+    fn trash(&self, key: &Key) -> Stored<()> {
+        self.call().trash(key)
+    }
+    fn hold(&self, key: &Key) -> Stored<Option<Box<dyn Hold>>> {
+        self.call().hold(key)
+    }
+    fn held(&self, key: &Key) -> Stored<Option<bool>> {
+        self.call().held(key)
+    }
+    fn adopt(&self, key: &Key) {
+        self.inner.adopt(key);
+    }
+    fn barrier(&self) -> Stored<()> {
+        self.call().barrier()
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+}
+
+/// The backup counts on what nobody needs, which is just what the prune removes. Where it is taken for dead, though it
+/// is not, it begins anew; else the prune gives up.
+#[test]
+fn a_prune_at_any_call_of_a_backup_takes_nothing_from_it() {
+    let scene = Scene::new();
+    let first = look(&scene.first);
+    let (mut meetings, mut removed, mut busy) = (0, 0, 0);
+    for is_taken_for_dead in [true, false] {
+        for at in 1.. {
+            let store = scene.copy();
+            let about = format!("a prune at call {at}, taken for dead: {is_taken_for_dead}");
+            let other = store.other_process();
+            let result = Arc::new(Mutex::new(None));
+            let (told, about_work) = (result.clone(), about.clone());
+            let work = move || {
+                if is_taken_for_dead {
+                    let ends: Vec<Listed> = other.list("sessions").unwrap();
+                    let is_open = |key: &Key| {
+                        let end = format!("{key}.end");
+                        !key.as_str().ends_with(".end") && !ends.iter().any(|listed| listed.key.as_str() == end)
+                    };
+                    ends.iter().filter(|l| is_open(&l.key)).for_each(|l| other.delete(&l.key).unwrap());
+                }
+                *told.lock().unwrap() = Some(match run(Arc::new(other), &AT_ONCE) {
+                    Ok(report) => Some(report),
+                    Err(e) if e.kind() == Kind::Busy && !is_taken_for_dead => None,
+                    Err(e) => panic!("{about_work}: {e:?}"),
+                });
+            };
+            let between = Arc::new(Between {
+                inner: store.clone(),
+                at,
+                calls: AtomicU64::new(0),
+                work: Mutex::new(Some(Box::new(work))),
+            });
+            let saved = scene.backup(between.clone()).unwrap_or_else(|e| panic!("{about}: {e:?}")).snapshot;
+            let Some(pruned) = result.lock().unwrap().take() else { break };
+            meetings += 1;
+            busy += u64::from(pruned.is_none());
+            removed += pruned.map_or(0, |report| report.packs_removed);
+            for (storage, about) in [(store.crash(0), format!("{about}, power cut")), (store.clone(), about.clone())] {
+                scene.check(Arc::new(storage.clone()), &about);
+                engine::assert_restores(&engine::open(Arc::new(storage)).unwrap(), &saved, &first, &about);
+            }
+            run(Arc::new(store.clone()), &AT_ONCE).unwrap();
+            engine::assert_restores(&engine::open(Arc::new(store)).unwrap(), &saved, &first, &about);
+        }
+    }
+    println!("figure: a prune at every call of a backup = {meetings} meetings, {busy} given up, 0 lost");
+    assert!(meetings > 60 && removed > 60 && busy > 10, "{meetings} {removed} {busy}");
+}
+
+/// Two machines' worth of backups, and prunes, each killed now and then.
+#[test]
+fn backups_and_prunes_at_once_that_are_killed_lose_nothing() {
+    let machine = Machine::new();
+    let rounds = support::number("LARDER_KILLS", 20) / 2;
+    let mut chance = Chance(support::number("LARDER_SEED", 5));
+    let sources: Vec<PathBuf> = ["a", "b"].iter().map(|name| machine.place(name)).collect();
+    for source in &sources {
+        night(source, 0);
+        machine.backup(source).expect(0);
+    }
+    let (mut killed, mut pruned) = (0, 0);
+    for round in 0..rounds {
+        let mut children = Vec::new();
+        for (n, source) in sources.iter().enumerate() {
+            plant::plant(source, &[(b"own", plant::Item::File(plant::noise(round * 2 + n as u64, 900_000)))]);
+            children.push(machine.command(["backup", source.to_str().unwrap()]).spawn().unwrap());
+        }
+        let options = if round % 2 == 0 { vec!["prune", "--no-trash"] } else { vec!["prune", "--max-unused", "0%"] };
+        children.push(machine.command(options).spawn().unwrap());
+        std::thread::sleep(Duration::from_millis(chance.below(250)));
+        let victim = chance.below(4) as usize;
+        let mut ends = Vec::new();
+        for (n, child) in children.iter_mut().enumerate() {
+            if n == victim {
+                program::signal(child.id(), Signal::KILL);
+                killed += 1;
+            }
+            ends.push(child.wait().unwrap().code());
+        }
+        for (n, end) in ends.iter().enumerate().filter(|(n, _)| *n != victim) {
+            assert_eq!(*end, Some(0), "round {round}, child {n}");
+        }
+        pruned += u64::from(ends[2] == Some(0));
+        for (n, source) in sources.iter().enumerate() {
+            machine.backup(source).expect(0);
+            let to = machine.place("to");
+            machine.restore(&format!("latest:{}", ["a", "b"][n]), &to).expect(0);
+            assert_same(&look(source), &look(&to), &format!("round {round}"));
+            fs::remove_dir_all(&to).unwrap();
+        }
+        machine.run(["forget", "--keep-last", "2", "--force", "--quiet"]).expect(0);
+    }
+    machine.run(["prune", "--no-trash", "--max-unused", "0%"]).expect(0);
+    machine.run(["check", "--data", "all"]).expect(0);
+    println!("figure: backups and prunes at once, kill -9 = {rounds} rounds, {killed} kills, {pruned} prunes, 0 lost");
+}
