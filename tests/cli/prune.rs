@@ -41,7 +41,7 @@ fn space_comes_back_at_once_or_by_way_of_the_trash() {
     machine.restore("latest", &to).expect(0);
     assert_same(&look(&machine.place("etc")), &look(&to), "what stays");
     machine.run(["check", "--data", "all"]).expect(0);
-    machine.run(["undelete"]).expect(0).prints("nothing");
+    machine.run(["undelete"]).expect(0).prints("the trash holds no snapshot");
 }
 
 #[test]
