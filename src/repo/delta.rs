@@ -26,7 +26,7 @@ pub struct Step {
     /// Of the copy that was read.
     pub rank: u8,
     /// Its plaintext.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Arc<Vec<u8>>,
 }
 
 /// What was read to make a chunk whole.
@@ -77,7 +77,7 @@ impl ChunkReader<'_> {
     }
 
     /// The plaintext of a base of what lies at this place.
-    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Arc<[u8]>> {
+    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Arc<Vec<u8>>> {
         if let Some(step) = trail.steps.iter().find(|step| step.id == *id && step.rank < of.rank) {
             return Ok(step.bytes.clone());
         }
@@ -109,7 +109,7 @@ impl ChunkReader<'_> {
         if trail.is_strict && self.repository().keys().identity.chunk_id(copy.kind, &plain).prefix() != *id {
             return Err(Error::new(Kind::Damage, format!("chunk {id} is something else")).fix(super::REPAIR));
         }
-        Ok(Step { id: *id, rank: copy.rank, bytes: plain.into() })
+        Ok(Step { id: *id, rank: copy.rank, bytes: Arc::new(plain.into_owned()) })
     }
 
     /// Whether the n-th chunk of a decoded frame is what a table says, as far as that is up to this frame: what is wrong
@@ -153,7 +153,7 @@ impl ChunkReader<'_> {
         // The base itself is compared, and that proves what it is made of.
         let mut trail = Trail::default();
         let frame = self.kept_frame(&copy).ok()?;
-        let bytes: Arc<[u8]> = self.plain(&frame, &copy, &mut trail).ok()?.into();
+        let bytes = Arc::new(self.plain(&frame, &copy, &mut trail).ok()?.into_owned());
         let is_it = self.repository().keys().identity.chunk_id(kind, &bytes).prefix() == *id;
         let step = Step { id: *id, rank: copy.rank, bytes };
         is_it.then(|| Base { step, closure: trail.steps, share: trail.share.unwrap_or(1.0) })

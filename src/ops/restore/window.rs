@@ -14,7 +14,7 @@ use crate::repo::{ChunkReader, Place};
 use crate::target::files::{FileWriter, Folder};
 
 /// A window holds so many bytes of files, or so many files, before it is written.
-const WINDOW_BYTES: u64 = 128 << 20;
+const WINDOW_BYTES: u64 = 64 << 20;
 const WINDOW_FILES: usize = 8192;
 /// Files of more than one chunk stay open until their last: no more of them in a window than this.
 const OPEN_FILES: usize = 256;
@@ -34,6 +34,8 @@ struct Target {
 /// A chunk and where it goes.
 struct Piece {
     target: Arc<Target>,
+    /// In the order of the tree.
+    number: u64,
     offset: u64,
     chunk: ChunkRef,
     place: Place,
@@ -45,6 +47,7 @@ pub(super) struct Window<'a> {
     /// By the frame at the root of their deltas.
     frames: BTreeMap<(u32, u32), Vec<Piece>>,
     targets: Vec<Arc<Target>>,
+    pieces: u64,
     bytes: u64,
     total: u64,
     many: usize,
@@ -60,7 +63,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl<'a> Window<'a> {
     pub fn new(reader: &'a ChunkReader<'a>, folder: &'a Folder) -> Self {
         let (frames, targets, lost) = (BTreeMap::new(), Vec::new(), HashMap::new());
-        Self { reader, folder, frames, targets, bytes: 0, total: 0, many: 0, lost, open: None }
+        Self { reader, folder, frames, targets, pieces: 0, bytes: 0, total: 0, many: 0, lost, open: None }
     }
 
     pub fn is_full(&self) -> bool {
@@ -104,7 +107,8 @@ impl<'a> Window<'a> {
                 return Err(Error::new(Kind::Damage, format!("chunk {} is missing", chunk.id.short())));
             };
             target.left.fetch_add(1, Ordering::Relaxed);
-            let piece = Piece { target: target.clone(), offset, chunk: *chunk, place };
+            self.pieces += 1;
+            let piece = Piece { target: target.clone(), number: self.pieces, offset, chunk: *chunk, place };
             let root = reader.root(&place);
             self.frames.entry((root.pack, root.frame)).or_default().push(piece);
             offset += chunk.len;
@@ -142,9 +146,13 @@ impl<'a> Window<'a> {
 
     fn write(&mut self, job: Job<'_>) -> Result<()> {
         self.bytes = 0;
-        let frames = std::mem::take(&mut self.frames);
+        let mut frames: Vec<Vec<Piece>> = std::mem::take(&mut self.frames).into_values().collect();
+        if frames.iter().flatten().any(|piece| piece.place.rank > 0) {
+            // Deltas that lie together stand for chunks that do: in the order of the packs they would be read twice.
+            frames.sort_by_key(|pieces| pieces.first().map(|piece| piece.number));
+        }
         let this: &Self = self;
-        frames.into_par_iter().map(|(_, pieces)| pieces).try_for_each(|pieces| this.frame(&pieces, job))
+        frames.into_par_iter().try_for_each(|pieces| this.frame(&pieces, job))
     }
 
     /// Reads a frame once, and writes all pieces that lie in it, or are made from it.
