@@ -131,20 +131,6 @@ impl ChunkReader<'_> {
         bases.any(|base| base.is_err()) || self.plain(frame, place, &mut trail).is_ok_and(|bytes| is_it(&bytes))
     }
 
-    /// Where the chunk lies in which the first bases of what lies here end.
-    pub fn root(&self, place: &Place) -> Place {
-        let mut place = *place;
-        while place.rank > 0 {
-            let Ok(frame) = self.kept_frame(&place) else { break };
-            let Some(Stored::Delta(stored)) = frame.stored(place.nth as usize) else { break };
-            let Some(base) = stored.delta.bases.first() else { break };
-            let mut copies = self.catalogue().copies_to_read(base);
-            let Some(copy) = copies.find(|copy| copy.kind == place.kind && copy.rank < place.rank) else { break };
-            place = copy;
-        }
-        place
-    }
-
     /// Reads a chunk as a base for others, through the copy that takes the fewest others itself; `None` if it cannot
     /// be had.
     pub fn as_base(&self, kind: ChunkKind, id: &ChunkPrefix) -> Option<Base> {
