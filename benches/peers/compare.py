@@ -19,7 +19,7 @@ from pathlib import Path
 
 import corpora
 
-ROUNDS = 3
+ROUNDS = int(os.environ.get("LARDER_BENCH_ROUNDS", 3))
 REPORT = Path(__file__).resolve().parents[2] / "docs/benchmarks.md"
 
 # {repo} {cache} {source} {target} are folders, {name} is of the newest snapshot. A step of several commands is measured as one.

@@ -203,7 +203,7 @@ pub fn bases() -> [Vec<u8>; 2] {
 pub fn delta() -> Vec<Vec<u8>> {
     let [a, b] = bases();
     let Ok(mut compressor) = Compressor::new(3) else { return Vec::new() };
-    let edited = [&a[..2000], b"edited", &a[2100..4994]].concat();
+    let edited = [&a[..2000], b"edited", &a[2100..5094]].concat();
     let moved = [&b[500..3500], &a[1000..3000]].concat();
     let slices = [Slice { base: 1, offset: 400, len: 3200 }, Slice { base: 0, offset: 900, len: 2200 }];
     let all: [(&[u8], &[Slice]); 3] = [(&edited, &[]), (&moved, &slices), (&[7; 5000], &[])];

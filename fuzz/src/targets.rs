@@ -395,7 +395,8 @@ pub fn session_end(bytes: &[u8]) -> Verdict {
 
 /// A note.
 pub fn note(bytes: &[u8]) -> Verdict {
-    nothing_lost(bytes, Note::parse, Note::encode, &[])
+    // Drills and remarks are records.
+    nothing_lost(bytes, Note::parse, Note::encode, &[2 * 4, 2 * 5])
 }
 
 /// A list of damaged frames.

@@ -9,6 +9,8 @@
 //! dictionary, from the end of the copy before, and takes a stretch from there. What no copy takes is the rest; it is
 //! compressed with the dictionary.
 
+use std::borrow::Cow;
+
 use super::FRAME_BYTES_MAX;
 use super::align::{Copy, align};
 use crate::id::ChunkPrefix;
@@ -21,6 +23,8 @@ pub const BASES_MAX: usize = 24;
 pub const SLICES_MAX: usize = 64;
 /// Longest dictionary, bytes.
 pub const DICTIONARY_BYTES_MAX: usize = 4 << 20;
+/// What dictionaries begin with that were trained (RFC 8878, 5).
+const TRAINED: [u8; 4] = 0xEC30_A437u32.to_le_bytes();
 const WHAT: &str = "delta";
 
 /// What a copy of a chunk is stored as a difference to; nothing for one that is stored whole.
@@ -78,17 +82,19 @@ pub struct Slice {
 }
 
 /// The bytes that a delta refers to.
-struct Dictionary {
-    /// A zero byte, and then the parts. The zero keeps data from passing for a dictionary that was trained.
-    bytes: Vec<u8>,
-    /// Where each part begins behind the zero.
+struct Dictionary<'b> {
+    /// The parts, behind a zero byte if they would pass for a dictionary that was trained.
+    bytes: Cow<'b, [u8]>,
+    /// Bytes before the parts.
+    skip: usize,
+    /// Where each part begins in them.
     starts: Vec<usize>,
 }
 
-impl Dictionary {
-    fn new(bases: &[&[u8]], slices: &[Slice]) -> Result<Self> {
+impl<'b> Dictionary<'b> {
+    fn new(bases: &[&'b [u8]], slices: &[Slice]) -> Result<Self> {
         let bad = |what: String| Malformed::bad(WHAT, what);
-        let mut parts: Vec<&[u8]> = bases.to_vec();
+        let mut parts: Vec<&'b [u8]> = bases.to_vec();
         if !slices.is_empty() {
             let part = |slice: &Slice| {
                 let Slice { base, offset, len } = *slice;
@@ -102,17 +108,22 @@ impl Dictionary {
         if len > DICTIONARY_BYTES_MAX {
             return Err(bad(format!("bases of {len} bytes, at most {DICTIONARY_BYTES_MAX} expected")));
         }
+        if let [part] = parts[..]
+            && !part.starts_with(&TRAINED)
+        {
+            return Ok(Self { bytes: Cow::Borrowed(part), skip: 0, starts: vec![0] });
+        }
         let (mut bytes, mut starts) = (Vec::with_capacity(1 + len), Vec::new());
         bytes.push(0);
         for part in parts {
             starts.push(bytes.len() - 1);
             bytes.extend_from_slice(part);
         }
-        Ok(Self { bytes, starts })
+        Ok(Self { bytes: Cow::Owned(bytes), skip: 1, starts })
     }
 
     fn parts(&self) -> &[u8] {
-        &self.bytes[1..]
+        &self.bytes[self.skip..]
     }
 }
 

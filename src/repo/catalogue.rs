@@ -388,11 +388,11 @@ impl Catalogue {
         there.filter_map(bases).next().unwrap_or_default()
     }
 
-    /// Every copy that might be read, the doubtful ones last.
+    /// Every copy that might be read, the doubtful ones last. Whether its bases can be had, reading it will tell.
     pub fn copies_to_read(&self, prefix: &ChunkPrefix) -> impl Iterator<Item = Place> {
         let doubtful = self.doubtful.get(prefix).into_iter().flatten().copied();
-        let rest = self.all(prefix).filter(|place| !self.counts(prefix, place));
-        self.copies(prefix).chain(rest).chain(doubtful)
+        let cached = self.all(prefix).filter(|place| !self.is_good(place));
+        self.all(prefix).filter(|place| self.is_good(place)).chain(cached).chain(doubtful)
     }
 
     /// A copy of this chunk.

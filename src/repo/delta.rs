@@ -26,7 +26,7 @@ pub struct Step {
     /// Of the copy that was read.
     pub rank: u8,
     /// Its plaintext.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Arc<Vec<u8>>,
 }
 
 /// What was read to make a chunk whole.
@@ -130,7 +130,7 @@ impl ChunkReader<'_> {
     }
 
     /// The plaintext of a base of what lies at this place.
-    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Arc<[u8]>> {
+    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Arc<Vec<u8>>> {
         if let Some(step) = trail.steps.iter().find(|step| step.id == *id && step.rank < of.rank) {
             return Ok(step.bytes.clone());
         }
@@ -162,7 +162,7 @@ impl ChunkReader<'_> {
         if trail.is_strict && self.repository().keys().identity.chunk_id(copy.kind, &plain).prefix() != *id {
             return Err(Error::new(Kind::Damage, format!("chunk {id} is something else")).fix(super::REPAIR));
         }
-        Ok(Step { id: *id, rank: copy.rank, bytes: plain.into() })
+        Ok(Step { id: *id, rank: copy.rank, bytes: Arc::new(plain.into_owned()) })
     }
 
     /// Whether the n-th chunk of a decoded frame is what a table says, as far as that is up to this frame: what is wrong
@@ -184,20 +184,6 @@ impl ChunkReader<'_> {
         bases.any(|base| base.is_err()) || self.plain(frame, place, &mut trail).is_ok_and(|bytes| is_it(&bytes))
     }
 
-    /// Where the chunk lies in which the first bases of what lies here end.
-    pub fn root(&self, place: &Place) -> Place {
-        let mut place = *place;
-        while place.rank > 0 {
-            let Ok(frame) = self.kept_frame(&place) else { break };
-            let Some(Stored::Delta(stored)) = frame.stored(place.nth as usize) else { break };
-            let Some(base) = stored.delta.bases.first() else { break };
-            let mut copies = self.catalogue().copies_to_read(base);
-            let Some(copy) = copies.find(|copy| copy.kind == place.kind && copy.rank < place.rank) else { break };
-            place = copy;
-        }
-        place
-    }
-
     /// Reads a chunk as a base for others, through the copy that takes the fewest others itself; `None` if it cannot
     /// be had.
     pub fn as_base(&self, kind: ChunkKind, id: &ChunkPrefix) -> Option<Base> {
@@ -206,7 +192,7 @@ impl ChunkReader<'_> {
         // The base itself is compared, and that proves what it is made of.
         let mut trail = Trail::default();
         let frame = self.kept_frame(&copy).ok()?;
-        let bytes: Arc<[u8]> = self.plain(&frame, &copy, &mut trail).ok()?.into();
+        let bytes = Arc::new(self.plain(&frame, &copy, &mut trail).ok()?.into_owned());
         let is_it = self.repository().keys().identity.chunk_id(kind, &bytes).prefix() == *id;
         let step = Step { id: *id, rank: copy.rank, bytes };
         is_it.then(|| Base { step, closure: trail.steps, share: trail.share.unwrap_or(1.0) })

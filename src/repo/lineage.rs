@@ -9,10 +9,10 @@
 
 use super::delta::{Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
 
-/// Steps in a row: as many as this or up to four fewer.
-const STEPS_MAX: u8 = 7;
-/// Hops in a row: as many as this or up to two fewer.
-const HOPS_MAX: u8 = 4;
+/// Steps in a row: as many as this, or up to two fewer.
+const STEPS_MAX: u8 = 3;
+/// Hops in a row: as many as this, or one fewer.
+const HOPS_MAX: u8 = 3;
 const HOP: u8 = 16;
 /// A version that is made from more chunks than this which are stored whole takes long to read.
 const ROOTS_MAX: usize = 4;
@@ -35,7 +35,7 @@ pub(super) fn choose(bases: &[Base], others: &[Step]) -> Option<Choice> {
         return None;
     }
     let [steps, hops, ..] = bases.first().and_then(root)?.id.as_bytes();
-    if top % HOP < STEPS_MAX - steps % 5 {
+    if top % HOP < STEPS_MAX - steps % 3 {
         let closure: Vec<Step> = bases.iter().flat_map(Base::all).chain(others).cloned().collect();
         let direct = bases.iter().map(|base| &base.step).chain(others).cloned().collect();
         if let Some(choice) = choice(top + 1, direct, &closure) {
@@ -44,7 +44,7 @@ pub(super) fn choose(bases: &[Base], others: &[Step]) -> Option<Choice> {
     }
     let ends: Vec<Step> = bases.iter().filter_map(last_hop).chain(others).cloned().collect();
     let top = ends.iter().map(|step| step.rank).max()?;
-    if top / HOP < HOPS_MAX - hops % 3 {
+    if top / HOP < HOPS_MAX - hops % 2 {
         let below = bases.iter().flat_map(Base::all).filter(|step| step.rank <= top);
         let closure: Vec<Step> = below.chain(others).cloned().collect();
         if let Some(choice) = choice(top + HOP, ends, &closure) {
@@ -124,7 +124,7 @@ mod tests {
         assert!(longest <= usize::from(STEPS_MAX + HOPS_MAX), "{longest}");
         let is_before = |n: usize| all[n].closure.last().is_some_and(|base| base.id == all[n - 1].step.id);
         let near = (1..all.len()).filter(|n| is_before(*n)).count();
-        assert!(near * 100 >= 75 * (all.len() - 1), "{near}");
+        assert!(near * 100 >= 55 * (all.len() - 1), "{near}");
         assert_eq!(all.iter().filter(|base| base.step.rank == 0).count(), 1, "none is stored whole but the first");
         for base in &all {
             assert!(base.closure.iter().all(|step| step.rank < base.step.rank));

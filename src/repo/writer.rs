@@ -35,7 +35,7 @@ const DATA_FRAME_BYTES: usize = 2 << 20;
 /// Raw bytes of blocks of databases, tree nodes or lists compressed together: less, because they are read one at a time.
 const SMALL_FRAME_BYTES: usize = 256 << 10;
 /// Stored bytes of deltas that are sealed together.
-const DELTA_FRAME_BYTES: usize = 64 << 10;
+const DELTA_FRAME_BYTES: usize = 8 << 10;
 const SHARDS: usize = 64;
 
 /// What was written.

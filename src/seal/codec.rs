@@ -52,7 +52,7 @@ impl Compressor {
         Ok(Self { zstd: new, level })
     }
 
-    /// Appends `raw` as a zstd frame that refers to a dictionary, which must begin with a zero byte.
+    /// Appends `raw` as a zstd frame that refers to a dictionary, which must not look like one that was trained.
     pub fn append_delta(&mut self, raw: &[u8], dictionary: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
         out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
         let context = self.zstd.context_mut();
@@ -118,7 +118,7 @@ impl Decompressor {
         require_len(found, len)
     }
 
-    /// The same for a zstd frame that refers to a dictionary, which must begin with a zero byte.
+    /// The same for a zstd frame that refers to a dictionary, which must not look like one that was trained.
     pub fn append_delta(&mut self, stored: &[u8], dictionary: &[u8], len: usize, out: &mut Vec<u8>) -> Result<()> {
         require_one_frame(stored)?;
         out.reserve_exact(len);

@@ -66,7 +66,9 @@ fn damage_to_a_base_is_reported_for_all_that_needs_it_and_for_nothing_else() {
         let snapshots = nights(&store);
         let good = read_all(&store, &snapshots);
         assert!(good.values().all(Option::is_some));
-        let places = data_places(&store);
+        // Half of the time what others are made from, half of the time anything.
+        let mut places = data_places(&store);
+        places.retain(|place| eighth % 2 == 1 || place.rank == 0);
         let place = places[places.len() * eighth / 8];
         store.flip(&Catalogue::load(&store.repository, store.job()).unwrap(), place);
         let read = read_all(&store, &snapshots);
@@ -85,7 +87,7 @@ fn damage_to_a_base_is_reported_for_all_that_needs_it_and_for_nothing_else() {
         let again = store.backup();
         assert!(read_all(&store, &[again]).values().all(Option::is_some), "{place:?}");
     }
-    assert!(lost_with_deltas > 1);
+    assert!(lost_with_deltas > 0);
 }
 
 #[test]

@@ -10,14 +10,17 @@ use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
+use crate::pack::FrameBytes;
 use crate::repo::{ChunkReader, Place};
 use crate::target::files::{FileWriter, Folder};
 
 /// A window holds so many bytes of files, or so many files, before it is written.
-const WINDOW_BYTES: u64 = 128 << 20;
+const WINDOW_BYTES: u64 = 64 << 20;
 const WINDOW_FILES: usize = 8192;
 /// Files of more than one chunk stay open until their last: no more of them in a window than this.
 const OPEN_FILES: usize = 256;
+/// Pieces of a file with deltas that are written one after another.
+const RUN_PIECES: usize = 32;
 
 /// A file that is being written.
 struct Target {
@@ -32,6 +35,7 @@ struct Target {
 }
 
 /// A chunk and where it goes.
+#[derive(Clone)]
 struct Piece {
     target: Arc<Target>,
     offset: u64,
@@ -42,8 +46,8 @@ struct Piece {
 pub(super) struct Window<'a> {
     reader: &'a ChunkReader<'a>,
     folder: &'a Folder,
-    /// By the frame at the root of their deltas.
-    frames: BTreeMap<(u32, u32), Vec<Piece>>,
+    /// In the order of the tree.
+    pieces: Vec<Piece>,
     targets: Vec<Arc<Target>>,
     bytes: u64,
     total: u64,
@@ -59,8 +63,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl<'a> Window<'a> {
     pub fn new(reader: &'a ChunkReader<'a>, folder: &'a Folder) -> Self {
-        let (frames, targets, lost) = (BTreeMap::new(), Vec::new(), HashMap::new());
-        Self { reader, folder, frames, targets, bytes: 0, total: 0, many: 0, lost, open: None }
+        let (pieces, targets, lost) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { reader, folder, pieces, targets, bytes: 0, total: 0, many: 0, lost, open: None }
     }
 
     pub fn is_full(&self) -> bool {
@@ -104,9 +108,7 @@ impl<'a> Window<'a> {
                 return Err(Error::new(Kind::Damage, format!("chunk {} is missing", chunk.id.short())));
             };
             target.left.fetch_add(1, Ordering::Relaxed);
-            let piece = Piece { target: target.clone(), offset, chunk: *chunk, place };
-            let root = reader.root(&place);
-            self.frames.entry((root.pack, root.frame)).or_default().push(piece);
+            self.pieces.push(Piece { target: target.clone(), offset, chunk: *chunk, place });
             offset += chunk.len;
             self.bytes += chunk.len;
             if self.bytes >= WINDOW_BYTES {
@@ -142,23 +144,36 @@ impl<'a> Window<'a> {
 
     fn write(&mut self, job: Job<'_>) -> Result<()> {
         self.bytes = 0;
-        let frames = std::mem::take(&mut self.frames);
+        let pieces = std::mem::take(&mut self.pieces);
+        let (mut frames, mut in_order) = (BTreeMap::<_, Vec<Piece>>::new(), Vec::new());
+        for file in pieces.chunk_by(|a, b| Arc::ptr_eq(&a.target, &b.target)) {
+            if file.iter().any(|piece| piece.place.rank > 0) {
+                // Deltas that lie together stand for chunks that do, and what they are made from lies together, too: it is
+                // at hand as long as the file is made in order.
+                in_order.extend(file.chunks(RUN_PIECES).map(<[Piece]>::to_vec));
+            } else {
+                for piece in file {
+                    frames.entry((piece.place.pack, piece.place.frame)).or_default().push(piece.clone());
+                }
+            }
+        }
         let this: &Self = self;
-        frames.into_par_iter().map(|(_, pieces)| pieces).try_for_each(|pieces| this.frame(&pieces, job))
+        in_order.par_iter().try_for_each(|pieces| this.put_all(pieces, None, job))?;
+        frames.par_iter().try_for_each(|(_, pieces)| {
+            let frame = pieces.first().and_then(|piece| this.reader.frame(&piece.place).ok());
+            this.put_all(pieces, frame.as_ref(), job)
+        })
     }
 
-    /// Reads a frame once, and writes all pieces that lie in it, or are made from it.
-    fn frame(&self, pieces: &[Piece], job: Job<'_>) -> Result<()> {
+    /// Writes pieces; those that lie in this frame from there.
+    fn put_all(&self, pieces: &[Piece], frame: Option<&FrameBytes>, job: Job<'_>) -> Result<()> {
         job.cancel.check()?;
-        let has_deltas = pieces.iter().any(|piece| piece.place.rank > 0);
-        let Some(whole) = pieces.iter().find(|piece| piece.place.rank == 0).or(pieces.first()) else { return Ok(()) };
-        let frame = if has_deltas { None } else { self.reader.frame(&whole.place).ok() };
         let mut bytes = 0;
         for piece in pieces {
-            let good = frame.as_ref().and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
+            let good = frame.and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
             let put = match good {
                 Some(plain) => self.put(piece, &plain),
-                // What deltas are made from is kept at hand, and perhaps there is another copy.
+                // What deltas are made from is kept at hand, and where the frame is bad, there may be another copy.
                 None => {
                     let other = self.reader.chunk(ChunkKind::Data, &piece.chunk.id);
                     other.and_then(|plain| self.put(piece, &plain))
