@@ -136,13 +136,18 @@ impl ChunkReader<'_> {
         }
         let mut error = None;
         let copies = self.catalogue().copies_to_read(id);
+        let before = trail.steps.len();
         for copy in copies.filter(|copy| copy.kind == of.kind && copy.rank < of.rank) {
             match self.step(id, &copy, trail) {
                 Ok(step) => {
                     trail.steps.push(step.clone());
                     return Ok(step.bytes);
                 }
-                Err(e) => error = Some(e),
+                Err(e) => {
+                    // What was read in vain takes nothing from what another copy may need.
+                    trail.steps.truncate(before);
+                    error = Some(e);
+                }
             }
         }
         let why = error.map_or_else(|| "no pack that is there and whole holds it".to_owned(), |e| e.to_string());

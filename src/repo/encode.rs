@@ -13,6 +13,7 @@ use super::lineage::{Choice, choose, root};
 use super::moved::{Moved, PAGE_BYTES, Page, features, is_rewritten};
 use crate::chunk::BLOCK_BYTES;
 use crate::crypto::ChunkKind;
+use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ChunkPrefix};
 use crate::pack::{Delta, Slice, decode_delta, encode_delta};
 use crate::seal::{Compressor, Decompressor};
@@ -30,11 +31,27 @@ const REMOTE_BYTES_MAX: u64 = 256 << 20;
 /// Chunks from which content may have moved into one block.
 const SOURCES_MAX: usize = 16;
 
+/// A chunk to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct New<'c> {
+    pub kind: ChunkKind,
+    pub id: ChunkId,
+    /// Its plaintext.
+    pub raw: &'c [u8],
+}
+
 /// A chunk stored as a difference.
 #[derive(Debug)]
 pub(super) struct Encoded {
     pub delta: Delta,
     pub payload: Vec<u8>,
+}
+
+/// What was about to be stored is not what it was made from.
+pub(super) fn came_out_wrong(id: &ChunkId) -> Error {
+    Error::new(Kind::Failed, format!("chunk {} came out wrong when it was read back before storing", id.short()))
+        .why("memory or processor of this machine changed it on the way; nothing of it was stored")
+        .fix("test this machine's memory before you trust any backup from it")
 }
 
 /// One worker's tools.
@@ -72,41 +89,41 @@ impl<'r> Encoder<'r> {
     /// it does, since ends often outlive changes.
     pub fn encode(
         &self,
-        kind: ChunkKind,
-        id: &ChunkId,
-        raw: &[u8],
+        new: New<'_>,
         ancestors: &[ChunkId],
         mut tools: Tools<'_>,
-    ) -> (Option<Encoded>, Option<ChunkId>) {
-        if raw.len() < RAW_BYTES_MIN {
-            return (None, None);
+    ) -> Result<(Option<Encoded>, Option<ChunkId>)> {
+        if new.raw.len() < RAW_BYTES_MIN {
+            return Ok((None, None));
         }
-        let bases: Vec<Base> = ancestors.iter().filter_map(|id| self.base(kind, &id.prefix())).collect();
-        let end = &raw[raw.len() - END_BYTES..];
+        let bases: Vec<Base> = ancestors.iter().filter_map(|id| self.base(new.kind, &id.prefix())).collect();
+        let end = &new.raw[new.raw.len() - END_BYTES..];
         let same_end = bases.iter().find(|base| base.step.bytes.ends_with(end)).map(|base| base.step.id);
         let ends_like = ancestors.iter().find(|id| Some(id.prefix()) == same_end).copied();
-        let choice = choose(&bases, &[]);
-        let encoded =
-            choice.and_then(|choice| self.try_choice(kind, id, raw, &choice, Vec::new(), share(&bases), &mut tools));
-        (encoded, ends_like)
+        Ok((self.like_bases(new, &bases, &mut tools)?, ends_like))
     }
 
     /// The same for a block of pages, into which content may have moved from others.
     pub fn encode_block(
         &self,
-        id: &ChunkId,
-        raw: &[u8],
+        new: New<'_>,
         ancestor: Option<&ChunkId>,
         mut tools: Tools<'_>,
-    ) -> Option<Encoded> {
-        let kind = ChunkKind::Data;
-        let base = ancestor.and_then(|id| self.base(kind, &id.prefix()));
+    ) -> Result<Option<Encoded>> {
+        let base = ancestor.and_then(|id| self.base(new.kind, &id.prefix()));
         let bases: Vec<Base> = base.into_iter().collect();
-        let pages = self.look_around(raw, bases.first());
-        let moved = (!pages.is_empty()).then(|| self.with_moved(id, raw, &bases, &pages, &mut tools)).flatten();
-        let own = choose(&bases, &[])
-            .and_then(|choice| self.try_choice(kind, id, raw, &choice, Vec::new(), share(&bases), &mut tools));
-        [own, moved].into_iter().flatten().min_by_key(|encoded| encoded.cost() + encoded.delta.bases.len() * READ_COST)
+        let pages = self.look_around(new.raw, bases.first());
+        let moved = self.with_moved(new, &bases, &pages, &mut tools)?;
+        let own = self.like_bases(new, &bases, &mut tools)?;
+        let cost = |encoded: &Encoded| encoded.cost() + encoded.delta.bases.len() * READ_COST;
+        Ok([own, moved].into_iter().flatten().min_by_key(cost))
+    }
+
+    fn like_bases(&self, new: New<'_>, bases: &[Base], tools: &mut Tools<'_>) -> Result<Option<Encoded>> {
+        match choose(bases, &[]) {
+            None => Ok(None),
+            Some(choice) => self.try_choice(new, &choice, Vec::new(), share(bases), tools),
+        }
     }
 
     /// Remembers what the pages of a block lost, and finds where those that are full of news may have them from.
@@ -137,12 +154,14 @@ impl<'r> Encoder<'r> {
 
     fn with_moved(
         &self,
-        id: &ChunkId,
-        raw: &[u8],
+        new: New<'_>,
         bases: &[Base],
         pages: &[Page],
         tools: &mut Tools<'_>,
-    ) -> Option<Encoded> {
+    ) -> Result<Option<Encoded>> {
+        if pages.is_empty() {
+            return Ok(None);
+        }
         let mut sources: Vec<Base> = Vec::new();
         let mut seen = HashSet::new();
         for page in pages {
@@ -152,41 +171,40 @@ impl<'r> Encoder<'r> {
         }
         let others: Vec<Step> =
             sources.iter().filter(|base| base.step.rank == 0).map(|base| base.step.clone()).collect();
-        let choice = choose(bases, &others)?;
-        let number = |id: &ChunkPrefix| choice.bases.iter().position(|step| step.id == *id).map(|n| n as u8);
-        let slice =
-            |page: &Page| Some(Slice { base: number(&page.chunk)?, offset: page.offset, len: PAGE_BYTES as u32 });
+        let Some(choice) = choose(bases, &others) else { return Ok(None) };
+        let slice = |page: &Page| {
+            let base = choice.bases.iter().position(|step| step.id == page.chunk)?;
+            Some(Slice { base: base as u8, offset: page.offset, len: PAGE_BYTES as u32 })
+        };
         let mut slices: Vec<Slice> = pages.iter().filter_map(slice).collect();
         // What is most alike comes last, where references are shortest.
-        for step in choice.bases.iter().filter(|step| !others.iter().any(|other| other.id == step.id)) {
-            slices.push(Slice { base: number(&step.id)?, offset: 0, len: step.bytes.len() as u32 });
+        for (base, step) in (0..).zip(&choice.bases).filter(|(_, step)| !others.iter().any(|it| it.id == step.id)) {
+            slices.push(Slice { base, offset: 0, len: step.bytes.len() as u32 });
         }
         let all: Vec<Base> = bases.iter().chain(&sources).cloned().collect();
-        self.try_choice(ChunkKind::Data, id, raw, &choice, slices, share(&all), tools)
+        self.try_choice(new, &choice, slices, share(&all), tools)
     }
 
     /// Encodes, and proves it, if it is worth it.
-    #[allow(clippy::too_many_arguments)]
     fn try_choice(
         &self,
-        kind: ChunkKind,
-        id: &ChunkId,
-        raw: &[u8],
+        new: New<'_>,
         choice: &Choice,
         slices: Vec<Slice>,
         share: f64,
         tools: &mut Tools<'_>,
-    ) -> Option<Encoded> {
+    ) -> Result<Option<Encoded>> {
         let bases: Vec<&[u8]> = choice.bases.iter().map(|step| &step.bytes[..]).collect();
-        let payload = encode_delta(raw, &bases, &slices, tools.compressor)?;
+        let Some(payload) = encode_delta(new.raw, &bases, &slices, tools.compressor) else { return Ok(None) };
         let delta = Delta { rank: choice.rank, bases: choice.bases.iter().map(|step| step.id).collect() };
         let encoded = Encoded { delta, payload };
-        if encoded.cost() as f64 * 2.0 >= share * raw.len() as f64 {
-            return None;
+        if encoded.cost() as f64 * 2.0 >= share * new.raw.len() as f64 {
+            return Ok(None);
         }
-        let again = decode_delta(&encoded.payload, raw.len() as u32, &bases, tools.decompressor).ok()?;
+        let again = decode_delta(&encoded.payload, new.raw.len() as u32, &bases, tools.decompressor);
         let identity = &self.reader.repository().keys().identity;
-        (identity.chunk_id(kind, &again) == *id).then_some(encoded)
+        let is_it = again.is_ok_and(|again| identity.chunk_id(new.kind, &again) == new.id);
+        if is_it { Ok(Some(encoded)) } else { Err(came_out_wrong(&new.id)) }
     }
 }
 

@@ -23,7 +23,7 @@ mod trash;
 mod twice;
 mod writer;
 
-pub use catalogue::{Catalogue, Place, Unreadable};
+pub use catalogue::{Catalogue, PackInfo, Place, Unreadable};
 pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
 pub use file::FileReader;
 pub use layout::Folder;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::delta::Again;
-use super::encode::{Encoded, Encoder, Tools};
+use super::encode::{Encoded, Encoder, New, Tools, came_out_wrong};
 use super::{Catalogue, ChunkReader, Folder, Session, unopened};
 use crate::chunk::BLOCK_BYTES;
 use crate::clock;
@@ -287,7 +287,8 @@ impl FrameWriter<'_, '_> {
     pub fn store_claimed(&mut self, id: ChunkId, bytes: &[u8], ancestors: &[ChunkId]) -> Result<Option<ChunkId>> {
         let ancestors = &ancestors[..ancestors.len().min(ANCESTORS_MAX)];
         let (encoder, tools) = self.encoder();
-        let (encoded, ends_like) = encoder.encode(ChunkKind::Data, &id, bytes, ancestors, tools);
+        let new = New { kind: ChunkKind::Data, id, raw: bytes };
+        let (encoded, ends_like) = encoder.encode(new, ancestors, tools)?;
         match encoded {
             Some(encoded) => self.push_delta(ChunkKind::Data, id, bytes.len(), encoded)?,
             None => self.push_data(DATA, id, bytes)?,
@@ -298,7 +299,7 @@ impl FrameWriter<'_, '_> {
     /// The same for a block of pages, with the block that stood in its place. Blocks are read without those beside them.
     pub fn store_claimed_block(&mut self, id: ChunkId, bytes: &[u8], ancestor: Option<&ChunkId>) -> Result<()> {
         let (encoder, tools) = self.encoder();
-        match encoder.encode_block(&id, bytes, ancestor, tools) {
+        match encoder.encode_block(New { kind: ChunkKind::Data, id, raw: bytes }, ancestor, tools)? {
             Some(encoded) => self.push_delta(ChunkKind::Data, id, bytes.len(), encoded),
             None => self.push_data(BLOCKS, id, bytes),
         }
@@ -326,7 +327,7 @@ impl FrameWriter<'_, '_> {
         }
         let ancestors: Vec<ChunkId> = ancestor().into_iter().collect();
         let (encoder, tools) = self.encoder();
-        match encoder.encode(kind, &id, bytes, &ancestors, tools).0 {
+        match encoder.encode(New { kind, id, raw: bytes }, &ancestors, tools)?.0 {
             Some(encoded) => self.push_delta(kind, id, bytes.len(), encoded)?,
             None => self.push(lane_of(kind), id, bytes)?,
         }
@@ -386,14 +387,9 @@ impl FrameWriter<'_, '_> {
         }
         let compressor = LANES[lane].is_compressed.then_some(&mut self.compressor);
         let identity = &self.writer.session.repository().keys().identity;
-        let frame = builder.finish(compressor, &mut self.decompressor, identity).map_err(|e| {
-            Error::new(
-                Kind::Failed,
-                format!("chunk {} came out wrong when it was read back before storing", e.chunk.short()),
-            )
-            .why("memory or processor of this machine changed it on the way; nothing of it was stored")
-            .fix("test this machine's memory before you trust any backup from it")
-        })?;
+        let frame = builder
+            .finish(compressor, &mut self.decompressor, identity)
+            .map_err(|e| came_out_wrong(&e.chunk))?;
         self.writer.add_frame(frame)
     }
 

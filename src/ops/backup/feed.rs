@@ -436,7 +436,9 @@ impl Cutting<'_, '_, '_> {
                 Err(failure) => return Ok(Err(failure)),
             };
             self.bytes.truncate(start + got);
-            self.note_blocks(start, at);
+            if self.cut == Cut::Blocks {
+                self.note_blocks(start, at);
+            }
             at += got as u64;
             self.hand_out(false)?;
             if got < want {
@@ -476,7 +478,6 @@ impl Cutting<'_, '_, '_> {
     }
 
     fn cut_content(&mut self, at_end: bool) -> (Vec<usize>, Vec<u64>) {
-        self.blocks.clear();
         let cutter = self.run.repository.cutter();
         let (mut ends, mut places, mut at) = (Vec::new(), Vec::new(), 0);
         while at < self.bytes.len() && (at_end || self.bytes.len() - at >= self.cut.window(cutter)) {

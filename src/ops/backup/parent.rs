@@ -34,7 +34,7 @@ impl<'a> Parent<'a> {
     /// Of an entry's record.
     pub fn of(reader: &'a ChunkReader<'a>, record: &[u8]) -> Option<Self> {
         let entry = reader.entry(record).ok().filter(|entry| entry.kind == Kind::File)?;
-        let len = entry.content.chunks.iter().map(|chunk| chunk.len).sum();
+        let len = entry.content.chunks.iter().try_fold(0_u64, |sum, chunk| sum.checked_add(chunk.len))?;
         (len > 0).then(|| Self { file: FileReader::new(reader, entry), len, shift: AtomicI64::new(0) })
     }
 

@@ -91,7 +91,7 @@ fn damage_to_a_base_is_reported_for_all_that_needs_it_and_for_nothing_else() {
 }
 
 #[test]
-fn a_delta_that_the_index_takes_for_another_is_found_by_the_table_of_its_pack() {
+fn without_index_objects_the_tables_of_packs_tell_what_deltas_need() {
     let store = Store::new();
     let snapshots = nights(&store);
     let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();

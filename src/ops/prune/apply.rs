@@ -26,8 +26,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Does what was planned.
 pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_>) -> Result<Report> {
     let session = Session::unlisted(repository)?;
-    let Plan { packs, choice, used, .. } = plan;
-    let mut run = Run { repository, session: &session, options, job, used, report: Report::default() };
+    let Plan { packs, choice, whole, used, .. } = plan;
+    let mut run = Run { repository, session: &session, options, job, whole, used, report: Report::default() };
     // Space first: what is free already, then what is free without a copy.
     let is_kept_busy = options.grace.is_none() && run.other_runs()? > 0;
     if !is_kept_busy {
@@ -51,6 +51,7 @@ struct Run<'a> {
     session: &'a Session<'a>,
     options: &'a Options,
     job: Job<'a>,
+    whole: HashSet<ChunkPrefix>,
     used: Used,
     report: Report,
 }
@@ -168,8 +169,8 @@ impl Run<'_> {
         let reader = ChunkReader::new(self.repository, catalogue);
         self.used.gather(&reader, listing, self.job)?;
         let needed: HashSet<ChunkPrefix> = self.used.all().collect();
-        let (copies, staying) = copies(catalogue);
-        let found = tasks(&needed, &copies, staying);
+        let (copies, staying) = copies(catalogue, &self.whole);
+        let found = tasks(&needed, &copies, staying, &self.whole);
         let others = catalogue.tombs().iter().any(|other| other != tomb);
         self.check_lost(catalogue, &found.lost, others)?;
         if found.again.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::id::ChunkPrefix;
-use crate::index::{StoredCopy, live};
+use crate::index::{Live, StoredCopy, live};
 
 /// A copy to be stored again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +25,42 @@ pub(super) struct Tasks {
 
 /// Of these copies the first ones stay, and the others go. What is needed and does not stay is stored again: deltas as
 /// the deltas that they are, with the same rank, if what they need stays or is stored again for others as well; whole,
-/// if nobody else needs it.
-pub(super) fn tasks<P>(needed: &HashSet<ChunkPrefix>, copies: &[StoredCopy<P>], staying: usize) -> Tasks {
+/// if nobody else needs it, or if it is one of these.
+pub(super) fn tasks<P>(
+    needed: &HashSet<ChunkPrefix>,
+    copies: &[StoredCopy<P>],
+    staying: usize,
+    whole: &HashSet<ChunkPrefix>,
+) -> Tasks {
     let missing = live(needed.iter().copied(), &copies[..staying]).lost;
     // Those that stay come first, and of two of the same rank the first one counts.
     let wanted = live(missing, copies);
-    let mut users: HashMap<ChunkPrefix, usize> = HashMap::new();
-    for copy in &wanted.copies {
-        copies[*copy].delta.bases.iter().for_each(|base| *users.entry(*base).or_default() += 1);
-    }
+    let users = users(&wanted, copies);
     let goes: Vec<usize> = wanted.copies.into_iter().filter(|copy| *copy >= staying).collect();
-    let again = flatten(needed, copies, goes, users);
+    let again = flatten(needed, copies, goes, users, whole);
     Tasks { again, lost: wanted.lost }
+}
+
+/// Which copies would do for all that is needed, if everything were moved: those that remain as they are, and those
+/// that become whole.
+pub(super) fn least<P>(needed: &HashSet<ChunkPrefix>, copies: &[StoredCopy<P>]) -> (HashSet<usize>, Vec<usize>) {
+    let live = live(needed.iter().copied(), copies);
+    let users = users(&live, copies);
+    let all = live.copies.into_iter().collect();
+    let tasks = flatten(needed, copies, all, users, &HashSet::new());
+    let is_as_it_was = |task: &Task| task.as_delta || copies[task.copy].delta.rank == 0;
+    let stay = tasks.iter().filter(|task| is_as_it_was(task)).map(|task| task.copy).collect();
+    let whole = tasks.iter().filter(|task| !is_as_it_was(task)).map(|task| task.copy).collect();
+    (stay, whole)
+}
+
+/// How many of these deltas are made from each chunk.
+fn users<P>(live: &Live, copies: &[StoredCopy<P>]) -> HashMap<ChunkPrefix, usize> {
+    let mut users = HashMap::new();
+    for base in live.copies.iter().flat_map(|copy| &copies[*copy].delta.bases) {
+        *users.entry(*base).or_default() += 1;
+    }
+    users
 }
 
 /// What is stored whole, and only one delta needs, is not stored for it: that is stored whole instead. A base that is a
@@ -46,6 +70,7 @@ fn flatten<P>(
     copies: &[StoredCopy<P>],
     mut goes: Vec<usize>,
     mut users: HashMap<ChunkPrefix, usize>,
+    to_be_whole: &HashSet<ChunkPrefix>,
 ) -> Vec<Task> {
     // What others need comes before them.
     goes.sort_by_key(|copy| (copies[*copy].delta.rank, *copy));
@@ -55,7 +80,7 @@ fn flatten<P>(
         let StoredCopy { id, delta, .. } = &copies[copy];
         let is_alone =
             |base: &ChunkPrefix| whole.contains(base) && !needed.contains(base) && users.get(base) == Some(&1);
-        let is_whole = delta.rank == 0 || delta.bases.iter().any(is_alone);
+        let is_whole = delta.rank == 0 || to_be_whole.contains(id) || delta.bases.iter().any(is_alone);
         if is_whole {
             release(&delta.bases, &mut users);
             whole.insert(*id);
@@ -100,7 +125,7 @@ mod tests {
     }
 
     fn of(needed: &[u8], copies: &[StoredCopy<()>], staying: usize) -> (Vec<(usize, bool)>, usize) {
-        let tasks = tasks(&needed.iter().copied().map(id).collect(), copies, staying);
+        let tasks = tasks(&needed.iter().copied().map(id).collect(), copies, staying, &HashSet::new());
         (tasks.again.iter().map(|task| (task.copy, task.as_delta)).collect(), tasks.lost.len())
     }
 
@@ -120,6 +145,20 @@ mod tests {
     fn what_stays_as_a_delta_gets_its_base_back() {
         let copies = [copy(2, 1, &[1]), copy(3, 1, &[1]), copy(1, 0, &[])];
         assert_eq!(of(&[2, 3], &copies, 2), (vec![(2, false)], 0));
+    }
+
+    #[test]
+    fn the_least_that_would_do_has_no_base_for_one_delta_alone() {
+        let copies = [copy(1, 0, &[]), copy(2, 1, &[1]), copy(3, 2, &[2]), copy(4, 0, &[]), copy(5, 1, &[4])];
+        let least = |needed: &[u8]| {
+            let (stay, whole) = least(&needed.iter().copied().map(id).collect(), &copies);
+            let mut stay: Vec<usize> = stay.into_iter().collect();
+            stay.sort_unstable();
+            (stay, whole)
+        };
+        assert_eq!(least(&[3, 5]), (vec![], vec![2, 4]));
+        assert_eq!(least(&[2, 3, 4, 5]), (vec![2, 3, 4], vec![1]));
+        assert_eq!(least(&[1, 3]), (vec![0, 1, 2], vec![]));
     }
 
     fn world() -> impl Strategy<Value = (Vec<StoredCopy<()>>, HashSet<ChunkPrefix>, usize)> {
@@ -143,9 +182,12 @@ mod tests {
     proptest! {
         /// Whatever could be made whole before can be made whole of what stays and what is stored again.
         #[test]
-        fn nothing_that_is_needed_is_lost((copies, needed, staying) in world()) {
+        fn nothing_that_is_needed_is_lost(
+            (copies, needed, staying) in world(),
+            to_be_whole in prop::collection::hash_set((0..12_u8).prop_map(id), 0..3),
+        ) {
             let before = live(needed.iter().copied(), &copies).lost;
-            let tasks = tasks(&needed, &copies, staying);
+            let tasks = tasks(&needed, &copies, staying, &to_be_whole);
             prop_assert_eq!(&tasks.lost, &before);
             let mut after = copies[..staying].to_vec();
             for task in &tasks.again {
@@ -153,6 +195,8 @@ mod tests {
                 let delta = if task.as_delta { copies[task.copy].delta.clone() } else { Delta::default() };
                 after.push(StoredCopy { delta, ..copies[task.copy].clone() });
             }
+            let is_whole = |task: &Task| !task.as_delta || !to_be_whole.contains(&copies[task.copy].id);
+            prop_assert!(tasks.again.iter().all(is_whole));
             // What is stored whole may even make good what could not be made whole before.
             prop_assert!(live(needed.iter().copied(), &after).lost.is_subset(&before));
         }

@@ -22,13 +22,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 pub use self::apply::apply;
+use self::copies::least;
 use self::plan::{Choice, Frame, Limits, Pack, State};
 use self::used::Used;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId, SessionId};
 use crate::index::{StoredCopy, live};
-use crate::repo::{Catalogue, ChunkReader, Place, Repository, pack_session};
+use crate::repo::{Catalogue, ChunkReader, PackInfo, Place, Repository, pack_session};
 
 /// How to prune.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +59,8 @@ pub struct Plan {
     pub tombs: u64,
     /// Runs that are at work now.
     pub runs: u64,
+    /// Chunks that are to be stored whole, though deltas of them stay: so their bases may go.
+    whole: HashSet<ChunkPrefix>,
     used: Used,
 }
 
@@ -96,13 +99,15 @@ pub fn plan(repository: &Repository, options: &Options, job: Job<'_>) -> Result<
     job.phase("reading all trees", Some(listing.snapshots.len() as u64), None);
     let mut used = Used::default();
     used.gather(&reader, &listing, job)?;
-    let packs = weigh(repository, &catalogue, &used, &alive)?;
+    let scales = Scales::new(repository, &catalogue, &used, &alive)?;
+    let (packs, choice, whole) = scales.choose(&options.limits);
     let trashed = repository.trashed(crate::repo::Folder::Packs)?;
     Ok(Plan {
         snapshots: listing.snapshots.len() as u64,
-        choice: plan::choose(&packs, &options.limits),
+        choice,
         stored_bytes: packs.iter().map(|pack| pack.size).sum(),
         packs,
+        whole,
         trashed: (trashed.len() as u64, trashed.iter().map(|(_, size)| size).sum()),
         tombs: catalogue.tombs().len() as u64,
         runs: alive.len() as u64,
@@ -121,65 +126,133 @@ fn check_known(catalogue: &Catalogue) -> Result<()> {
     }
 }
 
-/// All copies that may be read: first those that stay unless this run condemns them, then those that are condemned.
-fn copies(catalogue: &Catalogue) -> (Vec<StoredCopy<Place>>, usize) {
+/// All copies that may be read: first those that stay unless this run condemns them, then those that do not: those that
+/// are condemned, and deltas of what is to be whole.
+fn copies(catalogue: &Catalogue, whole: &HashSet<ChunkPrefix>) -> (Vec<StoredCopy<Place>>, usize) {
     let of = |(id, place): (&ChunkPrefix, &Place)| {
         let delta = crate::pack::Delta { rank: place.rank, bases: catalogue.bases(id, place) };
         StoredCopy { id: *id, delta, place: *place }
     };
     let there = catalogue.every_copy().filter(|(_, place)| !catalogue.is_lost(place));
-    let is_condemned = |copy: &StoredCopy<Place>| catalogue.is_condemned(&catalogue.pack(copy.place.pack).id);
-    let (mut condemned, mut copies): (Vec<_>, Vec<_>) = there.map(of).partition(is_condemned);
+    let goes = |copy: &StoredCopy<Place>| {
+        catalogue.is_condemned(&catalogue.pack(copy.place.pack).id) || copy.place.rank > 0 && whole.contains(&copy.id)
+    };
+    let (mut going, mut copies): (Vec<_>, Vec<_>) = there.map(of).partition(goes);
     // The order decides which of two copies stays, and it is to be the same every time.
     let order = |copy: &StoredCopy<Place>| (copy.place.pack, copy.place.frame, copy.place.nth);
     copies.sort_by_key(order);
-    condemned.sort_by_key(order);
+    going.sort_by_key(order);
     let staying = copies.len();
-    copies.extend(condemned);
+    copies.extend(going);
     (copies, staying)
 }
 
-/// What of each pack must stay.
-fn weigh(repository: &Repository, catalogue: &Catalogue, used: &Used, alive: &HashSet<ObjectId>) -> Result<Vec<Pack>> {
-    let (copies, _) = copies(catalogue);
-    let live = live(used.all(), &copies);
-    let mut frames: HashMap<(u32, u32), Frame> = HashMap::new();
-    let mut last: HashSet<u32> = HashSet::new();
-    for (number, copy) in copies.iter().enumerate() {
-        let place = &copy.place;
-        let frame = frames.entry((place.pack, place.frame)).or_default();
-        frame.stored = place.stored_len.into();
-        frame.raw += u64::from(place.raw_len).max(1);
-        if live.copies.contains(&number) {
-            frame.live += u64::from(place.raw_len).max(1);
+/// What the choice depends on.
+struct Scales<'a> {
+    catalogue: &'a Catalogue,
+    copies: Vec<StoredCopy<Place>>,
+    needed: HashSet<ChunkPrefix>,
+    /// Of each pack, by its number; `None`: it is gone.
+    states: Vec<Option<State>>,
+}
+
+impl<'a> Scales<'a> {
+    fn new(
+        repository: &Repository,
+        catalogue: &'a Catalogue,
+        used: &Used,
+        alive: &HashSet<ObjectId>,
+    ) -> Result<Self> {
+        let (copies, _) = copies(catalogue, &HashSet::new());
+        let needed: HashSet<ChunkPrefix> = used.all().collect();
+        let lost = live(needed.iter().copied(), &copies).lost;
+        // What is damaged, or cannot be made whole, may be all that there is of a chunk.
+        let last = catalogue.every_copy().filter(|(id, _)| lost.contains(*id));
+        let last: HashSet<u32> = last.map(|(_, place)| place.pack).collect();
+        let sessions = alive_sessions(repository, alive)?;
+        let state = |(number, info): (u32, &PackInfo)| {
+            let is_of_live_run = || {
+                let session = pack_session(repository, &info.id);
+                session.is_ok_and(|session| sessions.contains(&session))
+            };
+            match () {
+                () if catalogue.missing().contains(&info.id) => None,
+                () if catalogue.is_condemned(&info.id) => Some(State::Condemned),
+                () if last.contains(&number) || !sessions.is_empty() && is_of_live_run() => Some(State::Kept),
+                () => Some(State::Free),
+            }
+        };
+        let states = (0..).zip(catalogue.packs()).map(state).collect();
+        Ok(Self { catalogue, copies, needed, states })
+    }
+
+    /// What to do: with all deltas as they are, or, where that saves more than may be wasted, with those stored whole
+    /// whose bases nobody else needs.
+    fn choose(&self, limits: &Limits) -> (Vec<Pack>, Choice, HashSet<ChunkPrefix>) {
+        let live = live(self.needed.iter().copied(), &self.copies).copies;
+        let packs = self.weigh(&live);
+        let choice = plan::choose(&packs, limits);
+        let (least, whole) = least(&self.needed, &self.copies);
+        let packs_least = self.weigh(&least);
+        let mut choice_least = plan::choose(&packs_least, limits);
+        let goes: HashSet<ObjectId> = choice_least.removed().map(|number| packs_least[number].id).collect();
+        // A base that stays all the same is no reason.
+        let bases_go = |copy: &StoredCopy<Place>| {
+            let goes = |place: Place| goes.contains(&self.catalogue.pack(place.pack).id);
+            let mut bases = copy.delta.bases.iter();
+            bases.any(|base| self.catalogue.copies_to_read(base).all(goes))
+        };
+        let whole: Vec<&StoredCopy<Place>> =
+            whole.into_iter().map(|copy| &self.copies[copy]).filter(|copy| bases_go(copy)).collect();
+        choice_least.repacked_bytes += self.stored_whole(&live, &whole);
+        let saved = choice_least.freed_bytes().saturating_sub(choice.freed_bytes());
+        let stored: u64 = packs.iter().map(|pack| pack.size).sum();
+        let is_worth = saved as f64 > limits.unused_max * (stored - choice.freed_bytes()) as f64;
+        let is_too_much = limits.repack_bytes_max.is_some_and(|max| choice_least.repacked_bytes > max);
+        match is_worth && !is_too_much {
+            true => (packs_least, choice_least, whole.into_iter().map(|copy| copy.id).collect()),
+            false => (packs, choice, HashSet::new()),
         }
     }
-    // What is damaged, or cannot be made whole, may be all that there is of a chunk.
-    for (_, place) in catalogue.every_copy().filter(|(id, _)| live.lost.contains(*id)) {
-        last.insert(place.pack);
+
+    /// How many bytes these deltas take when they are stored whole, about: as much for each byte as what is whole now.
+    fn stored_whole(&self, live: &HashSet<usize>, deltas: &[&StoredCopy<Place>]) -> u64 {
+        let mut frames: HashMap<(u32, u32), u64> = HashMap::new();
+        let mut raw = 0;
+        for place in live.iter().map(|copy| self.copies[*copy].place).filter(|place| place.rank == 0) {
+            raw += u64::from(place.raw_len);
+            frames.insert((place.pack, place.frame), place.stored_len.into());
+        }
+        let stored: u64 = frames.values().sum();
+        let bytes: u64 = deltas.iter().map(|copy| u64::from(copy.place.raw_len)).sum();
+        (u128::from(bytes) * u128::from(stored) / u128::from(raw.max(1))) as u64
     }
-    let mut of_pack: HashMap<u32, Vec<Frame>> = HashMap::new();
-    for ((pack, _), frame) in frames {
-        of_pack.entry(pack).or_default().push(frame);
+
+    /// What of each pack must stay, if these copies must.
+    fn weigh(&self, live: &HashSet<usize>) -> Vec<Pack> {
+        let mut frames: HashMap<(u32, u32), Frame> = HashMap::new();
+        for (number, copy) in self.copies.iter().enumerate() {
+            let place = &copy.place;
+            let frame = frames.entry((place.pack, place.frame)).or_default();
+            frame.stored = place.stored_len.into();
+            frame.raw += u64::from(place.raw_len).max(1);
+            if live.contains(&number) {
+                frame.live += u64::from(place.raw_len).max(1);
+            }
+        }
+        let mut of_pack: HashMap<u32, Vec<Frame>> = HashMap::new();
+        for ((pack, _), frame) in frames {
+            of_pack.entry(pack).or_default().push(frame);
+        }
+        let mut packs = Vec::new();
+        for (number, (info, state)) in (0..).zip(self.catalogue.packs().iter().zip(&self.states)) {
+            if let Some(state) = *state {
+                let frames = of_pack.remove(&number).unwrap_or_default();
+                packs.push(Pack { id: info.id, size: info.size, frames, state });
+            }
+        }
+        packs
     }
-    let sessions = alive_sessions(repository, alive)?;
-    let mut packs = Vec::new();
-    for (number, info) in (0..).zip(catalogue.packs()).filter(|(_, info)| !catalogue.missing().contains(&info.id)) {
-        let frames = of_pack.remove(&number).unwrap_or_default();
-        let is_of_live_run = || {
-            let session = pack_session(repository, &info.id);
-            session.is_ok_and(|session| sessions.contains(&session))
-        };
-        let state = if catalogue.is_condemned(&info.id) {
-            State::Condemned
-        } else if last.contains(&number) || !sessions.is_empty() && is_of_live_run() {
-            State::Kept
-        } else {
-            State::Free
-        };
-        packs.push(Pack { id: info.id, size: info.size, frames, state });
-    }
-    Ok(packs)
 }
 
 fn alive_sessions(repository: &Repository, alive: &HashSet<ObjectId>) -> Result<HashSet<SessionId>> {

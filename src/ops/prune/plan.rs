@@ -67,6 +67,11 @@ impl Choice {
         self.drop.is_empty() && self.repack.is_empty()
     }
 
+    /// All packs that go.
+    pub fn removed(&self) -> impl Iterator<Item = usize> {
+        self.drop.iter().chain(&self.repack).copied()
+    }
+
     /// By how much less is stored afterwards, about; bytes.
     pub fn freed_bytes(&self) -> u64 {
         self.removed_bytes.saturating_sub(self.repacked_bytes)
@@ -128,7 +133,7 @@ pub fn choose(packs: &[Pack], limits: &Limits) -> Choice {
     }
     choice.repack.sort_unstable();
     choice.unused_bytes = unused;
-    choice.removed_bytes = choice.drop.iter().chain(&choice.repack).map(|number| packs[*number].size).sum();
+    choice.removed_bytes = choice.removed().map(|number| packs[number].size).sum();
     choice
 }
 
