@@ -9,9 +9,26 @@ use crate::id::ChunkId;
 use crate::record::SourceBody;
 use crate::repo::{Catalogue, ChunkReader, Folder};
 
-/// What is missing first, if anything is. The catalogue must be a writer's, read after the snapshot was listed.
-pub(super) fn first_missing(reader: &ChunkReader<'_>, sources: &[SourceBody], job: Job<'_>) -> Result<Option<String>> {
-    let mut look = Look { catalogue: reader.catalogue(), seen: HashSet::new(), missing: None };
+/// What does not count as present. The catalogue must be a writer's, read after the snapshot was listed.
+pub(super) struct Missing {
+    /// Chunks of which no copy counts, each once; some may be read all the same.
+    pub chunks: Vec<ChunkId>,
+    /// What could not be read first, so that not all that is missing is known.
+    pub gap: Option<Error>,
+}
+
+impl Missing {
+    /// What is missing first, if anything is.
+    pub fn first(&self) -> Option<String> {
+        let chunk = self.chunks.first().map(|id| format!("chunk {} is in no pack that stays", id.short()));
+        chunk.or_else(|| self.gap.as_ref().map(Error::to_string))
+    }
+}
+
+/// Looks for all that these sources need.
+pub(super) fn missing(reader: &ChunkReader<'_>, sources: &[SourceBody], job: Job<'_>) -> Result<Missing> {
+    let missing = Missing { chunks: Vec::new(), gap: None };
+    let mut look = Look { catalogue: reader.catalogue(), seen: HashSet::new(), missing };
     for source in sources {
         Reach { reader, cancel: job.cancel, visitor: &mut look }.tree(source.root.level, &source.root.id)?;
     }
@@ -29,22 +46,19 @@ pub(super) fn adopt(reader: &ChunkReader<'_>) {
 struct Look<'a> {
     catalogue: &'a Catalogue,
     seen: HashSet<ChunkId>,
-    missing: Option<String>,
+    missing: Missing,
 }
 
 impl Visitor for Look<'_> {
     fn visit(&mut self, id: &ChunkId) -> bool {
-        if !self.seen.insert(*id) {
-            return false;
+        let is_new = self.seen.insert(*id);
+        if is_new && !self.catalogue.contains(id) {
+            self.missing.chunks.push(*id);
         }
-        let is_there = self.catalogue.contains(id);
-        if !is_there {
-            self.missing.get_or_insert_with(|| format!("chunk {} is in no pack that stays", id.short()));
-        }
-        is_there
+        is_new
     }
 
     fn gap(&mut self, error: &Error) {
-        self.missing.get_or_insert_with(|| error.to_string());
+        self.missing.gap.get_or_insert_with(|| error.clone());
     }
 }

@@ -285,6 +285,26 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Adds what lies in packs in the trash. It can be read, but counts for nobody.
+    pub fn add_trash(&mut self, repository: &Repository, job: Job<'_>) -> Result<()> {
+        let known: HashSet<ObjectId> = self.packs.iter().map(|pack| pack.id).collect();
+        for (id, size) in repository.trashed(Folder::Packs)? {
+            job.cancel.check()?;
+            if known.contains(&id) {
+                continue;
+            }
+            match read_table(repository, &id) {
+                Ok((_, _, table)) => {
+                    self.missing.insert(id);
+                    self.add(&PackEntry { id, size, table: table.to_prefixes() });
+                }
+                // What it held may lie elsewhere; if it does not, whoever needs it says so.
+                Err(error) => self.unreadable.push(Unreadable { folder: Folder::Packs, id, error }),
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a pack's chunks.
     fn add(&mut self, pack: &PackEntry) {
         let number = self.packs.len() as u32;

@@ -49,9 +49,7 @@ pub fn pack_session(repository: &Repository, id: &ObjectId) -> Result<SessionId>
 
 /// Reads a pack's table: its key, its size and what lies in it.
 pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table<ChunkId>)> {
-    let storage = repository.storage();
-    let at = Folder::Packs.key(id);
-    let size = storage.size(&at)?;
+    let size = repository.pack_size(id)?;
     let too_short = (HEAD_BYTES + TRAILER_BYTES) as u64;
     if !(too_short..=PACK_BYTES_MAX).contains(&size) {
         return Err(Error::new(Kind::Damage, format!("{} is damaged", place(id)))
@@ -59,9 +57,9 @@ pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u6
             .fix(super::REPAIR));
     }
     let key = read_head(repository, id)?;
-    let end = storage.get_range(&at, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
+    let end = repository.pack_range(id, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
     let trailer = Trailer::parse(&end, size).map_err(|e| malformed(&place(id), &e))?;
-    let sealed = storage.get_range(&at, trailer.table_offset.into(), trailer.table_len as usize)?;
+    let sealed = repository.pack_range(id, trailer.table_offset.into(), trailer.table_len as usize)?;
     let table = decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e))?;
     Ok((key, size, table))
 }

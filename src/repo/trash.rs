@@ -12,7 +12,7 @@ use crate::crypto::Audience;
 use crate::error::{Kind, Result};
 use crate::id::ObjectId;
 use crate::record::{Snapshot, Tomb};
-use crate::storage::{ErrorKind, Key, Listed};
+use crate::storage::{self, ErrorKind, Key, Listed};
 
 impl Repository {
     /// Takes a snapshot off the list; durable after the next barrier. One that is not there is off it already. Where the
@@ -118,10 +118,17 @@ impl Repository {
 
     /// Reads a part of a pack, wherever it lies: who found it in the catalogue may find it in the trash only.
     pub(super) fn pack_range(&self, id: &ObjectId, offset: u64, len: usize) -> Result<Vec<u8>> {
-        match self.storage().get_range(&Folder::Packs.key(id), offset, len) {
-            Err(e) if e.kind == ErrorKind::Missing => {
-                Ok(self.storage().get_range(&in_trash_of(Folder::Packs, id), offset, len).map_err(|_| e)?)
-            }
+        self.of_pack(id, |key| self.storage().get_range(key, offset, len))
+    }
+
+    /// Its stored length, likewise.
+    pub(super) fn pack_size(&self, id: &ObjectId) -> Result<u64> {
+        self.of_pack(id, |key| self.storage().size(key))
+    }
+
+    fn of_pack<T>(&self, id: &ObjectId, read: impl Fn(&Key) -> storage::Result<T>) -> Result<T> {
+        match read(&Folder::Packs.key(id)) {
+            Err(e) if e.kind == ErrorKind::Missing => Ok(read(&in_trash_of(Folder::Packs, id)).map_err(|_| e)?),
             other => Ok(other?),
         }
     }

@@ -387,9 +387,8 @@ impl FrameWriter<'_, '_> {
         }
         let compressor = LANES[lane].is_compressed.then_some(&mut self.compressor);
         let identity = &self.writer.session.repository().keys().identity;
-        let frame = builder
-            .finish(compressor, &mut self.decompressor, identity)
-            .map_err(|e| came_out_wrong(&e.chunk))?;
+        let frame =
+            builder.finish(compressor, &mut self.decompressor, identity).map_err(|e| came_out_wrong(&e.chunk))?;
         self.writer.add_frame(frame)
     }
 

@@ -33,13 +33,13 @@ fn kept(plan: &Value) -> Vec<bool> {
 #[test]
 fn a_plan_says_what_and_why_and_changes_nothing() {
     let machine = machine();
-    let nights = Past::of(&machine).nights("etc", [1, 2, 9]);
+    let nights = Past::of(&machine).nights("etc", [1, 2, 9, 10, 11, 12, 13]);
     let run = forget(&machine, "-n --keep-daily 2 --keep-weekly 1").expect(0);
     let run = run.prints("daily 1/2").prints("newest, ").prints("past 2 daily").prints("dry run: nothing was changed");
     assert!(run.stdout.contains(&format!("remove  {}", nights[2].short())), "{}", run.stdout);
-    assert!(run.stdout.contains("etc: 4 snapshots, 2 would go, 2 stay, the oldest of "), "{}", run.stdout);
+    assert!(run.stdout.contains("etc: 8 snapshots, 6 would go, 2 stay, the oldest of "), "{}", run.stdout);
     assert!(run.stdout.contains("needed by no snapshot") && run.stderr.contains("--force"), "{run:?}");
-    assert_eq!(ids(&machine).len(), 4);
+    assert_eq!(ids(&machine).len(), 8);
     assert!(!machine.repository.join("trash").exists() && !machine.repository.join("notes").exists());
 }
 
@@ -63,11 +63,13 @@ fn of_several_sources_each_series_says_what_it_needs() {
 #[test]
 fn what_is_forgotten_comes_back_and_is_not_missed() {
     let machine = machine();
-    let nights = Past::of(&machine).nights("etc", [1, 2, 3]);
+    let nights = Past::of(&machine).nights("etc", 1..=7);
     machine.run(["note", &nights[0].short(), "a good night"]).expect(0);
-    forget(&machine, "--keep-last 1").expect(1).says("3 of the 4 snapshots of etc would go at once").says("--force");
-    assert_eq!(ids(&machine).len(), 4);
-    forget(&machine, "--keep-last 1 --force").expect(0).prints("forgot 3 snapshots");
+    forget(&machine, "--keep-last 1").expect(1).says("7 of the 8 snapshots of etc would go at once").says("--force");
+    let refused = forget(&machine, "--keep-last 1 --json").expect(1);
+    assert!(refused.stdout.contains("\"type\":\"forget\",\"applied\":false") && refused.json()["type"] == "error");
+    assert_eq!(ids(&machine).len(), 8);
+    forget(&machine, "--keep-last 1 --force").expect(0).prints("forgot 7 snapshots");
     assert_eq!(ids(&machine).len(), 1);
     let check = machine.run(["check", "--data", "all"]).expect(0);
     assert!(!check.stderr.contains("gone") && !machine.run(["snapshots"]).expect(0).stderr.contains("gone"));
@@ -79,7 +81,7 @@ fn what_is_forgotten_comes_back_and_is_not_missed() {
     machine.restore(&nights[0].short(), &to).expect(0);
     assert_eq!(std::fs::read(to.join("hosts")).unwrap(), noise(1, 300_000));
     let trash = machine.run(["undelete", "--json"]).expect(0).json();
-    assert!(trash["snapshots"].as_array().unwrap().len() == 2 && trash["snapshots"][0]["forgotten"].is_string());
+    assert!(trash["snapshots"].as_array().unwrap().len() == 6 && trash["snapshots"][0]["forgotten"].is_string());
     forget(&machine, "--keep-last 1 -q").expect(0);
     forget(&machine, "--keep-last 1").expect(0).prints("nothing to forget");
 }
@@ -144,6 +146,7 @@ fn rules_or_names_must_be_given_and_make_sense() {
     let machine = machine();
     forget(&machine, "").expect(2).says("nothing says what to keep");
     forget(&machine, "--min 3").expect(2).says("nothing says what to keep");
+    forget(&machine, "--keep-last 2 --no-trash").expect(2).says("add --prune");
     forget(&machine, "latest --keep-last 2").expect(2).says("either the one or the other");
     forget(&machine, "--keep-last 0").expect(2);
     forget(&machine, "--keep-within 3m").expect(2).says("36h");
@@ -172,8 +175,6 @@ fn partial_unconfirmed_damaged_and_future_ones_push_nothing_out() {
         (&future.to_hex().into(), &"future".into())
     );
     assert_eq!((&plan["damaged"][0]["id"], &plan["damaged"][0]["keep"]), (&damaged.to_hex().into(), &true.into()));
-    let refused = forget(&machine, "--keep-daily 1 --json").expect(1);
-    assert!(refused.stdout.contains("\"type\":\"forget\",\"applied\":false") && refused.json()["type"] == "error");
     let run = forget(&machine, "--keep-daily 1 --force").expect(4).says("is damaged, takes no place and stays");
     assert!(run.stdout.contains("forgot 2 snapshots"), "{run:?}");
     machine.run(["forget", &damaged.short()]).expect(0);

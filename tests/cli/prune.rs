@@ -24,7 +24,7 @@ fn machine() -> Machine {
 fn space_comes_back_at_once_or_by_way_of_the_trash() {
     let machine = machine();
     machine.run(["prune", "-n"]).expect(0).prints("0 packs of which nothing is needed").prints("nothing was changed");
-    machine.run(["forget", "--keep-last", "1", "--force"]).expect(0);
+    machine.run(["forget", "--keep-last", "1"]).expect(0);
     let full = stored(&machine);
     machine.run(["prune", "-n", "--max-unused", "0%"]).expect(0).prints("for 1 snapshot").prints("dry run");
     assert_eq!(stored(&machine), full);
@@ -34,6 +34,14 @@ fn space_comes_back_at_once_or_by_way_of_the_trash() {
         .prints("they lie in the trash; the first prune after 2 days");
     assert!(stored(&machine) >= full);
     machine.run(["prune"]).expect(0).prints("nothing to remove").prints("trash");
+    // What only the trash holds comes back as well, and goes again.
+    let forgotten = machine.run(["undelete", "--json"]).expect(0).json()["snapshots"][0]["id"].clone();
+    machine.run(["undelete", forgotten.as_str().unwrap()]).expect(0);
+    machine.run(["check", "--data", "all"]).expect(0);
+    let back = machine.place("back");
+    machine.restore(forgotten.as_str().unwrap(), &back).expect(0);
+    assert_eq!(std::fs::read(back.join("own")).unwrap(), noise(0, 1_000_000));
+    machine.run(["forget", forgotten.as_str().unwrap()]).expect(0);
     let json = machine.run(["prune", "--no-trash", "--json"]).expect(0).json();
     assert!(json["applied"] == true && json["result"]["emptied_bytes"].as_u64().unwrap() > 2_000_000, "{json}");
     assert!(stored(&machine) < full - 1_900_000, "{full} -> {}", stored(&machine));
@@ -47,8 +55,11 @@ fn space_comes_back_at_once_or_by_way_of_the_trash() {
 #[test]
 fn forget_prunes_as_well_if_it_is_told_to() {
     let machine = machine();
-    let run = machine.run(["forget", "--keep-last", "1", "--force", "--prune"]).expect(0);
+    let full = stored(&machine);
+    let run = machine.run(["forget", "--keep-last", "1", "--prune", "--no-trash"]).expect(0);
     run.prints("forgot 2 snapshots").prints("removed ");
+    assert!(stored(&machine) < full - 1_900_000, "{full} -> {}", stored(&machine));
+    machine.run(["undelete"]).expect(0).prints("the trash holds no snapshot");
     machine.run(["prune", "--no-trash", "--grace", "1h"]).expect(2);
     machine.run(["prune", "--max-unused", "x"]).expect(2);
     machine.run(["check", "--data", "all"]).expect(0);

@@ -23,8 +23,8 @@ const UNUSED_MAX: u16 = 500;
 /// Packs of which nothing is needed are removed; of others, the emptiest first, what is needed is stored again. Backups may
 /// go on beside it, and other prunes; it waits for runs that began before it condemned anything.
 ///
-/// What is removed lies in the repository's trash for a while, and the next prune after that deletes it. Forgotten
-/// snapshots cannot be brought back afterwards.
+/// What is removed lies in the repository's trash for a while, and the next prune after that deletes it, with the snapshots
+/// that were forgotten so long ago. Until then larder undelete brings them back.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +36,15 @@ pub struct Args {
     /// Say what would be removed, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// How to prune.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+#[command(next_help_heading = "Pruning")]
+pub struct How {
     /// Let packs hold this share of what nobody needs: storing less again is quicker [default: 5%]
     #[arg(long, value_name = "SHARE", value_parser = unused)]
     pub max_unused: Option<u16>,
@@ -58,7 +67,7 @@ fn unused(text: &str) -> Result<u16> {
     if text == "0%" { Ok(0) } else { Share::parse(text).map(Share::hundredths) }
 }
 
-impl Args {
+impl How {
     fn options(&self) -> Options {
         let limits = Limits {
             unused_max: f64::from(self.max_unused.unwrap_or(UNUSED_MAX)) / 10_000.0,
@@ -71,12 +80,12 @@ impl Args {
 
 /// Prunes.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    run_on(args, &engine::open(context)?, context)
+    run_on(args.dry_run, &args.how, &engine::open(context)?, context)
 }
 
 /// The same in a repository that is open.
-pub fn run_on(args: &Args, repository: &Repository, context: &Context<'_>) -> Result<Exit> {
-    let options = args.options();
+pub fn run_on(dry_run: bool, how: &How, repository: &Repository, context: &Context<'_>) -> Result<Exit> {
+    let options = how.options();
     let reporter = context.reporter();
     let job = Job { progress: &reporter, cancel: context.cancel() };
     let planned = prune::plan(repository, &options, job);
@@ -89,9 +98,9 @@ pub fn run_on(args: &Args, repository: &Repository, context: &Context<'_>) -> Re
     };
     let mut shape = shape(&plan);
     let lines = lines(&plan);
-    let result = if args.dry_run { Ok(None) } else { prune::apply(repository, plan, &options, job).map(Some) };
+    let result = if dry_run { Ok(None) } else { prune::apply(repository, plan, &options, job).map(Some) };
     reporter.finish();
-    if !context.global.json && (!context.global.quiet || args.dry_run) {
+    if !context.global.json && (!context.global.quiet || dry_run) {
         lines.iter().try_for_each(|line| context.output.line(line))?;
     }
     let report = result?;
@@ -99,7 +108,7 @@ pub fn run_on(args: &Args, repository: &Repository, context: &Context<'_>) -> Re
         shape.applied = report.is_some();
         shape.result = report.as_ref().map(done_shape);
         context.output.json(&shape)?;
-    } else if !context.global.quiet || args.dry_run {
+    } else if !context.global.quiet || dry_run {
         tell(report.as_ref(), &options, context)?;
     }
     Ok(Exit::Done)

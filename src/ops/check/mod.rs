@@ -172,7 +172,7 @@ fn confirmable(repository: &Repository, snapshots: &[&SnapshotInfo], job: Job<'_
     let mut whole = Vec::new();
     for info in snapshots {
         let sources = repository.snapshot_of(info)?.body.sources;
-        if whole::first_missing(&reader, &sources, job)?.is_none() {
+        if whole::missing(&reader, &sources, job)?.first().is_none() {
             whole.push(info.id);
         }
     }

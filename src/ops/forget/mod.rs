@@ -153,14 +153,19 @@ pub fn apply(repository: &Repository, plan: &Plan, job: Job<'_>) -> Result<Vec<O
     }
     repository.storage().barrier()?;
     let late = repository.pinned_of(&removed)?;
-    for id in &late {
-        repository.put_snapshot_back(id)?;
-    }
-    spared.extend(late);
     if !spared.is_empty() {
         take_back(repository, &session, &spared)?;
     }
     session.end(Vec::new())?;
+    if !late.is_empty() {
+        // A prune may have looked while they were off the list.
+        let trashed = repository.trashed_snapshots()?.snapshots;
+        trashed
+            .iter()
+            .filter(|info| late.contains(&info.id))
+            .try_for_each(|it| undelete::undelete(repository, it, job))?;
+    }
+    spared.extend(late);
     Ok(spared)
 }
 

@@ -327,9 +327,9 @@ pub struct Tally {
 
 impl Tally {
     /// Whether more goes at once than anybody expects of a rule that has been there for long: more than 30 %, and more
-    /// than one.
+    /// than a handful.
     pub fn is_much(&self) -> bool {
-        self.removed > 1 && self.removed * 10 > self.total * 3
+        self.removed > 5 && self.removed * 10 > self.total * 3
     }
 }
 

@@ -91,19 +91,23 @@ impl Run<'_> {
         }
         storage.barrier()?;
         // 8
+        let in_trash = self.is_for_trash()?;
         let own: HashSet<ObjectId> = condemned.iter().copied().collect();
         let stays = |pack: &ObjectId| !own.contains(pack) && !catalogue.missing().contains(pack);
         let replaced = index::replace(self.session, &stays, self.job)?;
-        for (id, _) in &trashed {
-            self.repository.delete_trashed(Folder::Snapshots, id)?;
+        if !in_trash {
+            // Their data cannot be had back any more.
+            for (id, _) in &trashed {
+                self.repository.delete_trashed(Folder::Snapshots, id)?;
+            }
+            self.report.snapshots_gone += trashed.len() as u64;
         }
         storage.barrier()?;
-        self.report.snapshots_gone += trashed.len() as u64;
         // 9
         for id in &replaced {
             storage.delete(&Folder::Index.key(id))?;
         }
-        let in_trash = self.remove(&catalogue, condemned)?;
+        self.remove(&catalogue, condemned, in_trash)?;
         storage.barrier()?;
         // 10
         match in_trash {
@@ -220,12 +224,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether the packs lie in the trash now, or did where they are.
-    fn remove(&mut self, catalogue: &Catalogue, condemned: &[ObjectId]) -> Result<bool> {
+    /// Whether what is removed goes to the trash.
+    fn is_for_trash(&mut self) -> Result<bool> {
+        let runs = if self.options.grace.is_none() { self.other_runs()? } else { 0 };
+        self.report.runs = self.report.runs.max(runs);
+        Ok(self.repository.storage().capabilities().trash && (self.options.grace.is_some() || runs > 0))
+    }
+
+    fn remove(&mut self, catalogue: &Catalogue, condemned: &[ObjectId], in_trash: bool) -> Result<()> {
         self.job.phase("removing packs", Some(condemned.len() as u64), None);
         let storage = self.repository.storage();
-        let runs = if self.options.grace.is_none() { self.other_runs()? } else { 0 };
-        let in_trash = storage.capabilities().trash && (self.options.grace.is_some() || runs > 0);
         for id in condemned {
             match in_trash {
                 true => self.repository.discard(Folder::Packs, id)?,
@@ -238,8 +246,7 @@ impl Run<'_> {
         self.report.packs_removed += condemned.len() as u64;
         self.report.removed_bytes += removed.map(|info| info.size).sum::<u64>();
         self.report.in_trash |= in_trash;
-        self.report.runs = self.report.runs.max(runs);
-        Ok(in_trash)
+        Ok(())
     }
 
     fn other_runs(&self) -> Result<u64> {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::id::ChunkPrefix;
 use crate::index::{Live, StoredCopy, live};
+use crate::repo::Place;
 
 /// A copy to be stored again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,18 @@ pub(super) struct Task {
     pub copy: usize,
     /// As the delta that it is, if it is one; else whole.
     pub as_delta: bool,
+}
+
+/// What tells how long a chunk is.
+pub(super) trait RawLen {
+    /// Bytes.
+    fn raw_len(&self) -> u64;
+}
+
+impl RawLen for Place {
+    fn raw_len(&self) -> u64 {
+        self.raw_len.into()
+    }
 }
 
 /// What is to be done, and what cannot be.
@@ -26,7 +39,7 @@ pub(super) struct Tasks {
 /// Of these copies the first ones stay, and the others go. What is needed and does not stay is stored again: deltas as
 /// the deltas that they are, with the same rank, if what they need stays or is stored again for others as well; whole,
 /// if nobody else needs it, or if it is one of these.
-pub(super) fn tasks<P>(
+pub(super) fn tasks<P: RawLen>(
     needed: &HashSet<ChunkPrefix>,
     copies: &[StoredCopy<P>],
     staying: usize,
@@ -43,7 +56,10 @@ pub(super) fn tasks<P>(
 
 /// Which copies would do for all that is needed, if everything were moved: those that remain as they are, and those
 /// that become whole.
-pub(super) fn least<P>(needed: &HashSet<ChunkPrefix>, copies: &[StoredCopy<P>]) -> (HashSet<usize>, Vec<usize>) {
+pub(super) fn least<P: RawLen>(
+    needed: &HashSet<ChunkPrefix>,
+    copies: &[StoredCopy<P>],
+) -> (HashSet<usize>, Vec<usize>) {
     let live = live(needed.iter().copied(), copies);
     let users = users(&live, copies);
     let all = live.copies.into_iter().collect();
@@ -63,9 +79,9 @@ fn users<P>(live: &Live, copies: &[StoredCopy<P>]) -> HashMap<ChunkPrefix, usize
     users
 }
 
-/// What is stored whole, and only one delta needs, is not stored for it: that is stored whole instead. A base that is a
-/// delta itself is small, and stays one.
-fn flatten<P>(
+/// What is stored whole, is about as long, and only one delta needs, is not stored for it: that is stored whole instead.
+/// A base that is a delta itself is small, and stays one.
+fn flatten<P: RawLen>(
     needed: &HashSet<ChunkPrefix>,
     copies: &[StoredCopy<P>],
     mut goes: Vec<usize>,
@@ -74,31 +90,40 @@ fn flatten<P>(
 ) -> Vec<Task> {
     // What others need comes before them.
     goes.sort_by_key(|copy| (copies[*copy].delta.rank, *copy));
-    let mut whole: HashSet<ChunkPrefix> = HashSet::new();
-    let mut again = Vec::new();
-    for copy in goes {
-        let StoredCopy { id, delta, .. } = &copies[copy];
-        let is_alone =
-            |base: &ChunkPrefix| whole.contains(base) && !needed.contains(base) && users.get(base) == Some(&1);
-        let is_whole = delta.rank == 0 || to_be_whole.contains(id) || delta.bases.iter().any(is_alone);
-        if is_whole {
-            release(&delta.bases, &mut users);
-            whole.insert(*id);
+    let mut whole: HashMap<ChunkPrefix, u64> = HashMap::new();
+    let mut tasks: Vec<Task> = goes.into_iter().map(|copy| Task { copy, as_delta: true }).collect();
+    // What becomes whole, and what goes, may leave other bases with one delta alone.
+    let mut is_done = false;
+    while !is_done {
+        is_done = true;
+        for task in tasks.iter_mut().filter(|task| task.as_delta) {
+            let StoredCopy { id, delta, place } = &copies[task.copy];
+            let is_alone = |base: &&ChunkPrefix| !needed.contains(*base) && users.get(*base) == Some(&1);
+            let freed: u64 = delta.bases.iter().filter(is_alone).filter_map(|base| whole.get(base)).sum();
+            // What it takes from others, and what is new in it, is small; or else it stays a delta.
+            let is_worth = freed > 0 && freed + freed / 4 >= place.raw_len();
+            if delta.rank == 0 || to_be_whole.contains(id) || is_worth {
+                release(&delta.bases, &mut users);
+                whole.insert(*id, place.raw_len());
+                task.as_delta = false;
+                is_done = false;
+            }
         }
-        again.push(Task { copy, as_delta: !is_whole });
+        // What nobody needs any more, from the ends of the chains on.
+        tasks.reverse();
+        tasks.retain(|task| {
+            let StoredCopy { id, delta, .. } = &copies[task.copy];
+            let stays = needed.contains(id) || users.get(id).is_some_and(|users| *users > 0);
+            if !stays && task.as_delta {
+                release(&delta.bases, &mut users);
+            }
+            is_done &= stays;
+            stays
+        });
+        tasks.reverse();
     }
-    // What nobody needs any more, from the ends of the chains on.
-    again.reverse();
-    again.retain(|task| {
-        let StoredCopy { id, delta, .. } = &copies[task.copy];
-        let stays = needed.contains(id) || users.get(id).is_some_and(|users| *users > 0);
-        if !stays && task.as_delta {
-            release(&delta.bases, &mut users);
-        }
-        stays
-    });
-    again.sort_by_key(|task| task.copy);
-    again
+    tasks.sort_by_key(|task| task.copy);
+    tasks
 }
 
 fn release(bases: &[ChunkPrefix], users: &mut HashMap<ChunkPrefix, usize>) {
@@ -115,6 +140,12 @@ mod tests {
 
     use super::*;
     use crate::pack::Delta;
+
+    impl RawLen for () {
+        fn raw_len(&self) -> u64 {
+            100
+        }
+    }
 
     fn id(n: u8) -> ChunkPrefix {
         ChunkPrefix::new([n; 16])

@@ -157,12 +157,7 @@ struct Scales<'a> {
 }
 
 impl<'a> Scales<'a> {
-    fn new(
-        repository: &Repository,
-        catalogue: &'a Catalogue,
-        used: &Used,
-        alive: &HashSet<ObjectId>,
-    ) -> Result<Self> {
+    fn new(repository: &Repository, catalogue: &'a Catalogue, used: &Used, alive: &HashSet<ObjectId>) -> Result<Self> {
         let (copies, _) = copies(catalogue, &HashSet::new());
         let needed: HashSet<ChunkPrefix> = used.all().collect();
         let lost = live(needed.iter().copied(), &copies).lost;
@@ -204,7 +199,7 @@ impl<'a> Scales<'a> {
         };
         let whole: Vec<&StoredCopy<Place>> =
             whole.into_iter().map(|copy| &self.copies[copy]).filter(|copy| bases_go(copy)).collect();
-        choice_least.repacked_bytes += self.stored_whole(&live, &whole);
+        choice_least.repacked_bytes += self.stored_whole(&whole);
         let saved = choice_least.freed_bytes().saturating_sub(choice.freed_bytes());
         let stored: u64 = packs.iter().map(|pack| pack.size).sum();
         let is_worth = saved as f64 > limits.unused_max * (stored - choice.freed_bytes()) as f64;
@@ -216,10 +211,10 @@ impl<'a> Scales<'a> {
     }
 
     /// How many bytes these deltas take when they are stored whole, about: as much for each byte as what is whole now.
-    fn stored_whole(&self, live: &HashSet<usize>, deltas: &[&StoredCopy<Place>]) -> u64 {
+    fn stored_whole(&self, deltas: &[&StoredCopy<Place>]) -> u64 {
         let mut frames: HashMap<(u32, u32), u64> = HashMap::new();
         let mut raw = 0;
-        for place in live.iter().map(|copy| self.copies[*copy].place).filter(|place| place.rank == 0) {
+        for place in self.copies.iter().map(|copy| copy.place).filter(|place| place.rank == 0) {
             raw += u64::from(place.raw_len);
             frames.insert((place.pack, place.frame), place.stored_len.into());
         }

@@ -98,13 +98,13 @@ fn what_nobody_needs_goes_and_all_else_stays_as_it_was() {
     fresh.backup();
     let (after, ideal) = (pack_bytes(&store), pack_bytes(&fresh));
     println!("{before} -> {after}, fresh {ideal}: {report:?}");
-    // Of a few long chunks that changed, the one that the deltas of later nights are made from stays as well.
-    assert!(after < ideal + ideal / 4, "{before} -> {after}, a fresh one has {ideal}");
+    assert!(after < ideal + ideal / 20, "{before} -> {after}, a fresh one has {ideal}");
     assert!(after <= before && report.removed_bytes > report.added_bytes, "{before} -> {after}: {report:?}");
     assert!(store.repository.storage().list("tombs").unwrap().is_empty());
     assert_eq!(store.repository.storage().list("trash/packs").unwrap(), []);
     let again = plan(&store.repository, &NOW, store.job()).unwrap();
-    assert!(again.choice.is_empty(), "{:?}", again.choice);
+    // What it takes to store deltas whole is known only about.
+    assert!(again.choice.freed_bytes() < ideal / 100, "{:?}", again.choice);
     // And the next night finds all that it needs.
     store.backup();
     assert_whole(&store, &nights[6..]);

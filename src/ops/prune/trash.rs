@@ -1,30 +1,39 @@
-//! The trash: since when packs lie there, and which of them go for good.
+//! The trash: since when something lies there, and what goes for good.
 //!
-//! A tomb moves to the trash behind the packs that it names, so its time tells since when they lie there. No safety hangs
-//! on it: nothing in the trash counts.
+//! A tomb moves to the trash behind the packs that it names, so its time tells since when they lie there; of a snapshot the
+//! remark that it was forgotten does. No safety hangs on it: nothing in the trash counts.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Report;
 use crate::entry::Time;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::ObjectId;
 use crate::repo::{Folder, Repository};
 
-/// Deletes packs that have lain in the trash for this long, `None`: all; durable when this returns.
+/// Deletes what has lain in the trash for this long, `None`: all; durable when this returns. Snapshots go before the packs
+/// that they need.
 pub(super) fn empty(repository: &Repository, grace: Option<Duration>, report: &mut Report, job: Job<'_>) -> Result<()> {
-    let packs = repository.trashed(Folder::Packs)?;
-    let tombs = repository.trashed_tombs()?;
-    if packs.is_empty() && tombs.is_empty() {
-        return Ok(());
-    }
     let now = repository.world().now();
     let is_over = |time: Option<Time>| match (grace, time) {
         (Some(grace), Some(time)) => now.seconds.saturating_sub(time.seconds) >= grace.as_secs() as i64,
         _ => true,
     };
+    let snapshots = repository.trashed_snapshots()?;
+    let forgotten = snapshots.snapshots.iter().filter(|info| is_over(info.standing.latest)).map(|info| info.id);
+    let damaged = snapshots.damaged.iter().filter(|(_, error)| error.kind() == Kind::Damage).map(|(id, _)| *id);
+    for id in forgotten.chain(damaged) {
+        repository.delete_trashed(Folder::Snapshots, &id)?;
+        report.snapshots_gone += 1;
+    }
+    repository.storage().barrier()?;
+    let packs = repository.trashed(Folder::Packs)?;
+    let tombs = repository.trashed_tombs()?;
+    if packs.is_empty() && tombs.is_empty() {
+        return Ok(());
+    }
     let mut since: HashMap<ObjectId, Option<Time>> = HashMap::new();
     // What a prune under way has just moved is named by a tomb that is no trash yet.
     let under_way = repository.tombs()?;

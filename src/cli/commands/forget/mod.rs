@@ -50,7 +50,7 @@ pub struct Args {
     /// Say what would go and stay, and why, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Go ahead although more than 30 % of a series, and more than one, would go at once
+    /// Go ahead although more than 30 % of a series, and more than five, would go at once
     #[arg(long)]
     pub force: bool,
     /// Look only at the series of this name; may be repeated
@@ -62,9 +62,12 @@ pub struct Args {
     /// Count what would be free, also where that takes long: the trees of all snapshots are read for it
     #[arg(long)]
     pub freed: bool,
-    /// Prune afterwards, as larder prune does; forgotten snapshots cannot be brought back then
+    /// Prune afterwards, as larder prune does
     #[arg(long)]
     pub prune: bool,
+    /// How to prune.
+    #[command(flatten)]
+    pub pruning: prune::How,
     /// What to keep.
     #[command(flatten)]
     pub keep: Keep,
@@ -172,7 +175,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     shown.is_done = true;
     shown.tell(context)?;
     if args.prune {
-        prune::run_on(&prune::Args::default(), &repository, context).map(|end| exit.but(end))
+        prune::run_on(false, &args.pruning, &repository, context).map(|end| exit.but(end))
     } else {
         Ok(exit)
     }
@@ -180,6 +183,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
 
 /// The rules, or none where snapshots are named.
 fn asked(args: &Args) -> Result<Option<Rules>> {
+    if !args.prune && args.pruning != prune::How::default() {
+        return Err(Error::new(Kind::Usage, "this says how to prune, but not that it should").fix("add --prune"));
+    }
     let rules = args.keep.rules();
     match (args.addresses.is_empty(), &rules) {
         (true, Some(_)) => Ok(rules),

@@ -10,8 +10,9 @@ use crate::error::Kind;
 use crate::id::ObjectId;
 use crate::ops::remark::{Change, remark};
 use crate::ops::testing::{Store, noise};
+use crate::ops::whole;
 use crate::record::{Note, SessionRecord, Tomb};
-use crate::repo::{Catalogue, Folder, Session};
+use crate::repo::{Catalogue, ChunkReader, Folder, Session};
 
 fn pin() -> Change {
     Change { is_pinned: Some(true), ..Change::default() }
@@ -56,7 +57,7 @@ fn what_is_forgotten_is_not_missed_and_comes_back_as_it_was() {
         &Change { note: Some(b"first".to_vec()), tags_added: vec![b"x".to_vec()], ..Change::default() },
     );
     let plan = keep_last(&store, 1);
-    assert_eq!((plan.removed().collect::<Vec<_>>(), plan.much().is_some()), (ids[..2].to_vec(), true));
+    assert_eq!((plan.removed().collect::<Vec<_>>(), plan.much().is_some()), (ids[..2].to_vec(), false));
     assert_eq!(apply(&store.repository, &plan, store.job()).unwrap(), []);
     let listing = store.repository.snapshots_anew().unwrap();
     assert_eq!((listed(&store), listing.gone), (ids[2..].to_vec(), vec![]));
@@ -98,20 +99,32 @@ fn who_pins_what_has_just_been_forgotten_hears_of_it() {
 }
 
 #[test]
-fn a_snapshot_whose_data_is_condemned_does_not_come_back() {
+fn a_snapshot_whose_data_is_condemned_comes_back_with_data_of_its_own() {
     let store = Store::new();
     let ids = three(&store);
     let all_packs: Vec<ObjectId> = store.repository.list(Folder::Packs).unwrap();
     apply(&store.repository, &keep_last(&store, 1), store.job()).unwrap();
     let session = Session::begin(&store.repository, &SessionRecord::default()).unwrap();
-    let tomb = Tomb { packs: all_packs, ..Tomb::default() };
+    let tomb = Tomb { packs: all_packs.clone(), ..Tomb::default() };
     let tomb = session.put(Folder::Tombs, &[(Audience::Index, &tomb.encode())]).unwrap();
-    let error = bring_back(&store, &ids[0]).unwrap_err();
-    assert!(error.kind() == Kind::Failed && error.reason().contains("in no pack that stays"), "{error}");
-    assert_eq!((listed(&store), store.repository.trashed_snapshots().unwrap().snapshots.len()), (ids[2..].to_vec(), 2));
-    store.repository.storage().delete(&Folder::Tombs.key(&tomb)).unwrap();
     bring_back(&store, &ids[0]).unwrap();
-    assert!(Catalogue::load(&store.repository, store.job()).unwrap().is_whole());
+    // All that it needs lies elsewhere now.
+    for pack in &all_packs {
+        store.repository.discard(Folder::Packs, pack).unwrap();
+    }
+    store.repository.storage().delete(&Folder::Tombs.key(&tomb)).unwrap();
+    let catalogue = Catalogue::open_to_write(&store.repository, store.job()).unwrap();
+    let reader = ChunkReader::new(&store.repository, &catalogue);
+    let sources = store.repository.snapshot(&ids[0]).unwrap().body.sources;
+    assert_eq!(whole::missing(&reader, &sources, store.job()).unwrap().first(), None);
+    // What is nowhere cannot come back.
+    for pack in &all_packs {
+        store.repository.delete_trashed(Folder::Packs, pack).unwrap();
+    }
+    let error = bring_back(&store, &ids[1]).unwrap_err();
+    assert!(error.kind() == Kind::Failed && error.what().contains("cannot be brought back"), "{error}");
+    assert_eq!(store.repository.trashed_snapshots().unwrap().snapshots.len(), 1);
+    assert!(!listed(&store).contains(&ids[1]));
 }
 
 #[test]

@@ -311,10 +311,10 @@ fn what_is_named_goes_but_not_the_newest_nor_what_is_pinned() {
 }
 
 #[test]
-fn much_is_more_than_three_in_ten_and_more_than_one() {
+fn much_is_more_than_three_in_ten_and_more_than_five() {
     let is_much = |total, removed| Tally { series: vec![], total, removed }.is_much();
-    assert!([(10, 3), (2, 1), (3, 1), (1, 1), (20, 6)].iter().all(|(total, removed)| !is_much(*total, *removed)));
-    assert!([(10, 4), (3, 2), (6, 2), (20, 7)].iter().all(|(total, removed)| is_much(*total, *removed)));
+    assert!([(20, 6), (12, 5), (6, 5), (1, 1), (100, 30)].iter().all(|(total, removed)| !is_much(*total, *removed)));
+    assert!([(10, 6), (7, 6), (20, 7), (100, 31)].iter().all(|(total, removed)| is_much(*total, *removed)));
 }
 
 fn any_state() -> impl Strategy<Value = State> {
