@@ -79,8 +79,8 @@ fn users<P>(live: &Live, copies: &[StoredCopy<P>]) -> HashMap<ChunkPrefix, usize
     users
 }
 
-/// What is stored whole, is about as long, and only one delta needs, is not stored for it: that is stored whole instead.
-/// A base that is a delta itself is small, and stays one.
+/// What is stored whole and only deltas need is not stored for them where they are no longer, all together, than what they
+/// are made from: they are stored whole instead. A base that is a delta itself is small, and stays one.
 fn flatten<P: RawLen>(
     needed: &HashSet<ChunkPrefix>,
     copies: &[StoredCopy<P>],
@@ -88,42 +88,101 @@ fn flatten<P: RawLen>(
     mut users: HashMap<ChunkPrefix, usize>,
     to_be_whole: &HashSet<ChunkPrefix>,
 ) -> Vec<Task> {
-    // What others need comes before them.
-    goes.sort_by_key(|copy| (copies[*copy].delta.rank, *copy));
-    let mut whole: HashMap<ChunkPrefix, u64> = HashMap::new();
+    goes.sort_unstable();
     let mut tasks: Vec<Task> = goes.into_iter().map(|copy| Task { copy, as_delta: true }).collect();
-    // What becomes whole, and what goes, may leave other bases with one delta alone.
-    let mut is_done = false;
-    while !is_done {
-        is_done = true;
+    let mut to_be_whole = to_be_whole.clone();
+    let mut whole: HashMap<ChunkPrefix, u64> = HashMap::new();
+    loop {
         for task in tasks.iter_mut().filter(|task| task.as_delta) {
             let StoredCopy { id, delta, place } = &copies[task.copy];
-            let is_alone = |base: &&ChunkPrefix| !needed.contains(*base) && users.get(*base) == Some(&1);
-            let freed: u64 = delta.bases.iter().filter(is_alone).filter_map(|base| whole.get(base)).sum();
-            // What it takes from others, and what is new in it, is small; or else it stays a delta.
-            let is_worth = freed > 0 && freed + freed / 4 >= place.raw_len();
-            if delta.rank == 0 || to_be_whole.contains(id) || is_worth {
+            if delta.rank == 0 || to_be_whole.contains(id) {
                 release(&delta.bases, &mut users);
                 whole.insert(*id, place.raw_len());
                 task.as_delta = false;
-                is_done = false;
             }
         }
-        // What nobody needs any more, from the ends of the chains on.
-        tasks.reverse();
-        tasks.retain(|task| {
-            let StoredCopy { id, delta, .. } = &copies[task.copy];
-            let stays = needed.contains(id) || users.get(id).is_some_and(|users| *users > 0);
-            if !stays && task.as_delta {
-                release(&delta.bases, &mut users);
-            }
-            is_done &= stays;
-            stays
-        });
-        tasks.reverse();
+        while retain(&mut tasks, needed, copies, &mut users) {}
+        // What became whole may be what others alone need now.
+        to_be_whole = worth_being_whole(needed, copies, &tasks, &whole, &users);
+        if to_be_whole.is_empty() {
+            return tasks;
+        }
     }
-    tasks.sort_by_key(|task| task.copy);
-    tasks
+}
+
+/// Drops what nobody needs any more; whether there was any.
+fn retain<P>(
+    tasks: &mut Vec<Task>,
+    needed: &HashSet<ChunkPrefix>,
+    copies: &[StoredCopy<P>],
+    users: &mut HashMap<ChunkPrefix, usize>,
+) -> bool {
+    let before = tasks.len();
+    tasks.retain(|task| {
+        let StoredCopy { id, delta, .. } = &copies[task.copy];
+        let stays = needed.contains(id) || users.get(id).is_some_and(|users| *users > 0);
+        if !stays && task.as_delta {
+            release(&delta.bases, users);
+        }
+        stays
+    });
+    tasks.len() < before
+}
+
+/// Deltas that are about as long as the chunks that nobody else needs. Deltas hang together where they share one.
+fn worth_being_whole<P: RawLen>(
+    needed: &HashSet<ChunkPrefix>,
+    copies: &[StoredCopy<P>],
+    tasks: &[Task],
+    whole: &HashMap<ChunkPrefix, u64>,
+    users: &HashMap<ChunkPrefix, usize>,
+) -> HashSet<ChunkPrefix> {
+    let deltas: Vec<&StoredCopy<P>> =
+        tasks.iter().filter(|task| task.as_delta).map(|task| &copies[task.copy]).collect();
+    let mut among: HashMap<ChunkPrefix, usize> = HashMap::new();
+    for base in deltas.iter().flat_map(|copy| &copy.delta.bases) {
+        *among.entry(*base).or_default() += 1;
+    }
+    let goes = |base: &&ChunkPrefix| {
+        whole.contains_key(*base) && !needed.contains(*base) && users.get(*base) == among.get(*base)
+    };
+    let mut groups = Groups::default();
+    for copy in &deltas {
+        copy.delta.bases.iter().filter(goes).for_each(|base| groups.join(copy.id, *base));
+    }
+    // Of each group what goes, and what is stored for it; bytes.
+    let mut sums: HashMap<ChunkPrefix, (u64, u64)> = HashMap::new();
+    for base in among.keys().filter(goes) {
+        sums.entry(groups.of(*base)).or_default().0 += whole.get(base).copied().unwrap_or(0);
+    }
+    for copy in &deltas {
+        sums.entry(groups.of(copy.id)).or_default().1 += copy.place.raw_len();
+    }
+    // What is new in them, or comes from elsewhere, is small; or else they stay deltas.
+    let is_worth = |id: &ChunkPrefix| {
+        sums.get(&groups.of(*id)).is_some_and(|(goes, comes)| *goes > 0 && goes + goes / 8 >= *comes)
+    };
+    deltas.iter().map(|copy| copy.id).filter(is_worth).collect()
+}
+
+/// Which chunks hang together: a forest, in which each points towards the one that stands for all of its tree.
+#[derive(Default)]
+struct Groups(HashMap<ChunkPrefix, ChunkPrefix>);
+
+impl Groups {
+    fn of(&self, mut id: ChunkPrefix) -> ChunkPrefix {
+        while let Some(next) = self.0.get(&id) {
+            id = *next;
+        }
+        id
+    }
+
+    fn join(&mut self, a: ChunkPrefix, b: ChunkPrefix) {
+        let (a, b) = (self.of(a), self.of(b));
+        if a != b {
+            self.0.insert(a, b);
+        }
+    }
 }
 
 fn release(bases: &[ChunkPrefix], users: &mut HashMap<ChunkPrefix, usize>) {

@@ -197,30 +197,31 @@ impl<'a> Scales<'a> {
             let mut bases = copy.delta.bases.iter();
             bases.any(|base| self.catalogue.copies_to_read(base).all(goes))
         };
-        let whole: Vec<&StoredCopy<Place>> =
-            whole.into_iter().map(|copy| &self.copies[copy]).filter(|copy| bases_go(copy)).collect();
-        choice_least.repacked_bytes += self.stored_whole(&whole);
+        let whole = whole.into_iter().map(|copy| &self.copies[copy]).filter(|copy| bases_go(copy));
+        let whole: HashSet<ChunkPrefix> = whole.map(|copy| copy.id).collect();
+        choice_least.repacked_bytes += self.replaced(&live, &least);
         let saved = choice_least.freed_bytes().saturating_sub(choice.freed_bytes());
         let stored: u64 = packs.iter().map(|pack| pack.size).sum();
         let is_worth = saved as f64 > limits.unused_max * (stored - choice.freed_bytes()) as f64;
         let is_too_much = limits.repack_bytes_max.is_some_and(|max| choice_least.repacked_bytes > max);
         match is_worth && !is_too_much {
-            true => (packs_least, choice_least, whole.into_iter().map(|copy| copy.id).collect()),
+            true => (packs_least, choice_least, whole),
             false => (packs, choice, HashSet::new()),
         }
     }
 
-    /// How many bytes these deltas take when they are stored whole, about: as much for each byte as what is whole now.
-    fn stored_whole(&self, deltas: &[&StoredCopy<Place>]) -> u64 {
-        let mut frames: HashMap<(u32, u32), u64> = HashMap::new();
-        let mut raw = 0;
-        for place in self.copies.iter().map(|copy| copy.place).filter(|place| place.rank == 0) {
-            raw += u64::from(place.raw_len);
-            frames.insert((place.pack, place.frame), place.stored_len.into());
+    /// How many bytes the chunks that are stored whole and do not stay take, about: what takes their place is as long.
+    fn replaced(&self, live: &HashSet<usize>, least: &HashSet<usize>) -> u64 {
+        let mut raw: HashMap<(u32, u32), u64> = HashMap::new();
+        for place in self.copies.iter().map(|copy| copy.place) {
+            *raw.entry((place.pack, place.frame)).or_default() += u64::from(place.raw_len);
         }
-        let stored: u64 = frames.values().sum();
-        let bytes: u64 = deltas.iter().map(|copy| u64::from(copy.place.raw_len)).sum();
-        (u128::from(bytes) * u128::from(stored) / u128::from(raw.max(1))) as u64
+        let share = |place: Place| {
+            let raw = raw.get(&(place.pack, place.frame)).copied().unwrap_or(0).max(1);
+            u64::from(place.raw_len) * u64::from(place.stored_len) / raw
+        };
+        let goes = live.difference(least).map(|copy| self.copies[*copy].place);
+        goes.filter(|place| place.rank == 0).map(share).sum()
     }
 
     /// What of each pack must stay, if these copies must.
