@@ -31,12 +31,11 @@ fn each_series_has_its_own_policy_whatever_host_it_came_from() {
         json["snapshots"].as_array().unwrap().len()
     };
     assert_eq!((count("agentcard_prod"), count("agentcard_test")), (12, 8));
-    machine.run(["forget", "--source", "agentcard_prod", "--keep-last", "7"]).expect(1).says("5 of the 12 snapshots");
-    machine.run(["forget", "--source", "agentcard_prod", "--keep-last", "7", "--force"]).expect(0);
+    machine.run(["forget", "--source", "agentcard_prod", "--keep-last", "7"]).expect(0);
     assert_eq!((count("agentcard_prod"), count("agentcard_test")), (7, 8), "the other one is left alone");
-    machine.run(["forget", "--source", "agentcard_test", "--keep-weekly", "4", "--force"]).expect(0);
+    machine.run(["forget", "--source", "agentcard_test", "--keep-weekly", "4"]).expect(0);
     assert_eq!((count("agentcard_prod"), count("agentcard_test")), (7, 4));
-    // Said as days, it is the same; and once it holds, nobody needs --force.
+    // Said as days, it is the same.
     machine.run(["forget", "--source", "agentcard_prod", "--keep-daily", "7"]).expect(0).prints("nothing to forget");
     machine.backup(&machine.place("agentcard_prod")).expect(0);
     machine.run(["forget", "--source", "agentcard_prod", "--keep-last", "7"]).expect(0).prints("forgot 1 snapshot;");
