@@ -157,7 +157,7 @@ impl<'r> ChunkWriter<'r> {
     fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
         let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
         let table = 36 * (pack.chunks + frame.chunks.len()) + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
-        let share = ((self.bytes_before + self.session.bytes_written()) / PACK_SHARE).next_power_of_two();
+        let share = (self.stored_bytes() / PACK_SHARE).next_power_of_two();
         let target = share.clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
         pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= target
     }
@@ -216,6 +216,11 @@ impl<'r> ChunkWriter<'r> {
         self.write_index(packs)?;
         self.session.repository().storage().barrier()?;
         Ok(*lock(&self.written)?)
+    }
+
+    /// Bytes of all packs there are now, about.
+    pub fn stored_bytes(&self) -> u64 {
+        self.bytes_before + self.session.bytes_written()
     }
 
     /// A frame writer for one worker.

@@ -14,6 +14,7 @@ mod direct;
 mod draft;
 mod hold;
 mod list;
+mod reserve;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -155,6 +156,14 @@ impl Storage for LocalStorage {
             None => self.root.touch(key),
             Some(folder) => _ = Key::new(folder).map(|folder| self.root.touch(&folder)),
         }
+    }
+
+    fn set_aside(&self, bytes: u64) {
+        reserve::set_aside(&self.root, bytes);
+    }
+
+    fn make_room(&self) {
+        reserve::make_room(&self.root);
     }
 
     fn barrier(&self) -> Result<()> {

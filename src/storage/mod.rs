@@ -136,7 +136,8 @@ impl From<Error> for crate::error::Error {
         let fix = match e.kind {
             ErrorKind::Missing => "run `larder check`: an object that is needed is gone",
             ErrorKind::Exists | ErrorKind::Length => "run `larder check --data all` to see what is affected",
-            ErrorKind::NoSpace => "free space there, then run the command again: what was stored stays usable",
+            ErrorKind::NoSpace => "free space there, or let larder forget, and then larder prune --no-trash, do it; then run the command again: what \
+             was stored stays usable",
             ErrorKind::Denied => "check the permissions of the repository and who runs this command",
             ErrorKind::Other => "check the disk or connection, then run the command again",
         };
@@ -201,6 +202,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// connection, before it was durable. For objects that were found and that are going to be counted on; and for
     /// those that are gone, as if they had been deleted here.
     fn adopt(&self, key: &Key);
+    /// Sets about so much space aside, where the store can; bytes.
+    fn set_aside(&self, bytes: u64) {
+        let _ = bytes;
+    }
+    /// Gives back what was set aside if the store is full: who calls it is about to write little, and to free more.
+    fn make_room(&self) {}
     /// Returns when everything that was put, adopted, deleted or moved before the call survives a power cut.
     fn barrier(&self) -> Result<()>;
     /// What this store can do.

@@ -46,6 +46,38 @@ fn a_full_repository_disk_exits_with_13_and_loses_nothing() {
     assert_eq!(fs::read(machine.place("one/file")).unwrap(), plant::noise(1, 300_000));
 }
 
+/// AC12: a repository that is full to the brim, by its own backups and then by others, gives space back.
+#[test]
+fn what_is_forgotten_on_a_full_disk_makes_room() {
+    let machine = Machine::bare();
+    fs::create_dir(&machine.repository).unwrap();
+    for n in 0..10 {
+        plant(&machine.place("source"), &[(format!("{n}").as_bytes(), Item::File(plant::noise(n, 7_000_000)))]);
+    }
+    let out = machine.run_with_mounts(
+        r#"
+        mount -t tmpfs -o size=64m tmpfs "$LARDER_REPO"
+        larder init
+        mkdir "$BASE/nights"
+        for night in 0 1 2 3 4 5 6 7 8 9; do
+            mv "$BASE/source/$night" "$BASE/nights/file"
+            code=0; larder backup --quiet "$BASE/nights" || code=$?
+        done
+        echo "last: $code"
+        larder check --data all
+        head -c 100m /dev/zero > "$LARDER_REPO/ballast" 2> /dev/null || echo "full"
+        larder forget --keep-last 2 --force
+        larder prune --no-trash
+        larder check --data all
+        larder backup "$BASE/nights"
+        larder restore latest --to "$BASE/to"
+        rm "$LARDER_REPO/ballast"
+        "#,
+    );
+    out.expect(0).prints("last: 13\n").prints("full\n").prints("removed ").says("larder prune --no-trash");
+    assert_eq!(fs::read(machine.place("to/file")).unwrap(), plant::noise(9, 7_000_000));
+}
+
 #[test]
 fn init_on_a_full_disk_exits_with_13_and_can_be_run_again() {
     let machine = Machine::bare();

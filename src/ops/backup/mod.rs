@@ -150,6 +150,8 @@ struct Saved {
     images: Vec<database::Stored>,
 }
 
+/// Such a part of what is stored is set aside for whoever must give back space on a full disk.
+pub(super) const RESERVE_SHARE: u64 = 64;
 /// How often a run begins anew that is taken for dead.
 const TRIES: usize = 3;
 
@@ -204,6 +206,7 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     }
     job.phase("finishing", None, None);
     let written = run.writer.finish()?;
+    let stored_bytes = run.writer.stored_bytes();
     reader.forget();
     if job.cancel.is_cancelled() {
         session.end(Vec::new())?;
@@ -235,6 +238,7 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         repository.trash_snapshot(&snapshot)?;
         return Ok(None);
     }
+    repository.storage().set_aside(stored_bytes / RESERVE_SHARE);
     for cache in saved.into_iter().filter_map(|one| one.cache) {
         // Without it the next run reads more, and finds the same.
         let _ = cache.finish(&snapshot);

@@ -136,6 +136,7 @@ pub fn apply(repository: &Repository, plan: &Plan, job: Job<'_>) -> Result<Vec<O
     if removed.is_empty() {
         return Ok(Vec::new());
     }
+    repository.storage().make_room();
     let now = repository.world().now();
     let times: BTreeMap<ObjectId, Time> =
         plan.decided.iter().map(|(info, _)| (info.id, info.standing.time_of_next(now))).collect();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::super::backup::RESERVE_SHARE;
 use super::copies::{Task, tasks};
 use super::used::Used;
 use super::{Options, Plan, Report, check_known, copies, index, trash};
@@ -25,7 +26,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Does what was planned.
 pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_>) -> Result<Report> {
+    repository.storage().make_room();
     let session = Session::unlisted(repository)?;
+    let stored_bytes = plan.stored_bytes.saturating_sub(plan.choice.freed_bytes());
     let Plan { packs, choice, whole, used, .. } = plan;
     let mut run = Run { repository, session: &session, options, job, whole, used, report: Report::default() };
     // Space first: what is free already, then what is free without a copy.
@@ -43,6 +46,7 @@ pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_
         run.round(&condemned)?;
     }
     run.clear_tombs()?;
+    repository.storage().set_aside(stored_bytes / RESERVE_SHARE);
     Ok(run.report)
 }
 
