@@ -334,3 +334,55 @@ fn backups_and_prunes_at_once_that_are_killed_lose_nothing() {
     machine.run(["check", "--data", "all"]).expect(0);
     println!("figure: backups and prunes at once, kill -9 = {rounds} rounds, {killed} kills, {pruned} prunes, 0 lost");
 }
+
+/// Sessions that have no end.
+fn open_sessions(machine: &Machine) -> Vec<PathBuf> {
+    let all = support::files_below(&machine.repository.join("sessions"));
+    let end = |session: &Path| PathBuf::from(format!("{}.end", session.display()));
+    let is_open = |path: &&PathBuf| path.extension().is_none() && !all.contains(&end(path));
+    all.iter().filter(is_open).cloned().collect()
+}
+
+/// The backup counts on what nobody needs any more. It is stopped as by a machine that sleeps; its lock lives on, so only
+/// somebody who removes its session by hand can take it for dead.
+#[test]
+fn a_backup_that_slept_until_it_was_taken_for_dead_is_whole_or_says_so() {
+    let machine = Machine::new();
+    let (source, again) = (machine.place("source"), machine.place("again"));
+    let mut chance = Chance(support::number("LARDER_SEED", 5));
+    let (mut anew, mut met) = (0, 0);
+    for round in 0..3 {
+        for n in 0..60 {
+            let bytes = plant::noise(round * 100 + n, 400_000);
+            for place in [&source, &again] {
+                plant::plant(place, &[(n.to_string().as_bytes(), plant::Item::File(bytes.clone()))]);
+            }
+        }
+        machine.backup(&source).expect(0);
+        fs::remove_dir_all(&source).unwrap();
+        plant::plant(&source, &[(b"small", plant::Item::File(plant::noise(round, 1000)))]);
+        machine.backup(&source).expect(0);
+        machine.run(["forget", "--source", "source", "--keep-last", "1", "--force"]).expect(0);
+        let child = machine.command(["backup", again.to_str().unwrap()]).spawn().unwrap();
+        program::wait_until("its session is there", || !open_sessions(&machine).is_empty());
+        std::thread::sleep(Duration::from_millis(chance.below(40)));
+        program::signal(child.id(), Signal::STOP);
+        if let [session] = &open_sessions(&machine)[..] {
+            met += 1;
+            machine.run(["prune", "--no-trash", "--no-wait"]).expect(11).says("other runs are at work");
+            fs::remove_file(session).unwrap();
+            machine.run(["prune", "--no-trash", "--max-unused", "0%"]).expect(0);
+        }
+        program::signal(child.id(), Signal::CONT);
+        let run = program::wait(vec!["backup".into()], child);
+        anew += u64::from(run.stderr.contains("taken for dead"));
+        run.expect(0);
+        machine.run(["check", "--data", "all"]).expect(0);
+        let to = machine.place("to");
+        machine.restore("latest:again", &to).expect(0);
+        assert_same(&look(&again), &look(&to), &format!("round {round}"));
+        fs::remove_dir_all(&to).unwrap();
+    }
+    println!("figure: a backup stopped, its session removed, a prune, and on = {met} times, {anew} begun anew, 0 lost");
+    assert!(met >= 1 && anew >= 1, "{met} {anew}");
+}

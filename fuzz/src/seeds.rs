@@ -400,7 +400,7 @@ pub fn damage() -> Vec<Vec<u8>> {
 
 /// See the target of this name.
 pub fn tomb() -> Vec<Vec<u8>> {
-    vec![Tomb { packs: list(3, ObjectId::new), unknown: later() }.encode()]
+    vec![Tomb { packs: list(3, ObjectId::new), time: Some(TIME), unknown: later() }.encode()]
 }
 
 /// See the target of this name.

@@ -136,8 +136,10 @@ impl From<Error> for crate::error::Error {
         let fix = match e.kind {
             ErrorKind::Missing => "run `larder check`: an object that is needed is gone",
             ErrorKind::Exists | ErrorKind::Length => "run `larder check --data all` to see what is affected",
-            ErrorKind::NoSpace => "free space there, or let larder forget, and then larder prune --no-trash, do it; then run the command again: what \
-             was stored stays usable",
+            ErrorKind::NoSpace => {
+                "free space there, or have larder forget and larder prune --no-trash do it, then run the command again: \
+                 what was stored stays usable"
+            }
             ErrorKind::Denied => "check the permissions of the repository and who runs this command",
             ErrorKind::Other => "check the disk or connection, then run the command again",
         };
