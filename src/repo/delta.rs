@@ -5,6 +5,7 @@
 //! it is: the id of the result proves everything that went into it.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{ChunkReader, Place, malformed};
@@ -26,7 +27,39 @@ pub struct Step {
     /// Of the copy that was read.
     pub rank: u8,
     /// Its plaintext.
-    pub bytes: Arc<Vec<u8>>,
+    pub bytes: Plain,
+}
+
+/// A plaintext that several hold.
+#[derive(Clone, Debug)]
+pub enum Plain {
+    /// Of its own.
+    Own(Arc<Vec<u8>>),
+    /// That of the n-th chunk of a frame, in which it is stored whole.
+    In(Arc<FrameBytes>, usize),
+}
+
+impl Plain {
+    fn of(frame: &Arc<FrameBytes>, nth: u32, plain: Cow<'_, [u8]>) -> Self {
+        match plain {
+            Cow::Owned(bytes) => Self::Own(Arc::new(bytes)),
+            Cow::Borrowed(_) => Self::In(frame.clone(), nth as usize),
+        }
+    }
+}
+
+impl Deref for Plain {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::In(frame, nth) => match frame.stored(*nth) {
+                Some(Stored::Full(bytes)) => bytes,
+                _ => &[],
+            },
+        }
+    }
 }
 
 /// What was read to make a chunk whole.
@@ -130,7 +163,7 @@ impl ChunkReader<'_> {
     }
 
     /// The plaintext of a base of what lies at this place.
-    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Arc<Vec<u8>>> {
+    fn base(&self, id: &ChunkPrefix, of: &Place, trail: &mut Trail) -> Result<Plain> {
         if let Some(step) = trail.steps.iter().find(|step| step.id == *id && step.rank < of.rank) {
             return Ok(step.bytes.clone());
         }
@@ -167,7 +200,7 @@ impl ChunkReader<'_> {
         if trail.is_strict && self.repository().keys().identity.chunk_id(copy.kind, &plain).prefix() != *id {
             return Err(Error::new(Kind::Damage, format!("chunk {id} is something else")).fix(super::REPAIR));
         }
-        Ok(Step { id: *id, rank: copy.rank, bytes: Arc::new(plain.into_owned()) })
+        Ok(Step { id: *id, rank: copy.rank, bytes: Plain::of(&frame, copy.nth, plain) })
     }
 
     /// Whether the n-th chunk of a decoded frame is what a table says, as far as that is up to this frame: what is wrong
@@ -197,7 +230,7 @@ impl ChunkReader<'_> {
         // The base itself is compared, and that proves what it is made of.
         let mut trail = Trail::default();
         let frame = self.kept_frame(&copy).ok()?;
-        let bytes = Arc::new(self.plain(&frame, &copy, &mut trail).ok()?.into_owned());
+        let bytes = Plain::of(&frame, copy.nth, self.plain(&frame, &copy, &mut trail).ok()?);
         let is_it = self.repository().keys().identity.chunk_id(kind, &bytes).prefix() == *id;
         let step = Step { id: *id, rank: copy.rank, bytes };
         is_it.then(|| Base { step, closure: trail.steps, share: trail.share.unwrap_or(1.0) })

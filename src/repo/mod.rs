@@ -24,7 +24,7 @@ mod twice;
 mod writer;
 
 pub use catalogue::{Catalogue, PackInfo, Place, Unreadable};
-pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
+pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Plain, Step};
 pub use file::FileReader;
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};
