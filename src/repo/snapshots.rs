@@ -113,6 +113,8 @@ impl Listing {
                     let standing = about.standing(&id, &summary);
                     new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills, standing });
                 }
+                // Forgotten since it was listed; or else it is among those that are gone.
+                Err(e) if e.kind() == Kind::Missing => {}
                 Err(e) => new.damaged.push((id, e)),
             }
         }

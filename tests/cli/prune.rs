@@ -31,7 +31,7 @@ fn space_comes_back_at_once_or_by_way_of_the_trash() {
     machine
         .run(["prune", "--max-unused", "0%"])
         .expect(0)
-        .prints("they lie in the trash; the first prune after 2 days");
+        .prints("they lie in the trash, for larder undelete; the first prune after 2 days");
     assert!(stored(&machine) >= full);
     machine.run(["prune"]).expect(0).prints("nothing to remove").prints("trash");
     // What only the trash holds comes back as well, and goes again.
@@ -75,4 +75,47 @@ fn a_snapshot_that_cannot_be_read_stops_it() {
     machine.run(["prune", "--no-trash"]).expect(4).says("nothing was removed: what snapshot");
     assert_eq!(support::files_below(&machine.repository.join("packs")), packs);
     assert_eq!(support::files_below(&machine.repository.join("tombs")).len(), 0);
+}
+
+#[test]
+fn a_snapshot_that_is_gone_stops_it_until_somebody_says_that_it_is_not_missed() {
+    let machine = machine();
+    let gone = support::files_below(&machine.repository.join("snapshots")).remove(0);
+    std::fs::remove_file(&gone).unwrap();
+    let packs = support::files_below(&machine.repository.join("packs"));
+    let id = gone.file_name().unwrap().to_str().unwrap()[..8].to_owned();
+    for args in [&["prune", "-n"][..], &["prune", "--no-trash"], &["forget", "--keep-last", "3", "--prune"]] {
+        machine.run(args).expect(4).says(&format!("nothing was removed: snapshot {id} is gone")).says("larder forget");
+    }
+    assert_eq!(support::files_below(&machine.repository.join("packs")), packs);
+    machine.run(["forget", &id]).expect(0);
+    machine.run(["prune", "--no-trash"]).expect(0);
+    machine.run(["check", "--data", "all"]).expect(0);
+}
+
+#[test]
+fn what_is_lost_stops_it_before_anything_is_deleted() {
+    let machine = machine();
+    let old = machine.place("old");
+    plant(&old, &[(b"own", Item::File(noise(7, 700_000)))]);
+    machine.backup(&old).expect(0);
+    machine.run(["forget", "latest~1:etc", "latest~2:etc"]).expect(0);
+    // The newest packs are those of the last backup.
+    let mut packs = support::files_below(&machine.repository.join("packs"));
+    packs.sort_by_key(|pack| std::fs::metadata(pack).unwrap().modified().unwrap());
+    let lost = packs.iter().rev().find(|pack| std::fs::metadata(pack).unwrap().len() > 300_000).unwrap();
+    let away = machine.place("away");
+    std::fs::rename(lost, &away).unwrap();
+    for args in [&["prune", "-n"][..], &["prune", "--no-trash"], &["prune", "--grace", "1s"]] {
+        machine.run(args).expect(4).says("nothing was removed: ");
+    }
+    let trash = machine.run(["undelete", "--json"]).expect(0).json();
+    assert_eq!(trash["snapshots"].as_array().unwrap().len(), 2);
+    // Where it is lost for good, what a drill could not get back may go, though it is the last of its series.
+    machine.run(["forget", "latest:old"]).expect(1);
+    machine.run(["drill", "latest:old"]).expect(4);
+    machine.run(["forget", "latest:old"]).expect(0);
+    machine.run(["prune", "--no-trash"]).expect(0).prints("3 forgotten snapshots cannot be brought back any more");
+    machine.run(["undelete", &"0".repeat(8)]).expect(1);
+    machine.run(["check", "--data", "all"]).expect(0);
 }

@@ -78,6 +78,35 @@ fn what_is_forgotten_on_a_full_disk_makes_room() {
     assert_eq!(fs::read(machine.place("to/file")).unwrap(), plant::noise(9, 7_000_000));
 }
 
+/// What was set aside has been used up, and something else has taken what became free.
+#[test]
+fn a_prune_that_only_removes_needs_next_to_no_room() {
+    let machine = Machine::bare();
+    fs::create_dir(&machine.repository).unwrap();
+    for n in 0..4 {
+        plant(&machine.place("source"), &[(format!("{n}").as_bytes(), Item::File(plant::noise(n, 1_000_000)))]);
+    }
+    let out = machine.run_with_mounts(
+        r#"
+        mkdir "$BASE/mount"
+        mount -t tmpfs -o size=8m tmpfs "$BASE/mount"
+        export LARDER_REPO="$BASE/mount/repository"
+        larder init
+        mkdir "$BASE/nights"
+        for night in 0 1 2 3; do
+            mv "$BASE/source/$night" "$BASE/nights/file"
+            larder backup --quiet "$BASE/nights"
+        done
+        head -c 10m /dev/zero > "$BASE/mount/one" 2> /dev/null || echo "full"
+        larder forget latest~3
+        head -c 10m /dev/zero > "$BASE/mount/two" 2> /dev/null || echo "full again"
+        larder prune --no-trash
+        larder check --data all
+        "#,
+    );
+    out.expect(0).prints("full again").prints("removed ").prints("healthy");
+}
+
 #[test]
 fn init_on_a_full_disk_exits_with_13_and_can_be_run_again() {
     let machine = Machine::bare();

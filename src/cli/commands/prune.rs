@@ -23,8 +23,8 @@ const UNUSED_MAX: u16 = 500;
 /// Packs of which nothing is needed are removed; of others, the emptiest first, what is needed is stored again. Backups may
 /// go on beside it, and other prunes; it waits for runs that began before it condemned anything.
 ///
-/// What is removed lies in the repository's trash for a while, and the next prune after that deletes it, with the snapshots
-/// that were forgotten so long ago. Until then larder undelete brings them back.
+/// What is removed lies in the repository's trash for a while, and the next prune after that deletes it, with the forgotten
+/// snapshots that needed it. Until then larder undelete brings them back.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -156,8 +156,15 @@ fn tell(report: Option<&Report>, options: &Options, context: &Context<'_>) -> Re
             render::counted(report.runs_expired, "run")
         ))?;
     }
+    if report.snapshots_gone > 0 {
+        out(format!(
+            "{} cannot be brought back any more",
+            render::counted(report.snapshots_gone, "forgotten snapshot")
+        ))?;
+    }
     if report.packs_removed == 0 {
-        return out("nothing to remove".into());
+        let is_all = report.emptied_packs == 0;
+        return if is_all { out("nothing to remove".into()) } else { Ok(()) };
     }
     let (packs, bytes) = (render::counted(report.packs_removed, "pack"), text::size(report.removed_bytes));
     let again = text::size(report.added_bytes);
@@ -168,7 +175,7 @@ fn tell(report: Option<&Report>, options: &Options, context: &Context<'_>) -> Re
             if report.runs == 1 { "another run is".to_owned() } else { format!("{} other runs are", report.runs) }
         )),
         (true, Some(grace)) => out(format!(
-            "they lie in the trash; the first prune after {} deletes them, or --no-trash at once",
+            "they lie in the trash, for larder undelete; the first prune after {} deletes them, or --no-trash at once",
             hours(grace)
         )),
         (false, _) => Ok(()),

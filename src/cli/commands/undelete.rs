@@ -15,8 +15,8 @@ use crate::text;
 
 /// Bring forgotten snapshots back, or list those that can be
 ///
-/// What is forgotten lies in the repository's trash until it is pruned. It comes back with its pin, tags and note, once
-/// all that it needs has been found.
+/// What is forgotten lies in the repository's trash until it is pruned, and for two days after that. It comes back with its
+/// pin, tags and note, once all that it needs has been found.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -45,7 +45,13 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
             _ => e,
         })
     };
-    let found: Vec<SnapshotInfo> = args.addresses.iter().map(one).collect::<Result<_>>()?;
+    let mut found: Vec<SnapshotInfo> = Vec::new();
+    for address in &args.addresses {
+        let info = one(address)?;
+        if found.iter().all(|other| other.id != info.id) {
+            found.push(info);
+        }
+    }
     let reporter = context.reporter();
     let job = Job { progress: &reporter, cancel: context.cancel() };
     let mut back = Vec::new();

@@ -47,7 +47,7 @@ pub enum What<'a> {
 pub struct Plan {
     /// All that something was decided about, oldest first.
     pub decided: Vec<(SnapshotInfo, Decision)>,
-    /// Snapshots that cannot be read, since they are damaged; they go if they were named.
+    /// Snapshots that cannot be read, since they are damaged, and such as are gone and were named; what was named goes.
     pub damaged: Vec<(ObjectId, Error, bool)>,
     /// The series that something was decided about.
     pub tallies: Vec<Tally>,
@@ -84,7 +84,14 @@ pub fn plan(repository: &Repository, listing: &Listing, what: What<'_>, zone: &T
     let decided = listing.snapshots.iter().filter_map(|info| Some((info.clone(), by_id.remove(&info.id)?)));
     let is_named = |id: &ObjectId| matches!(what, What::Named(ids) if ids.contains(id));
     let damaged = listing.damaged.iter().map(|(id, error)| (*id, error.clone(), is_named(id)));
+    // Who names one that is gone says that it is not missed any more.
+    let gone = listing.gone.iter().filter(|id| is_named(id)).map(|id| (*id, is_gone(id), true));
+    let damaged = damaged.chain(gone);
     Ok(Plan { decided: decided.collect(), damaged: damaged.collect(), tallies })
+}
+
+fn is_gone(id: &ObjectId) -> Error {
+    Error::new(Kind::Missing, format!("snapshot {} is gone", id.short()))
 }
 
 fn no_time() -> Error {

@@ -177,7 +177,10 @@ pub fn decide(facts: &[Facts], rules: &Rules, scope: Option<&[Vec<u8>]>, now: &Z
 pub fn decide_named(facts: &[Facts], named: &BTreeSet<ObjectId>, now: &Zoned) -> Vec<Decision> {
     let mut findings: HashMap<ObjectId, Vec<Finding>> = HashMap::new();
     for (name, snapshots) in &series(facts, now) {
-        let (whole, any) = candidates(snapshots);
+        let (whole, mut any) = candidates(snapshots);
+        // What a drill could not get back is nothing to be left with.
+        let failed = |id: &ObjectId| facts.iter().any(|it| it.id == *id && it.flaw() == Some(Flaw::DrillFailed));
+        any.retain(|dated| !failed(&dated.facts.id));
         let candidates = if whole.is_empty() { &any } else { &whole };
         for (id, slot, outcome) in apply(Rule::Min(1), candidates, now).into_iter().take(1) {
             let finding = Finding { series: name.to_vec(), rule: Rule::Min(1), slot, outcome };

@@ -46,7 +46,13 @@ fn make_whole(repository: &Repository, session: &Session<'_>, info: &SnapshotInf
     let mut catalogue = Catalogue::open_to_write(repository, job)?;
     catalogue.add_trash(repository, job)?;
     let reader = ChunkReader::new(repository, &catalogue);
-    let missing = whole::missing(&reader, &repository.trashed_snapshot(&info.id)?.body.sources, job)?;
+    let snapshot = repository.trashed_snapshot(&info.id).map_err(|e| match e.kind() {
+        Kind::Missing => Error::new(Kind::Failed, format!("snapshot {} is not in the trash any more", info.id.short()))
+            .why("it is back already, or a prune has deleted it meanwhile")
+            .fix("look at what is there: larder snapshots, larder undelete"),
+        _ => e,
+    })?;
+    let missing = whole::missing(&reader, &snapshot.body.sources, job)?;
     if let Some(gap) = &missing.gap {
         return Err(gone(info, gap.to_string()));
     }

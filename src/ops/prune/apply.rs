@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::backup::RESERVE_SHARE;
 use super::copies::{Task, tasks};
 use super::used::Used;
-use super::{Options, Plan, Report, check_known, copies, index, trash};
+use super::{Options, Plan, Report, check_known, copies, gone, index, trash};
 use crate::crypto::Audience;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
@@ -98,7 +98,15 @@ impl Run<'_> {
         let in_trash = self.is_for_trash()?;
         let own: HashSet<ObjectId> = condemned.iter().copied().collect();
         let stays = |pack: &ObjectId| !own.contains(pack) && !catalogue.missing().contains(pack);
-        let replaced = index::replace(self.session, &stays, self.job)?;
+        let replaced = match index::replace(self.session, &stays, self.job) {
+            // Where nothing was stored again, the index only names too much, and that can wait until there is room.
+            Err(e) if e.kind() == Kind::NoSpace && self.report.added_bytes == 0 && !in_trash => {
+                self.remove(&catalogue, condemned, in_trash)?;
+                storage.barrier()?;
+                index::replace(self.session, &stays, self.job)?
+            }
+            other => other?,
+        };
         if !in_trash {
             // Their data cannot be had back any more.
             for (id, _) in &trashed {
@@ -286,10 +294,4 @@ fn busy(runs: usize) -> Error {
     Error::new(Kind::Busy, "nothing was removed: other runs are at work in this repository")
         .why(format!("{runs} of them would have to end first"))
         .fix("run it again later, or without --no-wait")
-}
-
-fn gone(what: &str) -> Error {
-    Error::new(Kind::Damage, format!("nothing was removed: {what} is missing, which snapshots need"))
-        .why("no pack that stays holds it, and what is removed now could be all that is left of it")
-        .fix("run `larder check`; put back what it names, or forget the snapshots that are damaged, then prune again")
 }

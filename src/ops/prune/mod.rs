@@ -31,6 +31,9 @@ use crate::id::{ChunkPrefix, ObjectId, SessionId};
 use crate::index::{StoredCopy, live};
 use crate::repo::{Catalogue, ChunkReader, PackInfo, Place, Repository, pack_session};
 
+const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names (the newest of a \
+                      series after a drill of it has failed), then prune again";
+
 /// How to prune.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
@@ -161,6 +164,11 @@ impl<'a> Scales<'a> {
         let (copies, _) = copies(catalogue, &HashSet::new());
         let needed: HashSet<ChunkPrefix> = used.all().collect();
         let lost = live(needed.iter().copied(), &copies).lost;
+        let is_listed = |place: Place| !catalogue.missing().contains(&catalogue.pack(place.pack).id);
+        let is_nowhere = |id: &&ChunkPrefix| !catalogue.copies_to_read(id).any(is_listed);
+        if let Some(id) = lost.intersection(&used.confirmed).find(is_nowhere) {
+            return Err(gone(&format!("chunk {id}")));
+        }
         // What is damaged, or cannot be made whole, may be all that there is of a chunk.
         let last = catalogue.every_copy().filter(|(id, _)| lost.contains(*id));
         let last: HashSet<u32> = last.map(|(_, place)| place.pack).collect();
@@ -249,6 +257,12 @@ impl<'a> Scales<'a> {
         }
         packs
     }
+}
+
+fn gone(what: &str) -> Error {
+    Error::new(Kind::Damage, format!("nothing was removed: {what} is missing, which snapshots need"))
+        .why("no pack that stays holds it, and what is removed now could be all that is left of it")
+        .fix(REPAIR)
 }
 
 fn alive_sessions(repository: &Repository, alive: &HashSet<ObjectId>) -> Result<HashSet<SessionId>> {

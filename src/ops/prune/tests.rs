@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -7,6 +8,7 @@ use super::{Options, Report, apply, plan};
 use crate::error::Result;
 use crate::id::ObjectId;
 use crate::ops::check;
+use crate::ops::forget::undelete::undelete;
 use crate::ops::forget::{self, What};
 use crate::ops::testing::{Store, noise};
 use crate::repo::{Catalogue, ChunkReader};
@@ -108,4 +110,21 @@ fn what_nobody_needs_goes_and_all_else_stays_as_it_was() {
     // And the next night finds all that it needs.
     store.backup();
     assert_whole(&store, &nights[6..]);
+}
+
+#[test]
+fn what_was_forgotten_comes_back_as_long_as_its_packs_lie_in_the_trash() {
+    let store = Store::new();
+    let nights = nights(&store, 3);
+    let soon = Options { grace: Some(Duration::ZERO), ..NOW };
+    forget(&store, &[nights[0].0, nights[1].0]);
+    // However long ago that was: only now do their packs go to the trash.
+    assert_eq!(prune(&store, &soon).unwrap().snapshots_gone, 0);
+    let trashed = store.repository.trashed_snapshots().unwrap().snapshots;
+    undelete(&store.repository, trashed.iter().find(|info| info.id == nights[1].0).unwrap(), store.job()).unwrap();
+    assert_whole(&store, &nights[1..]);
+    let report = prune(&store, &soon).unwrap();
+    assert!(report.snapshots_gone == 1 && report.emptied_packs > 0, "{report:?}");
+    assert_eq!(store.repository.trashed_snapshots().unwrap().snapshots.len(), 0);
+    assert_whole(&store, &nights[1..]);
 }

@@ -1,7 +1,7 @@
 //! The trash: since when something lies there, and what goes for good.
 //!
-//! A tomb moves to the trash behind the packs that it names, so its time tells since when they lie there; of a snapshot the
-//! remark that it was forgotten does. No safety hangs on it: nothing in the trash counts.
+//! A tomb moves to the trash behind the packs that it names, so its time tells since when they lie there; and so do the
+//! snapshots that were forgotten before. No safety hangs on it: nothing in the trash counts.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,24 +21,28 @@ pub(super) fn empty(repository: &Repository, grace: Option<Duration>, report: &m
         (Some(grace), Some(time)) => now.seconds.saturating_sub(time.seconds) >= grace.as_secs() as i64,
         _ => true,
     };
+    let tombs = repository.trashed_tombs()?;
+    let of_trash = || tombs.iter().filter_map(|(_, tomb)| tomb.as_ref().ok());
+    // What was forgotten before these tombs is needed by nothing but what they name.
+    let over = of_trash().filter_map(|tomb| tomb.time).filter(|time| is_over(Some(*time))).max();
+    let goes =
+        |forgotten: Option<Time>| grace.is_none() || over.is_some_and(|over| forgotten.is_none_or(|it| it < over));
     let snapshots = repository.trashed_snapshots()?;
-    let forgotten = snapshots.snapshots.iter().filter(|info| is_over(info.standing.latest)).map(|info| info.id);
-    let damaged = snapshots.damaged.iter().filter(|(_, error)| error.kind() == Kind::Damage).map(|(id, _)| *id);
-    for id in forgotten.chain(damaged) {
+    let forgotten = snapshots.snapshots.iter().filter(|info| goes(info.standing.latest)).map(|info| info.id);
+    let damaged = snapshots.damaged.iter().filter(|(_, error)| error.kind() == Kind::Damage && goes(None));
+    for id in forgotten.chain(damaged.map(|(id, _)| *id)) {
         repository.delete_trashed(Folder::Snapshots, &id)?;
         report.snapshots_gone += 1;
     }
     repository.storage().barrier()?;
     let packs = repository.trashed(Folder::Packs)?;
-    let tombs = repository.trashed_tombs()?;
     if packs.is_empty() && tombs.is_empty() {
         return Ok(());
     }
     let mut since: HashMap<ObjectId, Option<Time>> = HashMap::new();
     // What a prune under way has just moved is named by a tomb that is no trash yet.
     let under_way = repository.tombs()?;
-    let of_trash = tombs.iter().filter_map(|(_, tomb)| tomb.as_ref().ok());
-    for tomb in of_trash.chain(under_way.iter().map(|(_, tomb)| tomb)) {
+    for tomb in of_trash().chain(under_way.iter().map(|(_, tomb)| tomb)) {
         for pack in &tomb.packs {
             let latest = since.entry(*pack).or_default();
             *latest = (*latest).max(tomb.time);

@@ -32,6 +32,15 @@ impl Used {
         if let Some((id, error)) = listing.damaged.first() {
             return Err(refused(id, error));
         }
+        if let Some(id) = listing.gone.first() {
+            return Err(Error::new(Kind::Damage, format!("nothing was removed: snapshot {} is gone", id.short()))
+                .why("the run that made it ended well, nobody forgot it, and nobody can tell what it needs")
+                .fix(format!(
+                    "put snapshots/{id} back from a second copy of the repository; if there is none, say that it is not \
+                     missed: larder forget {}",
+                    id.short()
+                )));
+        }
         // Those that are confirmed first, so that what others need besides is known.
         for confirmed in [true, false] {
             for info in listing.snapshots.iter().filter(|info| info.confirmed == confirmed) {
@@ -64,9 +73,7 @@ impl Used {
 fn refused(id: &ObjectId, error: &Error) -> Error {
     let what = format!("nothing was removed: what snapshot {} needs cannot be told", id.short());
     let fix = match error.kind() {
-        Kind::Damage | Kind::Missing => {
-            "run `larder check`; put back what it names, or forget the snapshots that are damaged, then prune again"
-        }
+        Kind::Damage | Kind::Missing => super::REPAIR,
         _ => error.advice(),
     };
     Error::new(error.kind(), what).why(error).fix(fix)

@@ -221,9 +221,10 @@ fn made(
 fn named(args: &Args, listing: &Listing, context: &Context<'_>) -> Result<BTreeSet<ObjectId>> {
     let one = |address: &Address| {
         if let (When::Id(prefix), None) = (&address.when, &address.rest) {
-            let mut damaged = listing.damaged.iter().filter(|(id, _)| id.to_hex().starts_with(prefix.as_str()));
+            let unread = listing.damaged.iter().map(|(id, _)| id).chain(&listing.gone);
+            let mut unread = unread.filter(|id| id.to_hex().starts_with(prefix.as_str()));
             let is_listed = listing.snapshots.iter().any(|info| info.id.to_hex().starts_with(prefix.as_str()));
-            if let (Some((id, _)), None, false) = (damaged.next(), damaged.next(), is_listed) {
+            if let (Some(id), None, false) = (unread.next(), unread.next(), is_listed) {
                 return Ok(*id);
             }
         }
