@@ -100,10 +100,10 @@ fn pins_tags_and_notes_can_be_changed_and_are_shown() {
     let machine = machine();
     let night = Past::of(&machine).take("etc", 60, |summary| summary.tags = vec![b"nightly".to_vec()]).short();
     machine.run(["pin", &night]).expect(0).prints(&format!("snapshot {night} is pinned\n"));
-    machine.run(["pin", &night]).expect(0).prints("is pinned already");
+    machine.run(["pin", &night]).expect(0).prints("nothing changed: snapshot ");
     machine.run(["note", "latest~1:etc", "before v2"]).expect(0).prints("has the note: before v2");
     machine.run(["tag", &night, "+release", "-nightly", "+a b"]).expect(0).prints("has the tags release, a b");
-    machine.run(["tag", &night, "--", "-q", "-vip"]).expect(0).prints("has the tags release, a b already");
+    machine.run(["tag", &night, "--", "-q", "-vip"]).expect(0).prints("nothing changed: snapshot ");
     machine.run(["snapshots"]).expect(0).prints("ok, pinned  release a b  before v2");
     machine.run(["show", &night]).expect(0).prints("pinned    yes").prints("tags      release a b");
     let found = machine.run(["snapshots", "--tag", "release", "--json"]).expect(0).json();
@@ -147,12 +147,17 @@ fn rules_or_names_must_be_given_and_make_sense() {
     forget(&machine, "").expect(2).says("nothing says what to keep");
     forget(&machine, "--min 3").expect(2).says("nothing says what to keep");
     forget(&machine, "--keep-last 2 --no-trash").expect(2).says("add --prune");
+    forget(&machine, "latest --source etc").expect(2).says("without --source");
     forget(&machine, "latest --keep-last 2").expect(2).says("either the one or the other");
     forget(&machine, "--keep-last 0").expect(2);
     forget(&machine, "--keep-within 3m").expect(2).says("36h");
     forget(&machine, "--keep-last 1 --source nope").expect(1).says("the sources are: etc");
     forget(&machine, "--keep-tag relaese").expect(1).says("no snapshot has the tag relaese");
     forget(&machine, "--keep-last 1 --keep-tag relaese").expect(0);
+    machine.run(["tag", "latest", "+release"]).expect(0);
+    Past::of(&machine).nights("etc", [1]);
+    let run = forget(&machine, "-n --keep-tag release").expect(0);
+    assert!(run.stdout.contains("no rule keeps it") && !run.stdout.contains("named"), "{run:?}");
     forget(&machine, "abcd").expect(1).says("no snapshot abcd");
     machine.run(["forget", "latest:etc/hosts"]).expect(2);
 }

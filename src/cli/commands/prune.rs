@@ -64,7 +64,10 @@ pub struct How {
 
 /// A share that may be none, in hundredths of a percent.
 fn unused(text: &str) -> Result<u16> {
-    if text == "0%" { Ok(0) } else { Share::parse(text).map(Share::hundredths) }
+    match text {
+        "0%" => Ok(0),
+        _ => Share::parse(text).map(Share::hundredths).map_err(|e| e.fix("write a percentage from 0% to 100%")),
+    }
 }
 
 impl How {

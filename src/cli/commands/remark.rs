@@ -36,8 +36,8 @@ pub(super) fn run(
                 changed,
             })?;
         } else if !context.global.quiet {
-            let already = if changed { "" } else { " already" };
-            context.output.line(&format!("snapshot {} {}{already}", info.id.short(), told(&standing)))?;
+            let news = if changed { "" } else { "nothing changed: " };
+            context.output.line(&format!("{news}snapshot {} {}", info.id.short(), told(&standing)))?;
         }
     }
     Ok(Exit::Done)

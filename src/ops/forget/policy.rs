@@ -173,7 +173,7 @@ pub fn decide(facts: &[Facts], rules: &Rules, scope: Option<&[Vec<u8>]>, now: &Z
 }
 
 /// What becomes of the snapshots that somebody wants removed by name. The newest whole one of a series stays, and where
-/// there is no whole one the newest; so does what is pinned.
+/// there is no whole one the newest that no drill failed to get back; so does what is pinned.
 pub fn decide_named(facts: &[Facts], named: &BTreeSet<ObjectId>, now: &Zoned) -> Vec<Decision> {
     let mut findings: HashMap<ObjectId, Vec<Finding>> = HashMap::new();
     for (name, snapshots) in &series(facts, now) {

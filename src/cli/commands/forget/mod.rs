@@ -192,6 +192,10 @@ fn asked(args: &Args) -> Result<Option<Rules>> {
         (false, None) if args.sources.is_empty() && !args.calendar => Ok(None),
         (true, None) => Err(Error::new(Kind::Usage, "nothing says what to keep")
             .fix("give at least one rule, such as --keep-daily 7, or name the snapshots that shall go")),
+        (false, None) => {
+            Err(Error::new(Kind::Usage, "snapshots are named, and what looks at whole series is asked for as well")
+                .fix("name them without --source and --calendar"))
+        }
         (false, _) => Err(Error::new(Kind::Usage, "snapshots are named, and rules as well")
             .why("named ones go whatever rules say")
             .fix("give either the one or the other")),

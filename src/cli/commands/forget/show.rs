@@ -182,7 +182,7 @@ fn why(info: &SnapshotInfo, one: &Decision) -> String {
         false => format!("{} in {}", said, words(series)),
     }));
     if parts.is_empty() {
-        parts.push("named".to_owned());
+        parts.push(if one.findings.is_empty() { "named" } else { "no rule keeps it" }.to_owned());
     }
     let flawed = one.flaw.map(|flaw| match flaw {
         Flaw::Partial => " (partial: takes no place)",
