@@ -113,14 +113,12 @@ impl Listing {
                     let standing = about.standing(&id, &summary);
                     new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills, standing });
                 }
-                // Forgotten since it was listed; or else it is among those that are gone.
-                Err(e) if e.kind() == Kind::Missing => {}
                 Err(e) => new.damaged.push((id, e)),
             }
         }
         new.snapshots.sort_by_key(|info| (info.summary.time, info.id));
-        let there: HashSet<ObjectId> =
-            new.snapshots.iter().map(|info| info.id).chain(new.damaged.iter().map(|(id, _)| *id)).collect();
+        let damaged = new.damaged.iter().filter(|(_, error)| error.kind() != Kind::Missing).map(|(id, _)| *id);
+        let there: HashSet<ObjectId> = new.snapshots.iter().map(|info| info.id).chain(damaged).collect();
         let ended = about.confirmed.iter().filter(|(session, id)| session.is_some() && !there.contains(id));
         let ended: Vec<ObjectId> = ended.map(|(_, id)| *id).collect();
         new.gone = ended.into_iter().filter(|id| !about.standing(id, &Summary::default()).is_forgotten).collect();
@@ -229,9 +227,12 @@ impl Repository {
     /// A run that ended after the snapshots were listed has an end that names one which was not there yet.
     fn listing(&self, said: Vec<Said<'_>>) -> Result<Listing> {
         let mut listing = Listing::of(said);
-        if !listing.gone.is_empty() {
+        let is_missing = |(_, error): &(ObjectId, Error)| error.kind() == Kind::Missing;
+        if !listing.gone.is_empty() || listing.damaged.iter().any(is_missing) {
             let there: HashSet<ObjectId> = self.list(Folder::Snapshots)?.into_iter().collect();
             listing.gone.retain(|id| !there.contains(id));
+            // Forgotten since it was listed, or else it is among those that are gone.
+            listing.damaged.retain(|one| !is_missing(one) || there.contains(&one.0));
         }
         Ok(listing)
     }

@@ -111,7 +111,7 @@ pub struct Report {
 }
 
 /// zstd's level for everything stored.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 
 /// What could not be read, by source.
 #[derive(Debug, Default)]

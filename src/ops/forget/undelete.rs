@@ -4,6 +4,7 @@
 //! is, and stores what nobody else will keep. So a prune that goes on at the same time either waits, or has said what it
 //! takes.
 
+use super::super::backup::LEVEL;
 use super::super::notes;
 use super::super::whole;
 use crate::error::{Error, Kind, Result};
@@ -11,9 +12,6 @@ use crate::event::Job;
 use crate::id::ChunkId;
 use crate::record::{Note, Remark};
 use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Repository, Session, SnapshotInfo};
-
-/// zstd's level for what is stored again.
-const LEVEL: i32 = 3;
 
 /// Brings back a snapshot of [`Repository::trashed_snapshots`]; durable when this returns.
 pub fn undelete(repository: &Repository, info: &SnapshotInfo, job: Job<'_>) -> Result<()> {

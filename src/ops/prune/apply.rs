@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::super::backup::RESERVE_SHARE;
+use super::super::backup::{LEVEL, RESERVE_SHARE};
 use super::copies::{Task, tasks};
 use super::used::Used;
 use super::{Options, Plan, Report, check_known, copies, gone, index, trash};
@@ -15,8 +15,6 @@ use crate::index::StoredCopy;
 use crate::record::Tomb;
 use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Folder, Listing, OpenSession, Place, Repository, Session};
 
-/// zstd's level for what is stored again.
-const LEVEL: i32 = 3;
 /// How often packs are listed, while other prunes take some away.
 const ROUNDS: usize = 5;
 /// How often sessions are looked at while one is waited for.
@@ -100,12 +98,8 @@ impl Run<'_> {
         let stays = |pack: &ObjectId| !own.contains(pack) && !catalogue.missing().contains(pack);
         let replaced = match index::replace(self.session, &stays, self.job) {
             // Where nothing was stored again, the index only names too much, and that can wait until there is room.
-            Err(e) if e.kind() == Kind::NoSpace && self.report.added_bytes == 0 && !in_trash => {
-                self.remove(&catalogue, condemned, in_trash)?;
-                storage.barrier()?;
-                index::replace(self.session, &stays, self.job)?
-            }
-            other => other?,
+            Err(e) if e.kind() == Kind::NoSpace && self.report.added_bytes == 0 && !in_trash => None,
+            other => Some(other?),
         };
         if !in_trash {
             // Their data cannot be had back any more.
@@ -116,11 +110,15 @@ impl Run<'_> {
         }
         storage.barrier()?;
         // 9
-        for id in &replaced {
-            storage.delete(&Folder::Index.key(id))?;
-        }
+        self.retire(replaced.as_deref().unwrap_or_default())?;
         self.remove(&catalogue, condemned, in_trash)?;
         storage.barrier()?;
+        if replaced.is_none() {
+            let replaced = index::replace(self.session, &stays, self.job)?;
+            storage.barrier()?;
+            self.retire(&replaced)?;
+            storage.barrier()?;
+        }
         // 10
         match in_trash {
             true => self.bury(tomb),
@@ -241,6 +239,12 @@ impl Run<'_> {
         let runs = if self.options.grace.is_none() { self.other_runs()? } else { 0 };
         self.report.runs = self.report.runs.max(runs);
         Ok(self.repository.storage().capabilities().trash && (self.options.grace.is_some() || runs > 0))
+    }
+
+    /// Removes index objects in the place of which others are durable.
+    fn retire(&self, replaced: &[ObjectId]) -> Result<()> {
+        let storage = self.repository.storage();
+        replaced.iter().try_for_each(|id| Ok(storage.delete(&Folder::Index.key(id))?))
     }
 
     fn remove(&mut self, catalogue: &Catalogue, condemned: &[ObjectId], in_trash: bool) -> Result<()> {
