@@ -49,12 +49,23 @@ TOOLS = {
         "restore": ["restic -q restore latest --target {target}"],
         "check": ["restic -q check --read-data"],
     },
+    "borg": {
+        "env": {"BORG_REPO": "{repo}", "BORG_PASSPHRASE": "bench", "BORG_BASE_DIR": "{cache}",
+                "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"},
+        "version": "borg --version",
+        "init": ["borg init -e repokey-blake2"],
+        # The newest file of a backup it reads again in the next: where there is but one, nothing is ever skipped.
+        "backup": ["borg create -C zstd,3 ::{name} ."],
+        "restore": ["env -C {target} borg extract ::{name}"],
+        "check": ["borg check --verify-data"],
+    },
     "cp -a": {"env": {}, "version": None, "restore": ["cp -a {source}/. {target}"]},
 }
 # What the peers do with a database: its file as it is, neither one state of it for sure, nor checked.
 TOOLS["larder, as files"] = TOOLS["larder"] | {"version": None, "backup": ["larder -q backup --raw-databases {source}"]}
-PEERS = {"manyfiles-500k": ["restic", "cp -a"], "media": ["bupstash", "cp -a"]}
-PEERS |= dict.fromkeys(["sqlite", "sqlite-skewed", "sqlite-light"], ["larder, as files", "bupstash", "cp -a"])
+ALL = ["bupstash", "restic", "borg", "cp -a"]
+PEERS = {"manyfiles": ["bupstash", "restic", "cp -a"], "manyfiles-500k": ["restic", "cp -a"], "media": ["bupstash", "cp -a"]}
+PEERS |= dict.fromkeys(["sqlite", "sqlite-skewed", "sqlite-light"], ["larder, as files", *ALL])
 
 
 def measure(commands, env, home, folder):
@@ -188,7 +199,7 @@ def main(larder, folder, names):
     commit = git("rev-parse", "--short", "HEAD") + (", with changes" if git("status", "--porcelain", "--", "../src") else "")
     for name in names or corpora.BUILDERS:
         corpus = corpora.build(folder, name)
-        tools = ["larder", *PEERS.get(name, ["bupstash", "restic", "cp -a"])]
+        tools = ["larder", *PEERS.get(name, ALL)]
         loads, rounds, work = [], [], Path(folder) / "work"
         shutil.rmtree(work, ignore_errors=True)
         for number in range(ROUNDS):
