@@ -79,6 +79,7 @@ targets! {
     snapshot_body
     snapshot_summary
     sqlite_header
+    sqlite_pages
     table
     tomb
     trailer

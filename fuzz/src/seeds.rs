@@ -346,7 +346,7 @@ pub fn snapshot_body() -> Vec<Vec<u8>> {
         depth,
         wrong: wrong.iter().map(|what| what.to_vec()).collect(),
     };
-    let verdicts = vec![verdict(b"a.db", Depth::Quick, &[]), verdict(b"b.db", Depth::Full, &[b"page 7", b""])];
+    let verdicts = vec![verdict(b"a.db", Depth::Pages, &[]), verdict(b"b.db", Depth::Full, &[b"page 7", b""])];
     let reasons = vec![reason.clone(), reason];
     let whole = Body { sources, reasons, reasons_total: 7, verdicts, unknown: later() };
     vec![whole.encode(), Body::default().encode()]
@@ -426,6 +426,23 @@ pub fn sqlite_header() -> Vec<Vec<u8>> {
     wal[16..20].copy_from_slice(&[0, 1, 2, 2]);
     wal.extend_from_slice(&[13; 28]);
     vec![plain, wal]
+}
+
+/// See the target of this name.
+pub fn sqlite_pages() -> Vec<Vec<u8>> {
+    let sql = "CREATE TABLE t(a); INSERT INTO t VALUES(zeroblob(3000)), (1), ('text'), (zeroblob(400));
+        INSERT INTO t SELECT zeroblob(90) FROM t, t AS u; DELETE FROM t WHERE rowid BETWEEN 6 AND 12;";
+    let path = std::env::temp_dir().join(format!("larder-fuzz-{}.db", std::process::id()));
+    let image = |vacuum: u32| {
+        let _ = std::fs::remove_file(&path);
+        let made = rusqlite::Connection::open(&path)
+            .and_then(|db| db.execute_batch(&format!("PRAGMA page_size = 512; PRAGMA auto_vacuum = {vacuum}; {sql}")));
+        made.expect("a database");
+        std::fs::read(&path).expect("a database")
+    };
+    let images = vec![image(0), image(2)];
+    let _ = std::fs::remove_file(&path);
+    images
 }
 
 /// See the target of this name.

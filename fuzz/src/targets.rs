@@ -443,6 +443,33 @@ pub fn sqlite_header(bytes: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
+/// A whole database, as its pages are scanned: in whatever order, it is well or it is not.
+pub fn sqlite_pages(bytes: &[u8]) -> Verdict {
+    let Some(header) = sqlite::sniff(bytes) else { return Verdict::Refused };
+    let size = header.page_bytes as usize;
+    let pages = bytes.len() / size;
+    let image = &bytes[..pages * size];
+    let scanned = |part: usize, is_backwards: bool| {
+        let mut scan = sqlite::Scan::new(bytes, pages as u32)?;
+        let read = |page: u32, out: &mut [u8]| -> Result<(), ()> {
+            out.copy_from_slice(&image[(page as usize - 1) * size..][..size]);
+            Ok(())
+        };
+        assert_eq!(scan.free_list(read), Ok(()));
+        // Behind the first map of pointers, where there are such.
+        scan.roots(Some(&[(if bytes[55] == 3 { 3 } else { 2 }, false)]));
+        let mut parts: Vec<_> = image.chunks(part * size).enumerate().collect();
+        if is_backwards {
+            parts.reverse();
+        }
+        parts.into_iter().for_each(|(n, bytes)| scan.look((n * part * size) as u64, bytes));
+        Some(scan.wrong().is_none())
+    };
+    let all = scanned(pages.max(1), false);
+    assert_eq!(all, scanned(1, true));
+    Verdict::accepted_if(all == Some(true))
+}
+
 /// Builds trees and packs as the bytes say, and reads them back.
 pub fn play_operations(bytes: &[u8]) -> Verdict {
     play::operations(bytes)

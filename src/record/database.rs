@@ -163,13 +163,13 @@ fn take_i32(r: &mut Reader<'_>) -> wire::Result<i32> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Depth {
-    /// All but whether indices agree with their tables.
-    Quick = 1,
-    /// All that the engine can check.
+    /// Whether its pages fit together.
+    Pages = 1,
+    /// All that its engine can check.
     Full = 2,
 }
 
-/// What the engine said of a stored image: source behind its length, path behind its length, digest of the file's
+/// What is known of a stored image, by its engine's words: source behind its length, path behind its length, digest of the file's
 /// content (32), depth u8, then what is wrong, each behind its length. Nothing wrong: it is sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -199,7 +199,7 @@ impl Verdict {
     pub(super) fn take(r: &mut Reader<'_>) -> wire::Result<Self> {
         let (source, path, image) = (r.prefixed()?.to_vec(), r.prefixed()?.to_vec(), r.array()?);
         let depth = match r.u8()? {
-            1 => Depth::Quick,
+            1 => Depth::Pages,
             2 => Depth::Full,
             n => return Err(Malformed::Newer { what: format!("a check of depth {n}") }),
         };

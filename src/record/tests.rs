@@ -130,7 +130,7 @@ fn body() -> Body {
         source: b"app".to_vec(),
         path: b"data/a.db".to_vec(),
         image: [4; 32],
-        depth: Depth::Quick,
+        depth: Depth::Pages,
         wrong: vec![b"row 3 missing from index i".to_vec()],
     };
     Body { sources: vec![source], reasons: vec![reason], reasons_total: 7, verdicts: vec![verdict], unknown: vec![] }

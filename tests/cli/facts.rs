@@ -28,7 +28,7 @@ fn lists_and_records_tell_what_was_seen_of_databases() {
     let facts = |n: usize| list["snapshots"][n]["sources"][0]["facts"]["databases"].clone();
     let seen = facts(0)[0]["seen"].clone();
     assert_eq!(facts(0)[0]["path"], "data/a.db");
-    assert_eq!(facts(0)[0]["verdict"], json!({"depth": "quick", "wrong": []}));
+    assert_eq!(facts(0)[0]["verdict"], json!({"depth": "pages", "wrong": []}));
     assert_eq!(facts(1)[0]["verdict"], json!({"depth": "full", "wrong": []}));
     assert_eq!((&facts(2)[0]["verdict"], &facts(2)[0]["path"]), (&json!(null), &json!("a.db")));
     for n in 0..3 {

@@ -335,7 +335,7 @@ fn snapshot() {
         source: b"app.db".to_vec(),
         path: b"app.db".to_vec(),
         image: noise("image"),
-        depth: Depth::Quick,
+        depth: Depth::Pages,
         wrong: vec![b"row 7 missing from index by_name".to_vec(), b"\xff".to_vec()],
     };
     let body = Body {

@@ -112,10 +112,10 @@ impl Args {
 /// How far the image of a database is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum DatabaseCheck {
-    /// All but whether indices agree with their tables
+    /// Whether all its pages fit together, looked at while they are read
     #[default]
-    Quick,
-    /// All that SQLite can check
+    Pages,
+    /// All that SQLite can check, which reads the image once more
     Full,
     /// Not at all
     None,
@@ -124,7 +124,7 @@ pub enum DatabaseCheck {
 impl DatabaseCheck {
     fn depth(self) -> Option<Depth> {
         match self {
-            Self::Quick => Some(Depth::Quick),
+            Self::Pages => Some(Depth::Pages),
             Self::Full => Some(Depth::Full),
             Self::None => None,
         }

@@ -285,7 +285,7 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
 fn database(known: &Known) -> json::DatabaseFacts<'_> {
     let verdict = known.verdict.as_ref().map(|verdict| json::DatabaseVerdict {
         depth: match verdict.depth {
-            Depth::Quick => "quick",
+            Depth::Pages => "pages",
             Depth::Full => "full",
         },
         wrong: verdict.wrong.iter().map(|wrong| said(wrong)).collect(),

@@ -19,10 +19,10 @@ use crate::crypto::{ChunkKind, ObjectHasher};
 use crate::entry::Kind;
 use crate::error::{Kind as ErrorKind, Result};
 use crate::flow::Feed;
-use crate::record::{self, Verdict};
+use crate::record::{self, Depth, Verdict};
 use crate::repo::{Catalogue, ChunkReader, Fingerprint};
 use crate::source::files::{self, Found};
-use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES};
+use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
 
@@ -86,6 +86,8 @@ pub(super) struct Image {
     pub facts: Vec<u8>,
     /// What the next run may rely on.
     pub fingerprint: Fingerprint,
+    /// It sees the pages as they are stored.
+    pub scan: Option<Arc<Scan>>,
 }
 
 impl<'a> Run<'a> {
@@ -115,6 +117,14 @@ impl<'a> Run<'a> {
             Ok(reading) => reading,
             Err(failure) => return Ok(Err(failure)),
         };
+        let scan = match self.request.databases.check {
+            Some(Depth::Pages) => reading.scan(),
+            _ => Ok(None),
+        };
+        let scan = match scan {
+            Ok(scan) => scan.map(Arc::new),
+            Err(failure) => return Ok(Err(failure)),
+        };
         let parent = item.before.as_ref().and_then(|record| Parent::of(self.reader, record)).map(Arc::new);
         let path = item.found.path.clone();
         out.send(Task::BigBegin(BigBegin { path, fingerprint: None, stored: Vec::new(), parent: parent.clone() }))?;
@@ -128,14 +138,15 @@ impl<'a> Run<'a> {
             let places = (0..piece.len()).step_by(BLOCK_BYTES).map(|start| at + start as u64).collect();
             let ends = (1..=piece.len().div_ceil(BLOCK_BYTES)).map(|n| (n * BLOCK_BYTES).min(piece.len())).collect();
             at += piece.len() as u64;
-            out.send(Task::Piece(Piece { cut: Cut::Blocks, bytes: piece, ends, places, parent: parent.clone() }))?;
+            let (parent, scan) = (parent.clone(), scan.clone());
+            out.send(Task::Piece(Piece { cut: Cut::Blocks, bytes: piece, ends, places, parent, scan }))?;
         }
         let facts = match reading.finish() {
             Ok(facts) => facts_of(facts).encode(),
             Err(failure) => return Ok(Err(failure)),
         };
         let fingerprint = self.settled_print(fingerprint).unwrap_or(Fingerprint::NONE);
-        Ok(Ok(Image { bytes, facts, fingerprint }))
+        Ok(Ok(Image { bytes, facts, fingerprint, scan }))
     }
 }
 
@@ -184,10 +195,12 @@ fn facts_of(facts: sqlite::Facts) -> record::Facts {
 pub(super) struct Stored {
     pub path: Vec<u8>,
     pub record: Vec<u8>,
+    /// What was seen of it, if it was read.
+    pub scan: Option<Arc<Scan>>,
 }
 
-/// What the engine says of the images in a snapshot: what it said before of those that are the same, and else anew, from
-/// what has just been stored.
+/// What is known of the images in a snapshot: what was known before of those that are the same. Of others whose pages were
+/// all well when they were read there is nothing to say; else the engine tells, from what has just been stored.
 pub(super) fn verdicts(
     run: &Run<'_>,
     saved: &[Saved],
@@ -195,38 +208,47 @@ pub(super) fn verdicts(
     reasons: &mut Reasons,
 ) -> Result<Vec<Verdict>> {
     let Some(depth) = run.request.databases.check else { return Ok(Vec::new()) };
+    let images = saved.iter().flat_map(|one| one.images.iter().map(|stored| (one.body.name.as_slice(), stored)));
     let mut out = Vec::new();
-    if saved.iter().all(|one| one.images.is_empty()) {
-        return Ok(out);
-    }
-    run.job.phase("checking databases", None, None);
-    let catalogue = Catalogue::open(run.repository, run.job)?;
-    let reader = ChunkReader::new(run.repository, &catalogue);
-    for one in saved {
-        for stored in &one.images {
-            let Ok(entry) = StoredEntry::parse(&stored.record) else { continue };
-            let content = encode_content(&entry.entry.content);
-            let image = *run.repository.keys().identity.chunk_id(ChunkKind::List, &content).as_bytes();
-            let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
-            let wrong = match known.map(|old| Ok(old.wrong.clone())) {
-                Some(known) => known,
-                None => ops::database::check(&reader, &stored.record, depth, run.job.cancel),
-            };
-            let name = String::from_utf8_lossy(&one.body.name);
-            let wrong = match wrong {
-                Ok(wrong) => wrong,
-                Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
-                Err(e) => {
-                    reasons.add(&name, &stored.path, &format!("its image could not be checked: {e}"), run.job);
-                    continue;
-                }
-            };
-            if let Some(first) = wrong.first() {
-                let why = format!("the database is damaged where it comes from: {}", text::escape(first));
-                reasons.add(&name, &stored.path, &why, run.job);
+    let mut asked = None;
+    for (source, stored) in images {
+        let Ok(entry) = StoredEntry::parse(&stored.record) else { continue };
+        let content = encode_content(&entry.entry.content);
+        let image = *run.repository.keys().identity.chunk_id(ChunkKind::List, &content).as_bytes();
+        let is_well = || stored.scan.as_ref().is_some_and(|scan| scan.wrong().is_none());
+        let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
+        let wrong = match known {
+            Some(known) => Ok(known.wrong.clone()),
+            None if depth == Depth::Pages && is_well() => Ok(Vec::new()),
+            None => {
+                // What was just stored is not in the catalogue that the run began with.
+                let catalogue = match asked.take() {
+                    Some(catalogue) => catalogue,
+                    None => {
+                        run.job.phase("checking databases", None, None);
+                        Catalogue::open(run.repository, run.job)?
+                    }
+                };
+                let reader = ChunkReader::new(run.repository, &catalogue);
+                let wrong = ops::database::check(&reader, &stored.record, depth, run.job.cancel);
+                asked = Some(catalogue);
+                wrong
             }
-            out.push(Verdict { source: one.body.name.clone(), path: stored.path.clone(), image, depth, wrong });
+        };
+        let name = String::from_utf8_lossy(source);
+        let wrong = match wrong {
+            Ok(wrong) => wrong,
+            Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
+            Err(e) => {
+                reasons.add(&name, &stored.path, &format!("its image could not be checked: {e}"), run.job);
+                continue;
+            }
+        };
+        if let Some(first) = wrong.first() {
+            let why = format!("the database is damaged where it comes from: {}", text::escape(first));
+            reasons.add(&name, &stored.path, &why, run.job);
         }
+        out.push(Verdict { source: source.to_vec(), path: stored.path.clone(), image, depth, wrong });
     }
     Ok(out)
 }

@@ -474,7 +474,7 @@ impl Cutting<'_, '_, '_> {
         bytes.truncate(end);
         self.done += end as u64;
         let (cut, parent) = (self.cut, self.parent.clone());
-        self.out.send(Task::Piece(Piece { cut, bytes, ends, places, parent }))
+        self.out.send(Task::Piece(Piece { cut, bytes, ends, places, parent, scan: None }))
     }
 
     fn cut_content(&mut self, at_end: bool) -> (Vec<usize>, Vec<u64>) {

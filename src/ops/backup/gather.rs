@@ -132,7 +132,7 @@ impl<'a, 'r> Gather<'a, 'r> {
     }
 
     fn entry(&mut self, done: Done) -> Result<()> {
-        let Done { path, stat, got, before, failure, bytes_read, fingerprint } = done;
+        let Done { path, stat, got, before, failure, bytes_read, scan, fingerprint } = done;
         self.statistics.bytes_read += bytes_read;
         let mut known_failure = failure.is_some();
         if let Some(failure) = failure {
@@ -173,7 +173,7 @@ impl<'a, 'r> Gather<'a, 'r> {
         let nodes = self.before.map(|root| (self.run.reader, root));
         tree.push(&path, &record, size, &mut Like { frames, tree: nodes, lists: None })?;
         if crate::ops::database::is_image(&record) {
-            self.images.push(database::Stored { path: path.clone(), record: record.clone() });
+            self.images.push(database::Stored { path: path.clone(), record: record.clone(), scan });
         }
         if let (Some(cache), Some(fingerprint)) = (&mut self.cache, fingerprint)
             && cache.push(&path, &fingerprint, &record).is_none()

@@ -64,7 +64,7 @@ impl Default for Databases {
     /// As images, checked quickly, with private copies where temporary files are.
     fn default() -> Self {
         let options = sqlite::Options::new(std::env::temp_dir().join("larder-spool"));
-        Self { raw: false, options, check: Some(Depth::Quick) }
+        Self { raw: false, options, check: Some(Depth::Pages) }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::flow::Work;
 use crate::id::ChunkId;
 use crate::repo::{Fingerprint, FrameWriter};
 use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
+use crate::source::sqlite::Scan;
 use crate::tree::{INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
 
 /// How to come by an entry's record. Only what must be read keeps its directory open, and a batch holds few of those:
@@ -54,6 +55,8 @@ pub(super) struct Piece<'a> {
     /// Where each of them lies: see [`Parent::offer`].
     pub places: Vec<u64>,
     pub parent: Option<Arc<Parent<'a>>>,
+    /// Of a database, whose pages these are.
+    pub scan: Option<Arc<Scan>>,
 }
 
 /// A big file is read from its start, or from behind these chunks.
@@ -98,6 +101,8 @@ pub(super) struct Done {
     pub before: Option<Vec<u8>>,
     pub failure: Option<Failure>,
     pub bytes_read: u64,
+    /// Of a database that was read.
+    pub scan: Option<Arc<Scan>>,
     /// For the cache: the next run takes it for unchanged while it looks like this. `None`: there is nothing to keep.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -139,7 +144,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             Plan::Failed(failure) => return Ok(Done::failed(failure, before)),
         };
         let fingerprint = Some(print);
-        Ok(Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, fingerprint })
+        Ok(Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, scan: None, fingerprint })
     }
 
     fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Done> {
@@ -161,7 +166,8 @@ impl<'a, 'r> Reader<'a, 'r> {
         // What must be read again is remembered all the same, lest it look new.
         let fingerprint = Some(settled.unwrap_or(Fingerprint::NONE));
         let bytes_read = seen.bytes_read;
-        Done { path, stat: Some(seen.stat), got, before, failure: seen.changed, bytes_read, fingerprint }
+        let (stat, failure) = (Some(seen.stat), seen.changed);
+        Done { path, stat, got, before, failure, bytes_read, scan: None, fingerprint }
     }
 
     /// Reads a small file. What changed meanwhile is read once more.
@@ -298,13 +304,17 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     fn big_end(&mut self, item: Big, read: std::result::Result<BigRead, Failure>) -> Result<Done> {
         let Big { found, before, link } = item;
+        let scan = match &read {
+            Ok(BigRead::Image(image)) => image.scan.clone(),
+            _ => None,
+        };
         let (seen, print) = match read.and_then(|read| big_seen(&found, read)) {
             Ok(both) => both,
             Err(failure) => return Ok(Done::failed(failure, before)),
         };
         let stored = self.describe(&seen, link)?;
         let done = self.done(found.path, seen, Got::Big(Box::new(stored)), before);
-        Ok(Done { fingerprint: print.or(done.fingerprint), ..done })
+        Ok(Done { scan, fingerprint: print.or(done.fingerprint), ..done })
     }
 
     /// The entry for what was seen; large attributes and extents go into chunks of their own.
@@ -376,7 +386,7 @@ impl Done {
     fn failed(failure: Failure, before: Option<Vec<u8>>) -> Self {
         let path = failure.path.clone();
         let (stat, failure) = (None, Some(failure));
-        Self { path, stat, got: Got::Nothing, before, failure, bytes_read: 0, fingerprint: None }
+        Self { path, stat, got: Got::Nothing, before, failure, bytes_read: 0, scan: None, fingerprint: None }
     }
 }
 
@@ -384,7 +394,10 @@ impl<'a> Work<Task<'a>, Outcome<'a>> for Reader<'a, '_> {
     fn work(&mut self, task: Task<'a>) -> Result<Outcome<'a>> {
         Ok(match task {
             Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
-            Task::Piece(Piece { cut, bytes, ends, places, parent }) => {
+            Task::Piece(Piece { cut, bytes, ends, places, parent, scan }) => {
+                if let (Some(scan), Some(place)) = (scan, places.first()) {
+                    scan.look(*place, &bytes);
+                }
                 Outcome::Piece(self.chunks(cut, &bytes, &ends, &places, || parent)?)
             }
             Task::BigBegin(begin) => Outcome::BigBegin(begin),

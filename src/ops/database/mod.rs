@@ -225,7 +225,7 @@ pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth, cancel: &Can
     opened.stop_when(move || asked.is_cancelled())?;
     sql::limit(&opened, sql::Limits::default())?;
     let depth = match depth {
-        Depth::Quick => sqlite::Check::Quick,
+        Depth::Pages => sqlite::Check::Quick,
         Depth::Full => sqlite::Check::Full,
     };
     let wrong = sqlite::check(&opened, depth);

@@ -96,6 +96,12 @@ pub fn schema(connection: &Connection) -> Option<Vec<u8>> {
     read().ok().flatten()
 }
 
+/// The pages at which tables and indexes begin, and whether each is an index.
+pub(super) fn roots(connection: &Connection) -> rusqlite::Result<Vec<(u32, bool)>> {
+    let sql = "SELECT rootpage, type = 'index' FROM sqlite_schema WHERE rootpage > 0";
+    connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 pub(super) fn counts(connection: &Connection) -> Counts {
     let mut counts = Counts::default();
     let names = match names(connection, &mut counts.more) {

@@ -25,8 +25,10 @@ mod failure;
 mod header;
 mod locks;
 mod open;
+mod page;
 mod place;
 mod reading;
+mod scan;
 mod snapshot;
 mod spool;
 
@@ -42,6 +44,7 @@ pub use failure::{Failure, FailureKind};
 pub use header::{Encoding, HEADER_BYTES, Header, sniff};
 pub use open::open;
 pub use reading::Reading;
+pub use scan::Scan;
 
 /// What the engine keeps beside a database, under its name and these endings: the log, the log's index, the journal. None
 /// of them is part of the image.

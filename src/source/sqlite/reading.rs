@@ -8,6 +8,7 @@ use super::facts::{self, Facts, Journal};
 use super::failure::Failure;
 use super::header::{Encoding, HEADER_BYTES, Header, sniff};
 use super::place::{Place, Promise};
+use super::scan::Scan;
 use super::snapshot::Snapshot;
 use super::spool::{Folder, RUN_BYTES};
 use super::{FailureKind, Way};
@@ -114,6 +115,17 @@ impl Reading {
     fn read_run(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
         let first = (offset / u64::from(self.snapshot.page_bytes)) as u32 + 1;
         self.snapshot.read_pages(first, buffer).map_err(|e| self.failed(&e))
+    }
+
+    /// A scan, which is to look at all of its pages. `None`: of this database it could not tell anything.
+    pub fn scan(&self) -> Result<Option<Scan>, Failure> {
+        let mut first = [0; HEADER_BYTES];
+        let len = self.read_at(0, &mut first)?;
+        let Some(mut scan) = Scan::new(&first[..len], self.snapshot.pages) else { return Ok(None) };
+        let read = |page, bytes: &mut [u8]| self.snapshot.read_pages(page, bytes).map_err(|e| self.failed(&e));
+        scan.free_list(read)?;
+        scan.roots(facts::roots(&self.snapshot.connection).ok().as_deref());
+        Ok(Some(scan))
     }
 
     /// Tells the facts, and gives the database back. Only now is it known that the image is one state: an error here

@@ -133,7 +133,7 @@ pub struct DatabaseSeen<'a> {
 /// What an engine said of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DatabaseVerdict {
-    /// "quick" or "full".
+    /// "pages" or "full".
     pub depth: &'static str,
     /// What is wrong; empty: nothing.
     pub wrong: Vec<String>,
@@ -205,7 +205,7 @@ mod tests {
             tables_total: 1,
             tables: vec![super::super::TableRows { name: "t".into(), rows: Some(3) }],
         };
-        let verdict = DatabaseVerdict { depth: "quick", wrong: vec!["w".into()] };
+        let verdict = DatabaseVerdict { depth: "pages", wrong: vec!["w".into()] };
         vec![
             DatabaseFacts { path: "a.db".into(), seen: Some(seen), verdict: Some(verdict), why: None },
             DatabaseFacts { path: "b.db".into(), seen: None, verdict: None, why: Some("gone".into()) },
@@ -238,7 +238,7 @@ mod tests {
         r#""kind":"files","root":{"base64":"L3Nydi//"},"bytes":3,"entries":4,"facts":{"databases":["#,
         r#"{"path":"a.db","seen":{"engine":"sqlite","page_bytes":4096,"pages":2,"journal":"wal","user_version":7,"#,
         r#""application_id":-1,"encoding":"UTF-8","schema":"5c","tables_total":1,"tables":[{"name":"t","rows":3}]},"#,
-        r#""verdict":{"depth":"quick","wrong":["w"]},"why":null},"#,
+        r#""verdict":{"depth":"pages","wrong":["w"]},"why":null},"#,
         r#"{"path":"b.db","seen":null,"verdict":null,"why":"gone"}]}}],"added_bytes":5,"#,
         r#""tags":["t"],"note":null,"pinned":false,"state":"partial","reasons":["x"],"proven":null,"#,
         r#""drill_failed":"2026-11-22T02:00:00Z""#,

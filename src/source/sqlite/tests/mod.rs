@@ -4,6 +4,7 @@ mod facts;
 mod image;
 mod places;
 mod refused;
+mod scan;
 mod writers;
 
 use std::fs;
@@ -46,7 +47,13 @@ impl Bench {
         let reading = self.open(path).unwrap();
         assert_eq!(reading.way(), way);
         let image = whole(&reading);
-        (image, reading.finish().unwrap())
+        let is_damaged = scanned(&reading, &image).is_some();
+        let facts = reading.finish().unwrap();
+        // The engine itself cannot tell where it lacks a module.
+        if let Ok(said) = check(&self.restored(&image), Check::Quick) {
+            assert_eq!(is_damaged, !said.is_empty(), "{said:?}");
+        }
+        (image, facts)
     }
 
     fn failure(&self, path: &Path) -> Failure {
@@ -78,6 +85,18 @@ fn whole(reading: &Reading) -> Vec<u8> {
     }
     assert_eq!(image.len() as u64, reading.bytes());
     image
+}
+
+/// What a scan says of it, that sees its last pages first.
+fn scanned(reading: &Reading, image: &[u8]) -> Option<String> {
+    if image.is_empty() {
+        return None;
+    }
+    let scan = reading.scan().unwrap().expect("no scan");
+    for (n, part) in image.chunks(1 << 16).enumerate().collect::<Vec<_>>().into_iter().rev() {
+        scan.look((n << 16) as u64, part);
+    }
+    scan.wrong()
 }
 
 /// A database with a bit of everything, kept open.
