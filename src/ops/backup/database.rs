@@ -113,7 +113,8 @@ impl<'a> Run<'a> {
     ) -> Result<std::result::Result<Image, Failure>> {
         // Before it is opened: what changes from now on makes it look new the next time.
         let fingerprint = fingerprint_of(&item.found);
-        let reading = match sqlite::open(path, &self.request.databases.options, self.job.cancel) {
+        let options = &self.request.databases.options;
+        let mut reading = match sqlite::open(path, options, self.job.cancel) {
             Ok(reading) => reading,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -132,7 +133,8 @@ impl<'a> Run<'a> {
         let mut at = 0;
         while at < bytes && !self.job.cancel.is_cancelled() {
             let mut piece = vec![0; (bytes - at).min(PIECE_BYTES as u64) as usize];
-            if let Err(failure) = reading.read_at(at, &mut piece) {
+            let read = reading.make_way(at, options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
+            if let Err(failure) = read {
                 return Ok(Err(failure));
             }
             let places = (0..piece.len()).step_by(BLOCK_BYTES).map(|start| at + start as u64).collect();

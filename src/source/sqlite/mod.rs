@@ -15,8 +15,8 @@
 //! - Private copies lie in folders of mode 0700 and go when their [`Reading`] goes, after errors as well.
 //! - Memory does not grow with the database: the engine keeps half a megabyte of pages, and one run is buffered here.
 //!
-//! Where a database is locked while it is read, its writers wait. With a log they do not, but the log grows meanwhile; so
-//! the image should be read without pauses.
+//! Where a database is locked while it is read, its writers wait; [`Reading::make_way`] lets them go on. With a log they
+//! do not wait, but the log grows meanwhile; so the image should be read without pauses.
 
 mod check;
 mod copy;
@@ -57,8 +57,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// A folder for private copies, made with mode 0700 if it is not there.
     pub spool: PathBuf,
-    /// A database without a log is locked while it is read. From so many bytes on, 256 MiB by default, it is copied
-    /// first, since reading is slower than copying.
+    /// A database without a log is locked while it is read. Where somebody waits to write, and so many bytes are left,
+    /// 256 MiB by default, it is copied, since reading is slower than copying. See [`Reading::make_way`].
     pub spool_bytes_min: u64,
 }
 
@@ -74,7 +74,7 @@ impl Options {
 pub enum Way {
     /// Where it is, in a transaction that stands until the end.
     Live,
-    /// Copied in a transaction, which then ended, so that its writers waited no longer than that.
+    /// Copied in a transaction, which then ended, since its writers waited.
     Copied,
     /// Where it is, without locks, since none could be had there and nothing waits to be written back. That nobody wrote
     /// is looked at before and after.

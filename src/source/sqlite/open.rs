@@ -1,5 +1,6 @@
 //! How a database is opened: which way is tried when, and how long.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -78,8 +79,11 @@ impl Opening<'_> {
                 None => self.attempt_without_locks(place, stamps),
             };
         }
+        let is_large = stamps.main.size >= self.options.spool_bytes_min;
+        // Before the engine has locks on it, which closing would drop.
+        let main = is_large.then(|| File::open(&place.real)).transpose().map_err(|e| place.unreadable(&e))?;
         match hold(&place.real, Mode::InPlace) {
-            Ok(snapshot) => self.attempt_in_place(place, snapshot),
+            Ok(snapshot) => self.attempt_in_place(place, Snapshot { main, ..snapshot }),
             // A journal that went while the engine looked at it, since its writer committed, seems to be left behind.
             Err(e) if is_left_behind(&e) && !has_content(stamps.side[JOURNAL]) => Err(place.changed()),
             Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
@@ -98,11 +102,7 @@ impl Opening<'_> {
         check_empty(place, &snapshot, &stamp)?;
         let is_wal = snapshot.is_wal().map_err(|e| Failure::engine(&place.shown, &e))?;
         let promise = if is_wal { Promise::SameFile(stamp) } else { Promise::SameContent(stamp) };
-        if is_wal || snapshot.bytes() < self.options.spool_bytes_min {
-            self.serve(place, snapshot, Way::Live, promise, None)
-        } else {
-            self.copy(place, &snapshot, &promise)
-        }
+        self.serve(place, snapshot, Way::Live, promise, None)
     }
 
     /// Without the locks of others: in its place, if there is nothing but the file, or in a copy of everything. The
@@ -155,7 +155,7 @@ impl Opening<'_> {
     }
 
     /// From a private copy; what was held is given back as soon as that is made.
-    fn copy(&self, place: &Place, snapshot: &Snapshot, promise: &Promise) -> Result<Reading, Failure> {
+    pub fn copy(&self, place: &Place, snapshot: &Snapshot, promise: &Promise) -> Result<Reading, Failure> {
         let folder = Folder::create(&self.options.spool)?;
         let failed = |e| Failure::engine(&place.shown, &e);
         let (image, way) = if self.has_pages {

@@ -4,8 +4,8 @@
 
 use super::header::{HEADER_BYTES, sniff};
 
-/// The byte that nobody reads or writes, since locks lie on it; its page is never used.
-const LOCK_BYTE: u32 = 0x4000_0000;
+/// The first byte of those that nobody reads or writes, since locks lie on them; their page is never used.
+pub(super) const LOCK_BYTE: u64 = 0x4000_0000;
 /// The most bytes of a row or key.
 const PAYLOAD_MAX: u64 = 0x7fff_ffff;
 const CELL_BYTES_MIN: usize = 4;
@@ -75,7 +75,7 @@ impl Layout {
     }
 
     pub fn lock_page(&self) -> u32 {
-        LOCK_BYTE / self.page_bytes + 1
+        (LOCK_BYTE / u64::from(self.page_bytes)) as u32 + 1
     }
 
     /// How many pages lie between two maps, one of them included.

@@ -7,12 +7,17 @@ use std::io;
 use super::facts::{self, Facts, Journal};
 use super::failure::Failure;
 use super::header::{Encoding, HEADER_BYTES, Header, sniff};
+use super::open::Opening;
 use super::place::{Place, Promise};
 use super::scan::Scan;
 use super::snapshot::Snapshot;
 use super::spool::{Folder, RUN_BYTES};
-use super::{FailureKind, Way};
+use super::{FailureKind, Options, Way};
+use crate::event::Cancel;
 use crate::spare;
+
+/// So many times as fast as reading, which waits for what is done with the bytes.
+const COPYING_IS_FASTER: u64 = 4;
 
 /// One state of a database. For one thread at a time.
 ///
@@ -115,6 +120,24 @@ impl Reading {
     fn read_run(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Failure> {
         let first = (offset / u64::from(self.snapshot.page_bytes)) as u32 + 1;
         self.snapshot.read_pages(first, buffer).map_err(|e| self.failed(&e))
+    }
+
+    /// Makes way for those who wait to write: what is held goes into a private copy, from which it is read on. Unless it
+    /// has a log, so that nobody waits, or little is left to be read from `at` on.
+    pub fn make_way(&mut self, at: u64, options: &Options, cancel: &Cancel) -> Result<(), Failure> {
+        let left = self.bytes().saturating_sub(at);
+        let takes_long = left >= options.spool_bytes_min.max(self.bytes() / COPYING_IS_FASTER);
+        let may_wait = self.way == Way::Live && matches!(self.promise, Promise::SameContent(_));
+        if may_wait && takes_long && self.snapshot.is_awaited() {
+            self.copy(options, cancel)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn copy(&mut self, options: &Options, cancel: &Cancel) -> Result<(), Failure> {
+        let opening = Opening { options, cancel, has_pages: true };
+        *self = opening.copy(&self.place, &self.snapshot, &self.promise)?;
+        Ok(())
     }
 
     /// A scan, which is to look at all of its pages. `None`: of this database it could not tell anything.

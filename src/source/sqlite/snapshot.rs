@@ -1,12 +1,15 @@
 //! One state of a database, held by a read transaction, and its pages.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, OpenFlags, ffi};
+use rustix::process::{Flock, FlockType};
 
+use super::page::LOCK_BYTE;
 use super::place::uri;
 
 /// How a database is opened.
@@ -53,6 +56,8 @@ pub(super) struct Snapshot {
     pub connection: Connection,
     pub page_bytes: u32,
     pub pages: u32,
+    /// The file itself, to see who waits for it. Open for longer than the engine has locks on it, and so behind it.
+    pub main: Option<File>,
 }
 
 impl Snapshot {
@@ -62,7 +67,7 @@ impl Snapshot {
         connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1;")?;
         let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = page_count(&connection)?;
-        Ok(Self { connection, page_bytes, pages })
+        Ok(Self { connection, page_bytes, pages, main: None })
     }
 
     pub fn bytes(&self) -> u64 {
@@ -85,6 +90,15 @@ impl Snapshot {
             page.copy_from_slice(data);
         }
         Ok(())
+    }
+
+    /// Whether another process is about to write, and has to wait, as far as can be told.
+    pub fn is_awaited(&self) -> bool {
+        // By the file format's locks: writers lock the second of these bytes, and the first when they wait for readers.
+        let mut lock = Flock::from(FlockType::ReadLock);
+        (lock.start, lock.length) = (LOCK_BYTE, 2);
+        let blocked = |main| rustix::process::fcntl_getlk(main, &lock).ok().flatten();
+        self.main.as_ref().and_then(blocked).is_some()
     }
 
     /// Whether writers append to a log. Only where it is read in place.

@@ -97,15 +97,17 @@ fn sparse(path: &Path, pages: u32) {
 #[test]
 fn the_page_that_holds_the_locks_is_as_in_the_file() {
     const LOCK_PAGE: u64 = 0x4000_0000 / 4096;
-    let mut bench = Bench::new();
+    let bench = Bench::new();
     let path = bench.path("db");
     sparse(&path, LOCK_PAGE as u32 - 20);
     let connection = Connection::open(&path).unwrap();
     connection.execute_batch("INSERT INTO person (name, photo) VALUES ('large', randomblob(400000))").unwrap();
     drop(connection);
     for way in [Way::Live, Way::Copied] {
-        bench.options.spool_bytes_min = if way == Way::Live { u64::MAX } else { 0 };
-        let reading = bench.open(&path).unwrap();
+        let mut reading = bench.open(&path).unwrap();
+        if way == Way::Copied {
+            reading.copy(&bench.options, &bench.cancel).unwrap();
+        }
         assert_eq!(reading.way(), way);
         assert!(reading.bytes() > (LOCK_PAGE + 50) * 4096);
         let mut buffers = [vec![0; 8 << 20], vec![0; 8 << 20]];
@@ -130,30 +132,6 @@ fn the_page_that_holds_the_locks_is_as_in_the_file() {
         }
     }
     assert_eq!(bench.private_copies(), 0);
-}
-
-#[test]
-fn from_some_size_on_a_database_without_a_log_is_copied_and_given_back() {
-    let mut bench = Bench::new();
-    let path = bench.path("db");
-    let connection = database(&path, "PRAGMA journal_mode = DELETE;");
-    let len = bench.open(&path).unwrap().bytes();
-    bench.options.spool_bytes_min = len + 1;
-    bench.read(&path, Way::Live);
-    bench.options.spool_bytes_min = len;
-    let reading = bench.open(&path).unwrap();
-    assert_eq!((reading.way(), bench.private_copies()), (Way::Copied, 1));
-    // Nobody waits any more.
-    connection.execute_batch("PRAGMA busy_timeout = 0; UPDATE person SET name = 'other'").unwrap();
-    let image = whole(&reading);
-    reading.finish().unwrap();
-    assert_eq!(bench.private_copies(), 0);
-    let restored = bench.restored(&image);
-    assert!(is_whole(&restored));
-    assert_eq!(rows(&restored, "person WHERE name = 'other'"), 0);
-    // With a log nobody waits anyway.
-    connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE more(a)").unwrap();
-    bench.read(&path, Way::Live);
 }
 
 #[test]

@@ -186,13 +186,15 @@ fn a_full_disk_is_said_and_leaves_nothing() {
         return;
     }
     for has_pages in [true, false] {
-        let mut bench = Bench { has_pages, ..Bench::new() };
+        let bench = Bench { has_pages, ..Bench::new() };
         let path = bench.path("db");
         drop(database(&path, ""));
         fs::create_dir(&bench.options.spool).unwrap();
         let _mount = testing::Mount::tmpfs(&bench.options.spool, "size=64k");
-        bench.options.spool_bytes_min = 0;
-        let failure = bench.failure(&path);
+        let failure = match has_pages {
+            true => bench.open(&path).unwrap().copy(&bench.options, &bench.cancel).unwrap_err(),
+            false => bench.failure(&path),
+        };
         assert_eq!(failure.kind(), FailureKind::Spool, "{}", failure.error());
         assert_eq!(failure.error().kind(), Kind::NoSpace);
         assert_eq!(bench.private_copies(), 0);

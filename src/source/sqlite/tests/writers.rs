@@ -1,7 +1,7 @@
 //! While others write as fast as they can, in this process and in another.
 
 use std::env;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use super::*;
@@ -115,9 +115,10 @@ fn assert_invariants(image: &Connection, facts: &Facts) {
 }
 
 /// The image, with time for others between its parts.
-fn slowly(reading: &Reading) -> Vec<u8> {
+fn slowly(reading: &mut Reading, bench: &Bench) -> Vec<u8> {
     let mut image = vec![0; reading.bytes() as usize];
     for (part, offset) in image.chunks_mut(500_000).zip((0..).step_by(500_000)) {
+        reading.make_way(offset, &bench.options, &bench.cancel).unwrap();
         assert_eq!(reading.read_at(offset, part).unwrap(), part.len());
         thread::sleep(Duration::from_millis(2));
     }
@@ -138,12 +139,67 @@ fn every_image_is_one_committed_state() {
             writers.wait();
             bench.options.spool_bytes_min = if turn == 3 { 0 } else { u64::MAX };
             bench.has_pages = turn != 4;
-            let reading = bench.open(&path).unwrap();
-            let image = slowly(&reading);
+            let mut reading = bench.open(&path).unwrap();
+            let image = slowly(&mut reading, &bench);
             let facts = reading.finish().unwrap();
             assert_invariants(&bench.restored(&image), &facts);
         }
         writers.stop();
         assert_eq!(bench.private_copies(), 0);
     }
+}
+
+const WAITER: &str = "LARDER_TEST_WAITER";
+
+/// A process that changes a database as soon as it may.
+fn waiter(path: &Path) -> Child {
+    let name = format!("{}::who_waits_to_write_is_made_way_for", module_path!().split_once("::").unwrap().1);
+    let mut process = Command::new(env::current_exe().unwrap());
+    process.args([&name, "--exact"]).env(WAITER, path).stdout(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn who_waits_to_write_is_made_way_for() {
+    if let Some(path) = env::var_os(WAITER) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch("PRAGMA busy_timeout = 60000; UPDATE person SET name = 'other'").unwrap();
+        return;
+    }
+    let mut bench = Bench::new();
+    let path = bench.path("db");
+    drop(database(&path, "PRAGMA journal_mode = DELETE;"));
+    let bytes = fs::metadata(&path).unwrap().len();
+    // What is nearly read is read to its end, what is large is copied, and nothing while nobody waits.
+    for (min, way) in [(bytes, Way::Live), (0, Way::Copied)] {
+        bench.options.spool_bytes_min = min;
+        let mut reading = bench.open(&path).unwrap();
+        reading.make_way(0, &bench.options, &bench.cancel).unwrap();
+        assert_eq!((reading.way(), bench.private_copies()), (Way::Live, 0));
+        let mut first = vec![0; 4096];
+        reading.read_at(0, &mut first).unwrap();
+        let others = rows(&bench.restored(&bytes_of(&path)), "person WHERE name = 'other'");
+        let mut waiter = waiter(&path);
+        let place = place::Place::find(&path).unwrap();
+        while place.holders().iter().filter(|pid| **pid == i64::from(waiter.id())).count() < 2 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        reading.make_way(first.len() as u64, &bench.options, &bench.cancel).unwrap();
+        assert_eq!((reading.way(), bench.private_copies()), (way, usize::from(way == Way::Copied)));
+        if way == Way::Copied {
+            assert!(waiter.wait().unwrap().success());
+        }
+        let image = whole(&reading);
+        assert!(image.starts_with(&first));
+        reading.finish().unwrap();
+        assert!(waiter.wait().unwrap().success());
+        let restored = bench.restored(&image);
+        assert!(is_whole(&restored));
+        assert_eq!(rows(&restored, "person WHERE name = 'other'"), others);
+        assert_eq!(bench.private_copies(), 0);
+    }
+}
+
+/// The file's bytes, read by another process, so that no lock of this one goes.
+fn bytes_of(path: &Path) -> Vec<u8> {
+    crate::child::child("cat").arg(path).output().unwrap().stdout
 }
