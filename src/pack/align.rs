@@ -12,6 +12,8 @@ const REACH: usize = 64 << 10;
 const TRIES_MAX: usize = 64;
 /// What is looked for. Bytes.
 const NEEDLE: usize = 16;
+/// As long as so much is left, the versions are looked for to go on alike anywhere. Bytes.
+const FAR_BYTES_MIN: usize = 64 << 10;
 
 /// A stretch that stands in the dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub(super) fn align(old: &[u8], starts: &[usize], new: &[u8]) -> Vec<Copy> {
     let begin = |start: &&usize| common(&old[**start..], new);
     let Some(start) = starts.iter().filter(|start| **start < old.len()).max_by_key(begin) else { return Vec::new() };
     let (mut from, mut at, mut out) = (*start, 0, Vec::new());
+    let mut far = None;
     while at < new.len() {
         let len = common(&old[from..], &new[at..]);
         if len >= COPY_BYTES_MIN {
@@ -36,10 +39,85 @@ pub(super) fn align(old: &[u8], starts: &[usize], new: &[u8]) -> Vec<Copy> {
         }
         match go_on(&old[from..], &new[at..]) {
             Some((old_gap, new_gap)) => (from, at) = (from + old_gap, at + new_gap),
-            None => break,
+            None if new.len() - at <= FAR_BYTES_MIN => break,
+            None => match far.get_or_insert_with(|| Windows::of(old)).find(new, at) {
+                Some(found) => (from, at) = found,
+                None => break,
+            },
         }
     }
     out
+}
+
+/// Bytes that a window has: the rolling hash forgets what lies further back.
+const WINDOW: usize = 64;
+/// Every stretch that is worth copying has one of these windows. Bytes.
+const STRIDE: usize = 128;
+/// How many windows of one chunk may be looked at in vain.
+const VAIN_MAX: usize = 4096;
+
+/// The gear hash of Xia et al. (FastCDC, 2016), with the numbers of SplitMix64.
+const GEAR: [u64; 256] = {
+    let (mut gear, mut n) = ([0; 256], 0);
+    while n < gear.len() {
+        let mut mixed = (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        gear[n] = mixed ^ mixed >> 31;
+        n += 1;
+    }
+    gear
+};
+
+fn roll(hash: u64, byte: u8) -> u64 {
+    (hash << 1).wrapping_add(GEAR[usize::from(byte)])
+}
+
+/// Where windows of an earlier version end, by their hash; of those that are alike, the first.
+struct Windows<'o> {
+    old: &'o [u8],
+    ends: Vec<u32>,
+    shift: u32,
+    vain: usize,
+}
+
+impl<'o> Windows<'o> {
+    fn of(old: &'o [u8]) -> Self {
+        let bits = (old.len() / STRIDE * 4).next_power_of_two().ilog2().max(1);
+        let mut new = Self { old, ends: vec![0; 1 << bits], shift: 64 - bits, vain: 0 };
+        for (n, window) in old.chunks_exact(STRIDE).enumerate() {
+            let hash = window[STRIDE - WINDOW..].iter().fold(0, |hash, byte| roll(hash, *byte));
+            let place = &mut new.ends[(hash >> new.shift) as usize];
+            if *place == 0 {
+                *place = ((n + 1) * STRIDE) as u32;
+            }
+        }
+        new
+    }
+
+    /// Where `new` goes on, from `at` or somewhere behind it, as the version does somewhere: both places.
+    fn find(&mut self, new: &[u8], at: usize) -> Option<(usize, usize)> {
+        let mut hash = 0;
+        for (n, byte) in new.iter().enumerate().skip(at) {
+            hash = roll(hash, *byte);
+            let end = self.ends[(hash >> self.shift) as usize] as usize;
+            if end == 0 || n + 1 - at < WINDOW {
+                continue;
+            }
+            let before = self.old[..end].iter().rev().zip(new[at..=n].iter().rev()).take_while(|(a, b)| a == b).count();
+            if before < WINDOW {
+                continue;
+            }
+            if before + common(&self.old[end..], &new[n + 1..]) >= COPY_BYTES_MIN {
+                return Some((end - before, n + 1 - before));
+            }
+            self.vain += 1;
+            if self.vain > VAIN_MAX {
+                return None;
+            }
+        }
+        None
+    }
 }
 
 /// How many bytes both begin with.
@@ -118,6 +196,18 @@ mod tests {
         edited[200_000..200_040].fill(b'x');
         assert_found(&old, &edited, 3, 41);
         assert_found(&old, &old, 1, 0);
+    }
+
+    #[test]
+    fn what_goes_on_alike_far_away_is_found() {
+        let old = lines(0..20_000);
+        // A hundred lines of which every third is another, and then as before, or as long before.
+        let dense = lines((5000..5100).map(|n| if n % 3 == 0 { n + 90_000 } else { n }));
+        let all = [&old[..5000 * 100], &dense, &old[5100 * 100..]].concat();
+        assert_found(&old, &all, 3, 2 * dense.len());
+        let moved = [&old[1_000_000..], &dense[..], &old[..1_000_000]].concat();
+        assert_found(&old, &moved, 4, 2 * dense.len());
+        assert_found(&old, &lines(90_000..110_000), 0, 4 << 20);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! The dictionary is the slices' bytes one after another or, where there is no slice, all bases whole. Which bases they
 //! are, and in which order, the item says (see [`Delta`]). A copy takes so many bytes of the rest, skips so many of the
 //! dictionary, from the end of the copy before, and takes a stretch from there. What no copy takes is the rest; it is
-//! compressed with the dictionary.
+//! compressed with the dictionary or, where that is more than 64 times as long and there are copies, with a zero byte and
+//! what lies within 8 KiB of certain places in it, each byte once, ascending: where copies begin that have a rest right
+//! before them, and where copies end that have one right behind them.
 
 use std::borrow::Cow;
 
@@ -23,6 +25,10 @@ pub const BASES_MAX: usize = 24;
 pub const SLICES_MAX: usize = 64;
 /// Longest dictionary, bytes.
 pub const DICTIONARY_BYTES_MAX: usize = 4 << 20;
+/// The rest is short if the dictionary has more than so many times its bytes.
+const SHORT: usize = 64;
+/// How much before and behind the ends of copies is near. Bytes.
+const NEAR_BYTES: usize = 8 << 10;
 /// What dictionaries begin with that were trained (RFC 8878, 5).
 const TRAINED: [u8; 4] = 0xEC30_A437u32.to_le_bytes();
 const WHAT: &str = "delta";
@@ -125,6 +131,36 @@ impl<'b> Dictionary<'b> {
     fn parts(&self) -> &[u8] {
         &self.bytes[self.skip..]
     }
+
+    /// What the rest is compressed with: all of it or, where the rest is short beside that, what lies about the ends of the
+    /// copies between which there is a rest.
+    fn near(&self, copies: &[Copy], raw_len: usize) -> Cow<'_, [u8]> {
+        let rest_len = raw_len - copies.iter().map(|copy| copy.len).sum::<usize>();
+        if copies.is_empty() || rest_len * SHORT >= self.parts().len() {
+            return Cow::Borrowed(&self.bytes);
+        }
+        let mut places = Vec::new();
+        let (mut at, mut before) = (0, None);
+        for copy in copies {
+            if copy.at > at {
+                places.extend(before.into_iter().chain([copy.from]));
+            }
+            (at, before) = (copy.at + copy.len, Some(copy.from + copy.len));
+        }
+        if at < raw_len {
+            places.extend(before);
+        }
+        places.sort_unstable();
+        let parts = self.parts();
+        // The zero byte is for the same as above.
+        let (mut out, mut done) = (vec![0], 0);
+        for place in places {
+            let end = (place + NEAR_BYTES).min(parts.len());
+            out.extend_from_slice(&parts[place.saturating_sub(NEAR_BYTES).max(done)..end]);
+            done = end;
+        }
+        Cow::Owned(out)
+    }
 }
 
 /// The payload that stands for `raw` where these bases are there; `None` if there is none.
@@ -149,7 +185,7 @@ pub fn encode_delta(raw: &[u8], bases: &[&[u8]], slices: &[Slice], compressor: &
     }
     rest.extend_from_slice(&raw[at..]);
     if !rest.is_empty() {
-        compressor.append_delta(&rest, &dictionary.bytes, &mut out).ok()?;
+        compressor.append_delta(&rest, &dictionary.near(&copies, raw.len()), &mut out).ok()?;
     }
     Some(out)
 }
@@ -164,7 +200,10 @@ pub fn decode_delta(payload: &[u8], raw_len: u32, bases: &[&[u8]], decompressor:
     let mut rest = Vec::new();
     match rest_len {
         0 => r.end()?,
-        len => decompressor.append_delta(r.bytes(r.remaining())?, &dictionary.bytes, len, &mut rest)?,
+        len => {
+            let near = dictionary.near(&copies, raw_len as usize);
+            decompressor.append_delta(r.bytes(r.remaining())?, &near, len, &mut rest)?;
+        }
     }
     let (mut out, mut rest) = (Vec::with_capacity(raw_len as usize), &rest[..]);
     for copy in copies {

@@ -240,23 +240,28 @@ fn compressed_pack() {
     assert_eq!(read_pack(&bytes).1, flat(&frames));
 }
 
-/// The last chunk is made of slices of the two before it, its second half in the other order; the one before that differs
-/// from the first in its middle.
+/// The first delta differs from the first chunk in its middle, the second is made of slices of the two before it, in the
+/// other order. The third is a long chunk, with 100 bytes that stand elsewhere in it put in twice, far from each other.
 #[test]
 fn pack_of_deltas() {
     let keys = keys();
     let (a, b) = (noise::<3000>("a").to_vec(), noise::<2000>("b").to_vec());
     let edited = [&a[..1000], b"edited", &a[1006..]].concat();
     let moved = [&b[500..1900], &a[2000..], b"and more"].concat();
+    let long: Vec<u8> = (0..2667).flat_map(|n: u32| format!("{:08}\n", n * n).into_bytes()).collect();
+    let twice =
+        [&long[..2000], &long[1000..1100], &long[2000..22_000], &long[21_000..21_100], &long[22_000..]].concat();
     let (mut compressor, mut decompressor) = (Compressor::new(3).unwrap(), Decompressor::new().unwrap());
     let id = |bytes: &[u8]| keys.identity.chunk_id(ChunkKind::Data, bytes);
     let (mut builder, mut out) = PackBuilder::begin(&keys, &secrets(), header(ObjectKind::Pack)).unwrap();
     let mut whole = FrameBuilder::new(ChunkKind::Data);
-    [&a, &b].into_iter().for_each(|chunk| whole.push(id(chunk), chunk));
+    [&a, &b, &long].into_iter().for_each(|chunk| whole.push(id(chunk), chunk));
     out.extend(builder.add(whole.finish(None, &mut decompressor, &keys.identity).unwrap()));
     let slices = [Slice { base: 1, offset: 2000, len: 1000 }, Slice { base: 0, offset: 500, len: 1400 }];
     let mut deltas = DeltaFrameBuilder::new(ChunkKind::Data);
-    for (rank, chunk, bases, slices) in [(1, &edited, vec![&a], &[][..]), (16, &moved, vec![&b, &edited], &slices)] {
+    let all =
+        [(1, &edited, vec![&a], &[][..]), (16, &moved, vec![&b, &edited], &slices), (1, &twice, vec![&long], &[])];
+    for (rank, chunk, bases, slices) in all {
         let payload = encode_delta(chunk, &bases.iter().map(|b| &b[..]).collect::<Vec<_>>(), slices, &mut compressor);
         let delta = Delta { rank, bases: bases.iter().map(|base| id(base).prefix()).collect() };
         let info = ChunkInfo { id: id(chunk), raw_len: chunk.len() as u32, delta };
@@ -271,8 +276,8 @@ fn pack_of_deltas() {
     }
     let bytes = fs::read(&path).unwrap();
     let found: Vec<Vec<u8>> = read_pack(&bytes).1.into_iter().map(|(_, chunk)| chunk).collect();
-    assert_eq!(found, [a, b, edited, moved]);
-    assert!(bytes.len() < 6200, "{}", bytes.len());
+    assert_eq!(found, [a, b, long, edited, moved, twice]);
+    assert!(bytes.len() < 32_000, "{}", bytes.len());
 }
 
 #[test]
