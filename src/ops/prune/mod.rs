@@ -31,8 +31,8 @@ use crate::id::{ChunkPrefix, ObjectId, SessionId};
 use crate::index::{StoredCopy, live};
 use crate::repo::{Catalogue, ChunkReader, PackInfo, Place, Repository, pack_session};
 
-const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names (the newest of a \
-                      series after a drill of it has failed), then prune again";
+const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names, then prune \
+                      again";
 
 /// How to prune.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -29,9 +29,9 @@ const FREED_WORK_MAX: u64 = 20_000;
 /// Each series is looked at by itself, in the zone of this machine. A snapshot stays while any rule keeps it; one of
 /// several sources, while the series of one of them needs it. What is forgotten can be brought back by larder undelete.
 ///
-/// The newest whole snapshot of a series always stays, and so do pinned, unconfirmed and damaged ones, and those whose time
-/// is still to come. A partial one, or one whose drill failed, takes the place of no whole one, and stays beside them as
-/// long as it would if it were whole.
+/// The newest whole snapshot of a series always stays, and so do pinned and unconfirmed ones, those that cannot be read, and
+/// those whose time is still to come. A partial one, one whose drill failed, or one that a check found damaged takes the
+/// place of no whole one, and stays beside them as long as it would if it were whole.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -187,6 +187,7 @@ fn why(info: &SnapshotInfo, one: &Decision) -> String {
     let flawed = one.flaw.map(|flaw| match flaw {
         Flaw::Partial => " (partial: takes no place)",
         Flaw::DrillFailed => " (its drill failed: takes no place)",
+        Flaw::Damaged => " (damaged: takes no place)",
     });
     parts.join(", ") + flawed.unwrap_or_default()
 }
@@ -241,6 +242,7 @@ fn flaw(flaw: Flaw) -> &'static str {
     match flaw {
         Flaw::Partial => "partial",
         Flaw::DrillFailed => "drill-failed",
+        Flaw::Damaged => "damaged",
     }
 }
 

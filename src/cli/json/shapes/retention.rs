@@ -32,7 +32,7 @@ pub struct ForgetDecision {
     pub sources: Vec<String>,
     /// Whether it stays.
     pub keep: bool,
-    /// "partial" or "drill-failed": it fills no place of a rule.
+    /// "partial", "drill-failed" or "damaged": it fills no place of a rule.
     pub flaw: Option<&'static str>,
     /// Why it stays, or why no rule keeps it.
     pub reasons: Vec<ForgetReason>,
