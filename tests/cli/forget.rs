@@ -81,6 +81,12 @@ fn what_is_forgotten_comes_back_and_is_not_missed() {
     machine.restore(&nights[0].short(), &to).expect(0);
     assert_eq!(std::fs::read(to.join("hosts")).unwrap(), noise(1, 300_000));
     let trash = machine.run(["undelete", "--json"]).expect(0).json();
+    // With one series there, what stands behind the colon could be a path in it, which makes no sense here.
+    let unknown = machine.run(["undelete", "latest:nosuch"]).expect(1);
+    unknown.says("no snapshot holds a source 'nosuch' in the trash").says("larder undelete");
+    machine.run(["undelete", "latest:etc/hosts"]).expect(2).says("a whole snapshot is meant");
+    machine.run(["undelete", &format!("{}:nosuch", nights[0])]).expect(1).says("has no source 'nosuch'");
+    machine.run(["pin", "latest:nosuch"]).expect(1).says("no snapshot holds a source 'nosuch'");
     assert!(trash["snapshots"].as_array().unwrap().len() == 6 && trash["snapshots"][0]["forgotten"].is_string());
     forget(&machine, "--keep-last 1 -q").expect(0);
     forget(&machine, "--keep-last 1").expect(0).prints("nothing to forget");
