@@ -323,7 +323,7 @@ fn seen(facts: &Facts) -> json::DatabaseSeen<'_> {
     }
 }
 
-/// What is ours, and was made safe to print when it was written.
+/// What is ours, and was made safe to print when it was written, or was said by an engine, in lines.
 pub(super) fn said(text: &[u8]) -> String {
-    text::escape(text).replace("\\\\", "\\")
+    text::one_line(text).replace("\\\\", "\\")
 }
