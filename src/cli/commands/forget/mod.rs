@@ -62,7 +62,7 @@ pub struct Args {
     /// Count what would be free, also where that takes long: the trees of all snapshots are read for it
     #[arg(long)]
     pub freed: bool,
-    /// Prune afterwards, as larder prune does
+    /// Prune afterwards, as larder prune does; with -n say what that would do
     #[arg(long)]
     pub prune: bool,
     /// How to prune.
@@ -166,7 +166,14 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
         find::warn(&format!("{}: without -n that takes --force", much.what()), context)?;
     }
     if args.dry_run {
-        return shown.tell(context).map(|()| exit);
+        shown.tell(context)?;
+        let removed = plan.removed().collect();
+        return match args.prune {
+            true => {
+                prune::run_on(prune::What::Plan(&removed), &args.pruning, &repository, context).map(|e| exit.but(e))
+            }
+            false => Ok(exit),
+        };
     }
     let reporter = context.reporter();
     let result = forget::apply(&repository, &plan, Job { progress: &reporter, cancel: context.cancel() });
@@ -175,7 +182,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     shown.is_done = true;
     shown.tell(context)?;
     if args.prune {
-        prune::run_on(false, &args.pruning, &repository, context).map(|end| exit.but(end))
+        prune::run_on(prune::What::Apply, &args.pruning, &repository, context).map(|end| exit.but(end))
     } else {
         Ok(exit)
     }
@@ -293,7 +300,8 @@ fn freed(
     context: &Context<'_>,
 ) -> Result<Option<(u64, u64)>> {
     let removed: HashSet<ObjectId> = plan.removed().collect();
-    let is_quick = args.dry_run && stats::removal_work(listing) <= FREED_WORK_MAX;
+    // The plan of a prune tells it, too.
+    let is_quick = args.dry_run && !args.prune && stats::removal_work(listing) <= FREED_WORK_MAX;
     if removed.is_empty() || !(args.freed || is_quick) {
         return Ok(None);
     }

@@ -101,6 +101,10 @@ impl Shown<'_> {
         }
         context.output.line(&match (self.is_done, goes) {
             (false, _) if self.args.dry_run => "dry run: nothing was changed".to_owned(),
+        if self.args.dry_run && self.args.prune {
+            // The plan of the prune follows, and then that nothing was changed.
+            return context.output.line("");
+        }
             (false, _) => "nothing was changed".to_owned(),
             (true, 0) => "nothing to forget".to_owned(),
             (true, _) => {
@@ -126,7 +130,7 @@ impl Shown<'_> {
                 "about {} {when} needed by no snapshot that can be read; some cannot, and may need it",
                 text::size(bytes)
             )),
-            None if goes > 0 && self.args.dry_run && !self.args.freed => Some(
+            None if goes > 0 && self.args.dry_run && !self.args.freed && !self.args.prune => Some(
                 "how much no snapshot would then need was not counted, as it means reading all trees: add --freed"
                     .into(),
             ),
