@@ -50,7 +50,8 @@ pub struct Args {
     /// Say what would go and stay, and why, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Go ahead although more than 30 % of a series, and more than five, would go at once
+    /// Go ahead although more than 30 % of a series, and more than five, would go at once: else that is refused (exit
+    /// code 1); -n shows the plan anyhow, and says that it takes this
     #[arg(long)]
     pub force: bool,
     /// Look only at the series of this name; may be repeated
@@ -157,13 +158,14 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let much = plan.much().filter(|_| !args.force);
     let is_wanted = args.dry_run || much.is_none();
     let freed = if is_wanted { freed(args, &plan, &repository, &listing, context)? } else { None };
-    let mut shown = show::Shown { args, plan: &plan, freed, spared: Vec::new(), is_done: false };
+    let mut shown =
+        show::Shown { args, plan: &plan, needs_force: much.is_some(), freed, spared: Vec::new(), is_done: false };
     if let Some(much) = much.map(forget::refusal) {
         if !args.dry_run {
             shown.tell(context)?;
             return Err(much);
         }
-        find::warn(&format!("{}: without -n that takes --force", much.what()), context)?;
+        find::warn(&format!("{}: without -n that is refused, unless --force is given", much.what()), context)?;
     }
     if args.dry_run {
         shown.tell(context)?;

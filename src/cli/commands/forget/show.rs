@@ -18,6 +18,8 @@ use crate::text;
 pub(super) struct Shown<'a> {
     pub args: &'a Args,
     pub plan: &'a Plan,
+    /// Whether it takes --force, which was not given.
+    pub needs_force: bool,
     /// Bytes that nothing would need any more, and how much could not be read to know it.
     pub freed: Option<(u64, u64)>,
     /// Those that were pinned meanwhile.
@@ -99,12 +101,12 @@ impl Shown<'_> {
         if let Some(line) = self.freed_line(goes) {
             context.output.line(&line)?;
         }
-        context.output.line(&match (self.is_done, goes) {
-            (false, _) if self.args.dry_run => "dry run: nothing was changed".to_owned(),
         if self.args.dry_run && self.args.prune {
             // The plan of the prune follows, and then that nothing was changed.
             return context.output.line("");
         }
+        context.output.line(&match (self.is_done, goes) {
+            (false, _) if self.args.dry_run => "dry run: nothing was changed".to_owned(),
             (false, _) => "nothing was changed".to_owned(),
             (true, 0) => "nothing to forget".to_owned(),
             (true, _) => {
@@ -159,6 +161,7 @@ impl Shown<'_> {
         });
         json::Forget {
             applied: self.is_done,
+            needs_force: self.needs_force,
             snapshots: self.plan.decided.iter().map(one).collect(),
             damaged: self.plan.damaged.iter().map(damaged).collect(),
             series: series.collect(),
