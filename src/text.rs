@@ -26,6 +26,12 @@ pub fn escape(name: &[u8]) -> String {
     out
 }
 
+/// What an engine said, made safe to print and put on one line: its lines, `; ` between them.
+pub fn one_line(said: &[u8]) -> String {
+    let lines = said.split(|b| matches!(b, b'\n' | b'\r')).map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    lines.map(escape).collect::<Vec<_>>().join("; ")
+}
+
 /// Characters that change the direction or look of what stands around them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -64,6 +70,13 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_in_lines_stands_on_one() {
+        let said = b"*** in database main ***\r\nTree 2 page 2: \x1b[2J\n\n  Page 3\\\xff\n";
+        assert_eq!(one_line(said), "*** in database main ***; Tree 2 page 2: \\x1b[2J; Page 3\\\\\\xff");
+        assert_eq!((one_line(b"ok"), one_line(b"\n")), ("ok".into(), String::new()));
+    }
 
     #[test]
     fn names_cannot_steer_a_terminal() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder::id::ObjectId;
-use larder::repo::Folder;
+use larder::repo::{Folder, Proof};
 use larder::storage::memory::MemoryStorage;
 use larder::storage::{Key, Storage};
 use tempfile::TempDir;
@@ -297,6 +297,60 @@ fn a_check_names_what_a_restore_loses_and_takes_nothing_away() {
             );
         }
     }
+}
+
+/// Lists said "ok" of snapshots that a check had just named as damaged.
+#[test]
+fn lists_know_what_a_check_found_until_one_finds_it_whole_again() {
+    let scene = Scene::new(1);
+    let damaged = |store: &MemoryStorage| -> BTreeSet<ObjectId> {
+        let listing = engine::open(Arc::new(store.clone())).unwrap().snapshots().unwrap();
+        let damaged = listing.snapshots.iter().filter(|info| matches!(info.proof(), Proof::Damaged(_)));
+        damaged.map(|info| info.id).collect()
+    };
+    let (mut one, mut both) = (0, 0);
+    for (key, bytes) in scene.objects().iter().filter(|(key, _)| folder(key) == "packs") {
+        let put = |store: &MemoryStorage, bytes: &[u8]| {
+            store.delete(key).unwrap();
+            store.put(key, bytes).unwrap();
+        };
+        let zeros = vec![0; bytes.len()];
+        let store = scene.with(&[(key, Some(&zeros))]);
+        let repository = engine::open(Arc::new(store.clone())).unwrap();
+        let lost: BTreeSet<_> = scene.lost(&store).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(damaged(&store), BTreeSet::new(), "{key}: nobody knows it yet");
+        engine::check_all(&repository);
+        assert_eq!(damaged(&store), lost, "{key}");
+        (one, both) = (one + usize::from(lost.len() == 1), both + usize::from(lost.len() == 2));
+        // What is known is not written again, and is not taken back while what was lost is lost.
+        let notes = engine::count(&store, Folder::Notes);
+        assert!((0..2).all(|_| !engine::check(&repository).is_healthy()), "{key}");
+        assert_eq!((damaged(&store), engine::count(&store, Folder::Notes)), (lost.clone(), notes), "{key}");
+        // Nor where nobody can tell what is lost: this pack is as long as it was, and its index is there.
+        let records = store.crash(u64::MAX);
+        for record in engine::keys(&records, Folder::Damage) {
+            records.delete(&record).unwrap();
+            records.put(&record, b"x").unwrap();
+        }
+        engine::check(&engine::open(Arc::new(records.clone())).unwrap());
+        assert_eq!(damaged(&records), lost, "{key}: without a damage record");
+        // The pack comes back: any check sees it.
+        let well = store.crash(u64::MAX);
+        put(&well, bytes);
+        assert_eq!(damaged(&well), lost, "{key}: nobody has looked yet");
+        assert!(engine::check(&engine::open(Arc::new(well.clone())).unwrap()).is_healthy());
+        assert_eq!(damaged(&well), BTreeSet::new(), "{key}");
+        put(&well, &zeros);
+        engine::check_all(&engine::open(Arc::new(well.clone())).unwrap());
+        assert_eq!(damaged(&well), lost, "{key}: once more");
+        // What the source still has is stored anew, and is whole in all snapshots then.
+        engine::backup(&repository, &scene.source).unwrap();
+        engine::check(&repository);
+        let lost: BTreeSet<_> = scene.lost(&store).into_iter().map(|(id, _)| id).collect();
+        assert!(!lost.contains(&scene.snapshots[1].0), "{key}");
+        assert_eq!(damaged(&store), lost, "{key}: after a backup");
+    }
+    assert!(one > 0 && both > 0, "{one} {both}");
 }
 
 /// The files that an advice names, and whether it is to copy the first to the second, or to delete it.

@@ -10,7 +10,7 @@ use larder::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
 use larder::index::{Index, PackEntry};
 use larder::pack::{ChunkInfo, Delta, DeltaFrameBuilder, FrameBuilder, FrameInfo, Slice, Table, encode_delta};
 use larder::record::{
-    BadFrame, Body, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd, SessionRecord,
+    BadFrame, Body, Condition, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd, SessionRecord,
     Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb,
     Verdict,
 };
@@ -387,7 +387,9 @@ pub fn note() -> Vec<Vec<u8>> {
         ..Remark::of(snapshot, TIME)
     };
     let forgotten = Remark { is_forgotten: Some(true), note: Some(Vec::new()), ..Remark::of(snapshot, TIME) };
-    let facts = Note { time: TIME, drills, remarks: vec![said, forgotten], ..Note::default() };
+    let condition = |is_damaged, unknown| Condition { snapshot, time: TIME, is_damaged, unknown };
+    let conditions = vec![condition(true, Vec::new()), condition(false, later())];
+    let facts = Note { time: TIME, drills, remarks: vec![said, forgotten], conditions, ..Note::default() };
     vec![whole.encode(), facts.encode()]
 }
 

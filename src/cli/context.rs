@@ -53,7 +53,7 @@ impl<'a> Context<'a> {
     pub fn reporter(&self) -> Reporter<'a> {
         let Global { quiet, verbose, json, .. } = *self.global;
         let talk = if json { Talk::Programs(self.output.clone()) } else { Talk::People(Paint::stderr()) };
-        Reporter::start(Look::choose(quiet, verbose, json), talk, self.world)
+        Reporter::start(Look::choose(quiet, verbose, json), talk, self.world).without_notes(quiet)
     }
 
     /// Where the repository is.

@@ -97,11 +97,23 @@ fn no_source(listing: &Listing, name: &[u8], names: &[&str]) -> Error {
     }
 }
 
-/// The whole snapshot that an address means in a list; one of a part of it makes no sense here.
+/// The whole snapshot that an address means in a list; one of a part of it makes no sense here. So what follows the colon
+/// is a source, also where there is but one and it could be a path in it: who misspells a name is told that.
 pub fn whole(listing: &Listing, address: &Address, context: &Context<'_>) -> Result<SnapshotInfo> {
+    let all = series_names(listing);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let unknown = |names: &[&str]| address.rest.as_deref().filter(|_| address.series(names).is_none());
+    if let (Some(rest), When::Latest { .. } | When::At(_)) = (unknown(&all), &address.when) {
+        return Err(no_source(listing, address::first_part(rest), &all));
+    }
     let info = choose(listing, address, context)?;
     let names: Vec<String> = info.summary.sources.iter().map(|source| text::escape(&source.name)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if let Some(rest) = unknown(&names) {
+        let source = text::escape(address::first_part(rest));
+        return Err(Error::new(Kind::Missing, format!("snapshot {} has no source '{source}'", info.id.short()))
+            .fix(format!("name the whole snapshot: {}; its sources: {}", info.id.short(), names.join(", "))));
+    }
     match Target::find(address.rest.as_deref(), &names)? {
         Target::Source { path, .. } if !path.is_empty() => {
             Err(Error::new(Kind::Usage, "a whole snapshot is meant here, not a part of it")

@@ -66,6 +66,7 @@ pub struct Reporter<'a> {
     talk: Talk,
     tally: Arc<Tally>,
     warnings: AtomicU64,
+    has_notes: bool,
     bar: Option<ProgressBar>,
     lines: Option<Lines<'a>>,
 }
@@ -101,7 +102,13 @@ impl<'a> Reporter<'a> {
         });
         let first_ms = millis(world.elapsed() + LINE_EVERY);
         let lines = (look == Look::Lines).then(|| Lines { world, next_ms: AtomicU64::new(first_ms) });
-        Self { talk, tally, warnings: AtomicU64::new(0), bar, lines }
+        Self { talk, tally, warnings: AtomicU64::new(0), has_notes: true, bar, lines }
+    }
+
+    /// Leaves out what is good to know and no warning.
+    pub fn without_notes(mut self, quiet: bool) -> Self {
+        self.has_notes = !quiet;
+        self
     }
 
     /// Takes the bar away and says how many warnings were not shown.
@@ -153,6 +160,7 @@ impl<'a> Reporter<'a> {
     fn note(&self, message: &str) {
         match (&self.talk, &self.bar) {
             (Talk::Programs(_), _) => {}
+            _ if !self.has_notes => {}
             (Talk::People(_), Some(bar)) => bar.suspend(|| talk_to_people(message)),
             (Talk::People(_), None) => talk_to_people(message),
         }

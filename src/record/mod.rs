@@ -3,6 +3,7 @@
 //! Objects that are not named by their bytes (`config/<generation>`, `sessions/<id>.end`) end with the BLAKE3 of
 //! all bytes before, so that every object can be scrubbed without keys.
 
+mod condition;
 mod config;
 mod database;
 mod drill;
@@ -12,6 +13,7 @@ mod session;
 mod slot;
 mod snapshot;
 
+pub use condition::Condition;
 pub use config::Config;
 pub use database::{Depth, Engine, Facts, Journal, TABLES_MAX, TableFacts, Verdict};
 pub use drill::{Drill, FAILURE_BYTES_MAX, FAILURES_MAX};

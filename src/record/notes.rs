@@ -1,6 +1,7 @@
 //! Append-only facts: what was verified or restored for real, what somebody said, what is damaged, what a prune has
 //! condemned.
 
+use super::condition::Condition;
 use super::drill::Drill;
 use super::remark::Remark;
 use super::session::{put_time, take_object, take_time};
@@ -17,6 +18,7 @@ use crate::wire::{self, Fields, Record, Unknown, critical, optional, put_varint}
 /// | 3 | a snapshot that was resolved fully then, and so is confirmed (repeated) |
 /// | 4 | a drill that ended then (repeated), see [`Drill`] |
 /// | 5 | what somebody said about a snapshot (repeated), see [`Remark`] |
+/// | 6 | what a check found of a snapshot (repeated), see [`Condition`] |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
     /// When it was written.
@@ -29,6 +31,8 @@ pub struct Note {
     pub drills: Vec<Drill>,
     /// What was said about snapshots.
     pub remarks: Vec<Remark>,
+    /// What a check found of snapshots.
+    pub conditions: Vec<Condition>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -50,6 +54,9 @@ impl Note {
         for remark in &self.remarks {
             record.bytes(optional(5), &remark.encode());
         }
+        for condition in &self.conditions {
+            record.bytes(optional(6), &condition.encode());
+        }
         record.finish()
     }
 
@@ -65,6 +72,7 @@ impl Note {
                 (3, 0) => new.confirmed.push(take_object(&field, WHAT)?),
                 (4, 0) => new.drills.push(Drill::parse(field.value)?),
                 (5, 0) => new.remarks.push(Remark::parse(field.value)?),
+                (6, 0) => new.conditions.push(Condition::parse(field.value)?),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }

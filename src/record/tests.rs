@@ -161,6 +161,11 @@ fn remark() -> Remark {
     }
 }
 
+fn conditions() -> Vec<Condition> {
+    let damaged = |is_damaged, unknown| Condition { snapshot: ObjectId::new([3; 32]), time: TIME, is_damaged, unknown };
+    vec![damaged(true, vec![]), damaged(false, vec![(40, b"newer".to_vec())])]
+}
+
 #[test]
 fn records_come_back_whole() {
     assert_eq!(Summary::parse(&summary().encode()), Ok(summary()));
@@ -175,6 +180,7 @@ fn records_come_back_whole() {
         confirmed: vec![ObjectId::new([2; 32])],
         drills: drills(),
         remarks: vec![remark()],
+        conditions: conditions(),
         unknown: vec![],
     };
     assert_eq!(Note::parse(&note.encode()), Ok(note));
@@ -209,13 +215,14 @@ fn no_field_takes_bytes_behind_its_end() {
         confirmed: ids.clone(),
         drills: vec![],
         remarks: vec![],
+        conditions: vec![],
         unknown: vec![],
     };
     let session = SessionRecord { time: TIME, process: 9, ..SessionRecord::default() };
     let source = Fields::new(&body().encode(), "t").next().unwrap().unwrap().value.to_vec();
     let in_body = |source: &[u8]| Body::parse(&Record::default().bytes(critical(1), source).finish()).is_ok();
     type Parse<'a> = &'a dyn Fn(&[u8]) -> bool;
-    let cases: [(Vec<u8>, &[u64], Parse<'_>); 10] = [
+    let cases: [(Vec<u8>, &[u64], Parse<'_>); 11] = [
         (summary().encode(), &[1, 6, 7, 8], &|b| Summary::parse(b).is_ok()),
         (body().encode(), &[2, 3], &|b| Body::parse(b).is_ok()),
         (source, &[2, 4, 5], &in_body),
@@ -224,6 +231,7 @@ fn no_field_takes_bytes_behind_its_end() {
         (note.encode(), &[1, 2, 3], &|b| Note::parse(b).is_ok()),
         (drills()[1].encode(), &[1, 2, 5, 7], &|b| Drill::parse(b).is_ok()),
         (remark().encode(), &[1, 2, 3, 7], &|b| Remark::parse(b).is_ok()),
+        (conditions()[1].encode(), &[1, 2, 3], &|b| Condition::parse(b).is_ok()),
         (Tomb { packs: ids, time: None, unknown: vec![] }.encode(), &[1], &|b| Tomb::parse(b).is_ok()),
         (Params::FILES.encode(), &[1], &|b| Params::parse(b).is_ok()),
     ];

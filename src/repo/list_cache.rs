@@ -113,7 +113,7 @@ mod tests {
     use crate::entry::Time;
     use crate::id::{ChunkId, ObjectId};
     use crate::record::{
-        Body, Drill, Note, Reason, Remark, SessionRecord, SourceBody, SourceKind, SourceSummary, Summary,
+        Body, Condition, Drill, Note, Reason, Remark, SessionRecord, SourceBody, SourceKind, SourceSummary, Summary,
     };
     use crate::repo::{Folder, KeySource, Session, layout};
     use crate::storage::Storage;
@@ -161,7 +161,8 @@ mod tests {
             let session = Session::begin(&self.repository, &SessionRecord::default()).unwrap();
             let drills = vec![Drill::of(snapshot), Drill { path: b"a".to_vec(), ..Drill::of(snapshot) }];
             let remarks = vec![Remark { is_pinned: Some(true), ..Remark::of(snapshot, Time::default()) }];
-            let note = Note { confirmed: vec![snapshot], drills, remarks, ..Note::default() };
+            let conditions = vec![Condition { snapshot, time: Time::default(), is_damaged: true, unknown: Vec::new() }];
+            let note = Note { confirmed: vec![snapshot], drills, remarks, conditions, ..Note::default() };
             session.put(Folder::Notes, &[(Audience::Summary, &note.encode())]).unwrap();
             session.end(Vec::new()).unwrap();
         }

@@ -11,7 +11,9 @@ use crate::crypto::Audience;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
-use crate::record::{Body, Drill, Note, Remark, SessionEnd, SessionRecord, Snapshot, Standing, Summary, strip_check};
+use crate::record::{
+    Body, Condition, Drill, Note, Remark, SessionEnd, SessionRecord, Snapshot, Standing, Summary, strip_check,
+};
 use crate::seal::ObjectKind;
 use crate::storage::{Key, Listed};
 use crate::tree::is_below;
@@ -35,11 +37,13 @@ pub struct SnapshotInfo {
     pub confirmed: bool,
     /// Restores of it, or of parts of it, for real; oldest first.
     pub drills: Vec<Drill>,
+    /// The last that a check found of it, if one ever told.
+    pub condition: Option<Condition>,
     /// What was said about it: pin, tags and note as they are now.
     pub standing: Standing,
 }
 
-/// What drills say of a snapshot.
+/// What drills say of a snapshot, and checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Not all of it was drilled.
@@ -48,11 +52,14 @@ pub enum Proof {
     Proven(Time),
     /// The last drill of some part of it, which ended then, failed.
     Failed(Time),
+    /// A check found then that something of it cannot be had. Since then none has found it whole, and not all of it was
+    /// restored.
+    Damaged(Time),
 }
 
 impl SnapshotInfo {
     /// What the drills say. One of a part proves nothing of the whole; it takes back a failure of no more than that
-    /// part, but not what is proven.
+    /// part, but not what is proven. What a check found counts until all was drilled since.
     pub fn proof(&self) -> Proof {
         let (mut oldest, mut failed) = (None::<Time>, None::<Time>);
         let mut all_proven = !self.summary.sources.is_empty();
@@ -76,9 +83,14 @@ impl SnapshotInfo {
                 (a, b) => a.or(b),
             };
         }
+        let oldest = oldest.filter(|_| all_proven);
+        let damaged = self.condition.as_ref().filter(|condition| condition.is_damaged).map(|condition| condition.time);
+        if let Some(time) = damaged.filter(|time| oldest.is_none_or(|oldest| oldest <= *time)) {
+            return Proof::Damaged(time);
+        }
         match (failed, oldest) {
             (Some(time), _) => Proof::Failed(time),
-            (None, Some(time)) if all_proven => Proof::Proven(time),
+            (None, Some(time)) => Proof::Proven(time),
             _ => Proof::None,
         }
     }
@@ -110,8 +122,10 @@ impl Listing {
                     let confirmed = [Some(session), None].iter().any(|by| about.confirmed.contains(&(*by, id)));
                     let mut drills = about.drills.remove(&id).unwrap_or_default();
                     drills.sort_by_key(|drill| (drill.time, drill.encode()));
+                    let condition = about.conditions.remove(&id);
                     let standing = about.standing(&id, &summary);
-                    new.snapshots.push(SnapshotInfo { id, session, summary, body, confirmed, drills, standing });
+                    let info = SnapshotInfo { id, session, summary, body, confirmed, drills, condition, standing };
+                    new.snapshots.push(info);
                 }
                 Err(e) => new.damaged.push((id, e)),
             }
@@ -142,6 +156,7 @@ struct About {
     confirmed: HashSet<(Option<SessionId>, ObjectId)>,
     drills: HashMap<ObjectId, Vec<Drill>>,
     remarks: HashMap<ObjectId, Vec<Remark>>,
+    conditions: HashMap<ObjectId, Condition>,
     damaged_notes: Vec<(ObjectId, Error)>,
 }
 
@@ -171,6 +186,12 @@ impl About {
         self.confirmed.extend(note.confirmed.into_iter().map(|id| (None, id)));
         note.drills.into_iter().for_each(|drill| self.drills.entry(drill.snapshot).or_default().push(drill));
         note.remarks.into_iter().for_each(|remark| self.remarks.entry(remark.snapshot).or_default().push(remark));
+        for condition in note.conditions {
+            let last = self.conditions.entry(condition.snapshot).or_insert_with(|| condition.clone());
+            if condition.is_after(last) {
+                *last = condition;
+            }
+        }
     }
 
     fn standing(&mut self, id: &ObjectId, summary: &Summary) -> Standing {
@@ -364,6 +385,7 @@ mod tests {
             summary: Summary { sources: sources.iter().map(source).collect(), ..Summary::default() },
             body: None,
             confirmed: true,
+            condition: None,
             standing: Standing::default(),
             drills: drills.iter().enumerate().map(drill).collect(),
         }
@@ -390,5 +412,48 @@ mod tests {
         assert_eq!(proof(&[("*", "", true), ("b", "x/y", false), ("b", "x", true)]), Proof::None);
         assert_eq!(proof(&[("*", "", false), ("b", "", true), ("a", "", true)]), Proof::Proven(at(1)));
         assert_eq!(info(&[], &[("*", "", true)]).proof(), Proof::None);
+    }
+
+    #[test]
+    fn what_a_check_found_lasts_until_all_was_drilled_since() {
+        let found = |seconds, is_damaged, drills: &[_]| {
+            let condition = Condition { snapshot: ObjectId::ZERO, time: at(seconds), is_damaged, unknown: Vec::new() };
+            SnapshotInfo { condition: Some(condition), ..info(&["a", "b"], drills) }.proof()
+        };
+        let all = [("a", "", true), ("b", "", true)];
+        assert_eq!(found(0, false, &[]), Proof::None);
+        assert_eq!(found(5, true, &[]), Proof::Damaged(at(5)));
+        assert_eq!(found(5, true, &all), Proof::Damaged(at(5)));
+        assert_eq!(found(0, true, &all), Proof::Damaged(at(0)), "one of both was drilled before");
+        assert_eq!(found(-1, true, &all), Proof::Proven(at(0)));
+        assert_eq!(found(-1, true, &all[..1]), Proof::Damaged(at(-1)));
+        assert_eq!(found(-1, true, &[all[0], all[1], ("b", "x", false)]), Proof::Damaged(at(-1)));
+        assert_eq!(found(1, false, &[("b", "x", false)]), Proof::Failed(at(0)), "a drill sees more than a check");
+    }
+
+    #[test]
+    fn the_last_that_a_check_found_counts_in_whatever_order_notes_come() {
+        let found = |seconds, is_damaged| Note {
+            conditions: vec![Condition {
+                snapshot: ObjectId::ZERO,
+                time: at(seconds),
+                is_damaged,
+                unknown: Vec::new(),
+            }],
+            ..Note::default()
+        };
+        let last = |notes: [Note; 3]| {
+            let mut about = About::default();
+            notes.into_iter().for_each(|note| about.note(note));
+            about.conditions[&ObjectId::ZERO].is_damaged
+        };
+        assert!(!last([found(1, true), found(3, false), found(2, true)]));
+        assert!(
+            last([found(3, true), found(3, false), found(2, true)])
+                && last([found(3, false), found(3, true), found(2, false)])
+        );
+        let ahead = found(9, true).conditions.remove(0);
+        assert_eq!(Condition::time_of_next(Some(&ahead), at(4)), at(9).next());
+        assert_eq!(Condition::time_of_next(None, at(4)), at(4));
     }
 }

@@ -48,11 +48,11 @@ fn kind(error: &rusqlite::Error) -> Kind {
     }
 }
 
-/// What the engine says, without the statement. Names out of the database may be in it.
+/// What the engine says, on one line, without the statement. Names out of the database may be in it.
 pub(super) fn message(error: &rusqlite::Error) -> String {
     let said = match error {
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         other => other.to_string(),
     };
-    text::escape(said.as_bytes())
+    text::one_line(said.as_bytes())
 }

@@ -120,7 +120,7 @@ fn integrity(conn: &Connection) -> Result<Vec<String>> {
     each_row(conn, &format!("PRAGMA integrity_check({COMPLAINTS_MAX})"), &[], |row| {
         let line = bytes(row, 0)?;
         if line != b"ok" {
-            said.push(text::escape(&line));
+            said.push(text::one_line(&line));
         }
         Ok(())
     })

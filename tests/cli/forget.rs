@@ -67,13 +67,26 @@ fn what_is_forgotten_comes_back_and_is_not_missed() {
     machine.run(["note", &nights[0].short(), "a good night"]).expect(0);
     forget(&machine, "--keep-last 1").expect(1).says("7 of the 8 snapshots of etc would go at once").says("--force");
     let refused = forget(&machine, "--keep-last 1 --json").expect(1);
-    assert!(refused.stdout.contains("\"type\":\"forget\",\"applied\":false") && refused.json()["type"] == "error");
+    assert!(refused.stdout.contains("\"type\":\"forget\",\"applied\":false,\"needs_force\":true"), "{refused:?}");
+    assert!(refused.json()["type"] == "error");
+    // A plan is no failure, but who reads it learns what the run would need.
+    forget(&machine, "-n --keep-last 1").expect(0).says("would go at once: without -n that is refused, unless --force");
+    let plan = forget(&machine, "-n --keep-last 1 --json").expect(0);
+    assert!(plan.json()["needs_force"] == true && plan.stdout.starts_with("{\"v\":1,\"type\":\"warning\""), "{plan:?}");
+    let forced = forget(&machine, "-n --keep-last 1 --force --json").expect(0);
+    assert!(forced.json()["needs_force"] == false && forced.stdout.lines().count() == 1, "{forced:?}");
     assert_eq!(ids(&machine).len(), 8);
     forget(&machine, "--keep-last 1 --force").expect(0).prints("forgot 7 snapshots");
     assert_eq!(ids(&machine).len(), 1);
     let check = machine.run(["check", "--data", "all"]).expect(0);
     assert!(!check.stderr.contains("gone") && !machine.run(["snapshots"]).expect(0).stderr.contains("gone"));
     machine.run(["undelete"]).expect(0).prints(&nights[0].short()).prints("a good night").prints("FORGOTTEN");
+    // With one series there, what stands behind the colon could be a path in it, which makes no sense here.
+    let unknown = machine.run(["undelete", "latest:nosuch"]).expect(1);
+    unknown.says("no snapshot holds a source 'nosuch' in the trash").says("larder undelete");
+    machine.run(["undelete", "latest:etc/hosts"]).expect(2).says("a whole snapshot is meant");
+    machine.run(["undelete", &format!("{}:nosuch", nights[0])]).expect(1).says("has no source 'nosuch'");
+    machine.run(["pin", "latest:nosuch"]).expect(1).says("no snapshot holds a source 'nosuch'");
     machine.run(["undelete", "latest"]).expect(0).prints(&format!("snapshot {} is back", nights[0].short()));
     machine.run(["undelete", &nights[0].short()]).expect(1).says("larder undelete");
     machine.run(["snapshots"]).expect(0).prints("a good night");

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backup;
+mod checks;
 mod database_diffs;
 mod databases;
 mod drills;

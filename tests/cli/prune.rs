@@ -1,7 +1,13 @@
 //! What is given back, and what is said of it.
 
+use std::io::{BufRead, BufReader, Read};
+
+use larder::record::SessionRecord;
+use larder::repo::Session;
+
+use crate::support::past::Past;
 use crate::support::plant::{Item, noise, plant};
-use crate::support::program::Machine;
+use crate::support::program::{Machine, wait_until};
 use crate::support::tree::{assert_same, look};
 use crate::support::{self};
 
@@ -63,6 +69,61 @@ fn forget_prunes_as_well_if_it_is_told_to() {
     machine.run(["prune", "--no-trash", "--grace", "1h"]).expect(2);
     machine.run(["prune", "--max-unused", "x"]).expect(2);
     machine.run(["check", "--data", "all"]).expect(0);
+}
+
+#[test]
+fn a_dry_run_of_forget_and_prune_says_what_the_prune_would_do_then() {
+    let machine = machine();
+    let files = support::files_below(&machine.repository);
+    let run = machine.run(["forget", "-n", "--keep-last", "1", "--prune"]).expect(0);
+    let run = run.prints("etc: 3 snapshots, 2 would go").prints("for 1 snapshot\n").prints("free       about 1.9 MiB");
+    assert!(run.stdout.ends_with("\ndry run: nothing was changed\n"), "{}", run.stdout);
+    assert_eq!(run.stdout.matches("nothing was changed").count(), 1, "{}", run.stdout);
+    let plans = machine.run(["forget", "-n", "--keep-last", "1", "--prune", "--json"]).expect(0);
+    assert!(plans.stdout.lines().count() == 2 && plans.json()["applied"] == false, "{plans:?}");
+    assert_eq!(support::files_below(&machine.repository), files);
+    machine.run(["forget", "--keep-last", "1"]).expect(0);
+    let plan = machine.run(["prune", "-n", "--json"]).expect(0).json();
+    assert_eq!(plans.json(), plan, "as it is once they have been forgotten");
+}
+
+#[test]
+fn who_waits_says_for_whom_and_how_long() {
+    let machine = machine();
+    machine.run(["forget", "--keep-last", "1"]).expect(0);
+    let past = Past::of(&machine);
+    let record = SessionRecord {
+        process: 4711,
+        user: b"ro\x1bot".to_vec(),
+        client: b"host".to_vec(),
+        ..SessionRecord::default()
+    };
+    let waits = |args: &[&str]| {
+        let session = Session::begin(&past.repository, &record).unwrap();
+        let mut child = machine.command(args).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut first = String::new();
+        if !args.contains(&"-q") {
+            lines.read_line(&mut first).unwrap();
+        } else {
+            wait_until("it is announced", || support::files_below(&machine.repository.join("tombs")).len() == 1);
+            // Long enough for it to say what it must not.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        session.end(Vec::new()).unwrap();
+        assert!(child.wait().unwrap().success());
+        lines.read_to_string(&mut first).unwrap();
+        first
+    };
+    let said = waits(&["prune", "--max-repack", "1B"]);
+    assert!(
+        said.starts_with("waiting for another run to end, for as long as they are at work: process 4711 of "),
+        "{said}"
+    );
+    assert!(said.contains("of ro\\x1bot on host, begun ") && said.lines().count() == 1, "{said}");
+    machine.run(["undelete", "latest"]).expect(0);
+    machine.run(["forget", "latest~1"]).expect(0);
+    assert_eq!(waits(&["prune", "-q"]), "");
 }
 
 #[test]

@@ -16,9 +16,9 @@ use larder::pack::{
     TRAILER_BYTES, Table, Trailer, decode_table, encode_delta,
 };
 use larder::record::{
-    BadFrame, Body, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd, SessionRecord,
-    Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb,
-    Verdict, add_check, strip_check,
+    BadFrame, Body, Condition, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd,
+    SessionRecord, Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary,
+    TableFacts, Tomb, Verdict, add_check, strip_check,
 };
 use larder::seal::{
     Compressor, Decompressor, Header, ObjectKind, SessionSecrets, WRAP_BYTES, open_section, sections, write_object,
@@ -390,6 +390,16 @@ fn note() {
     drill.fail("app/data/a.db: t has 1 rows, not 2");
     let note = Note { time: TIME, drills: vec![Drill::of(object_id("other")), drill], ..Note::default() };
     let [bytes] = sealed("note-drills", ObjectKind::Note, [(Audience::Summary, note.encode())]);
+    assert_eq!(Note::parse(&bytes), Ok(note));
+}
+
+#[test]
+fn note_with_conditions() {
+    let condition = |snapshot, is_damaged, unknown| Condition { snapshot, time: TIME, is_damaged, unknown };
+    let newer = vec![(40, b"newer".to_vec())];
+    let conditions = vec![condition(object_id("snapshot"), true, vec![]), condition(object_id("other"), false, newer)];
+    let note = Note { time: TIME, conditions, ..Note::default() };
+    let [bytes] = sealed("note-conditions", ObjectKind::Note, [(Audience::Summary, note.encode())]);
     assert_eq!(Note::parse(&bytes), Ok(note));
 }
 

@@ -1,5 +1,6 @@
 //! `larder prune`
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::amount::{self, Share};
@@ -8,6 +9,7 @@ use super::super::exit::Exit;
 use super::super::{engine, json, render};
 use crate::error::Result;
 use crate::event::Job;
+use crate::id::ObjectId;
 use crate::ops::prune::plan::Limits;
 use crate::ops::prune::{self, Options, Plan, Report};
 use crate::repo::Repository;
@@ -83,15 +85,29 @@ impl How {
 
 /// Prunes.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
-    run_on(args.dry_run, &args.how, &engine::open(context)?, context)
+    let what = if args.dry_run { What::Plan(&HashSet::new()) } else { What::Apply };
+    run_on(what, &args.how, &engine::open(context)?, context)
+}
+
+/// Whether to prune, or to say what that would do.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    /// Prune.
+    Apply,
+    /// Say it, as if these snapshots had been forgotten.
+    Plan(&'a HashSet<ObjectId>),
 }
 
 /// The same in a repository that is open.
-pub fn run_on(dry_run: bool, how: &How, repository: &Repository, context: &Context<'_>) -> Result<Exit> {
+pub fn run_on(what: What<'_>, how: &How, repository: &Repository, context: &Context<'_>) -> Result<Exit> {
     let options = how.options();
     let reporter = context.reporter();
     let job = Job { progress: &reporter, cancel: context.cancel() };
-    let planned = prune::plan(repository, &options, job);
+    let planned = match what {
+        What::Apply => prune::plan(repository, &options, job),
+        What::Plan(forgotten) => prune::plan_without(forgotten, repository, &options, job),
+    };
+    let dry_run = matches!(what, What::Plan(_));
     let plan = match planned {
         Ok(plan) => plan,
         Err(e) => {

@@ -9,7 +9,7 @@ use super::snapshots::{known, reason, said, shape, words};
 use crate::error::Result;
 use crate::ops::facts::Known;
 use crate::record::{Drill, Journal, Snapshot, SourceBody, State, Statistics};
-use crate::repo::SnapshotInfo;
+use crate::repo::{Proof, SnapshotInfo};
 use crate::text;
 
 /// Show all that is known about a snapshot
@@ -85,7 +85,7 @@ fn as_text(snapshot: &Snapshot, info: &SnapshotInfo, known: &[Vec<Known>], conte
     out.add("by", format!("{} on {}", text::escape(&summary.user), text::escape(&summary.client)));
     out.add("program", text::escape(&summary.program));
     out.add("session", info.session.to_hex());
-    out.add("state", state(snapshot, info.confirmed));
+    out.add("state", state(snapshot, info, context));
     out.add_if("pinned", if info.standing.is_pinned { "yes: no rule removes it".into() } else { String::new() });
     out.add_if("tags", words(&info.standing.tags).join(" "));
     out.add_if("note", text::escape(&info.standing.note));
@@ -158,14 +158,23 @@ fn database_lines(out: &mut Fields, known: &Known) {
     }
 }
 
-fn state(snapshot: &Snapshot, confirmed: bool) -> String {
+fn state(snapshot: &Snapshot, info: &SnapshotInfo, context: &Context<'_>) -> String {
+    let damaged = match info.proof() {
+        Proof::Damaged(time) => Some(format!(
+            "damaged, as a check found on {}: larder check names what is lost",
+            time::local(time, &context.zone())
+        )),
+        _ => None,
+    };
     let word = match snapshot.summary.state {
-        State::Whole => "ok".to_owned(),
+        State::Whole => damaged.unwrap_or_else(|| "ok".to_owned()),
         State::Partial => {
-            format!("partial: {} could not be read as they are", render::grouped(snapshot.body.reasons_total))
+            let partial =
+                format!("partial: {} could not be read as they are", render::grouped(snapshot.body.reasons_total));
+            damaged.into_iter().chain([partial]).collect::<Vec<_>>().join("; ")
         }
     };
-    if confirmed { word } else { format!("{word}; unconfirmed: the run that made it has not finished") }
+    if info.confirmed { word } else { format!("{word}; unconfirmed: the run that made it has not finished") }
 }
 
 fn source_lines(out: &mut Fields, source: &SourceBody) {

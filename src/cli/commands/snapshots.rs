@@ -142,12 +142,13 @@ fn pinned_state(info: &SnapshotInfo, state: Cell) -> Cell {
     if info.standing.is_pinned { state.with(", pinned") } else { state }
 }
 
-/// What drills proved takes the place of "ok", and stands before whatever else there is to say.
+/// What drills and checks say takes the place of "ok", and stands before whatever else there is to say.
 fn state(info: &SnapshotInfo, body: &Body, now: Time) -> Cell {
     let proof = match info.proof() {
         Proof::None => None,
         Proof::Proven(time) => Some((Tone::Good, format!("proven {}", time::age(time, now)))),
         Proof::Failed(_) => Some((Tone::Bad, "drill failed".to_owned())),
+        Proof::Damaged(_) => Some((Tone::Bad, "damaged".to_owned())),
     };
     let state = match (info.confirmed, info.summary.state) {
         (false, _) => (Tone::Warn, "unconfirmed".to_owned()),
@@ -256,10 +257,11 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
         facts: json::SourceFacts { databases: known.iter().map(database).collect() },
     });
     let time_of = |time| Some(time::rfc3339(time));
-    let (proven, drill_failed) = match info.proof() {
-        Proof::None => (None, None),
-        Proof::Proven(time) => (time_of(time), None),
-        Proof::Failed(time) => (None, time_of(time)),
+    let (proven, drill_failed, damage_found) = match info.proof() {
+        Proof::None => (None, None, None),
+        Proof::Proven(time) => (time_of(time), None, None),
+        Proof::Failed(time) => (None, time_of(time), None),
+        Proof::Damaged(time) => (None, None, time_of(time)),
     };
     json::Snapshot {
         id: id.to_hex(),
@@ -272,6 +274,7 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
         note: remark::note(&info.standing),
         pinned: info.standing.is_pinned,
         state: match (info.confirmed, summary.state) {
+            _ if damage_found.is_some() => json::State::Damaged,
             (false, _) => json::State::Unconfirmed,
             (true, State::Whole) => json::State::Ok,
             (true, State::Partial) => json::State::Partial,
@@ -279,6 +282,7 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
         reasons: body.reasons.iter().map(reason).collect(),
         proven,
         drill_failed,
+        damage_found,
     }
 }
 
@@ -319,7 +323,7 @@ fn seen(facts: &Facts) -> json::DatabaseSeen<'_> {
     }
 }
 
-/// What is ours, and was made safe to print when it was written.
+/// What is ours, and was made safe to print when it was written, or was said by an engine, in lines.
 pub(super) fn said(text: &[u8]) -> String {
-    text::escape(text).replace("\\\\", "\\")
+    text::one_line(text).replace("\\\\", "\\")
 }

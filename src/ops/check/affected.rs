@@ -57,7 +57,8 @@ impl Naming<'_> {
         let node =
             self.reader.fetch(crate::crypto::ChunkKind::Node, id).ok().and_then(|bytes| Node::parse(&bytes).ok());
         let Some(node) = node else { return Ok(false) };
-        let mut clean = true;
+        // Who reads it, loses what those entries were.
+        let mut clean = !self.findings.malformed.contains(id);
         match node.items {
             NodeItems::Inner(children) => {
                 for child in children {

@@ -3,7 +3,8 @@
 //! *Structure* reads all small objects, the tables of all packs and every tree node and chunk list once, and looks up
 //! every chunk. *Data* reads whole packs, decodes every frame and compares every chunk with its id; what was verified
 //! longest ago comes first, and notes remember what was. Frames found bad are recorded, so that their copies never
-//! count again and the next backup stores those chunks anew.
+//! count again and the next backup stores those chunks anew. What snapshots lose by it is recorded as well, so that lists
+//! need not look for it.
 
 mod affected;
 mod data;
@@ -17,11 +18,12 @@ use std::time::Duration;
 
 use super::{notes, whole};
 use crate::crypto::Audience;
+use crate::entry::Time;
 use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
-use crate::record::{BadFrame, Damage, Note};
-use crate::repo::{Catalogue, ChunkReader, Folder, Repository, SnapshotInfo};
+use crate::record::{BadFrame, Condition, Damage, Note};
+use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Proof, Repository, SnapshotInfo};
 
 /// How much to check.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,16 +104,11 @@ struct Findings {
     chunks: BTreeMap<ChunkId, usize>,
     /// Snapshots that something is taken from.
     harmed: BTreeSet<ObjectId>,
-    /// Whether something was found of which nobody knows whose it is.
-    is_anyones: bool,
+    /// Nodes with entries that cannot be read.
+    malformed: BTreeSet<ChunkId>,
 }
 
 impl Findings {
-    /// Whether nothing that was found takes anything from a snapshot.
-    fn spare(&self, id: &ObjectId) -> bool {
-        !self.is_anyones && !self.harmed.contains(id)
-    }
-
     fn add(&mut self, object: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> usize {
         let (object, what, fix) = (object.into(), what.into(), fix.into());
         self.found.push(Found { object, what, fix, affects: Vec::new(), affects_more: 0 });
@@ -150,12 +147,13 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
     let was_read = |id: &ObjectId| seen.whole.contains(id) || seen.wrong.iter().any(|wrong| wrong.pack == *id);
     report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
-    if !findings.chunks.is_empty() {
+    if !(findings.chunks.is_empty() && findings.malformed.is_empty()) {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
     }
-    let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && findings.spare(&info.id));
+    let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && !findings.harmed.contains(&info.id));
     report.confirmed = confirmable(repository, &unconfirmed.collect::<Vec<_>>(), job)?;
-    record(repository, news, &seen, &mut report)?;
+    let conditions = conditions(&listing, &catalogue, &findings, repository.world().now());
+    record(repository, Learnt { frames: news, conditions, seen }, &mut report)?;
     report.found = findings.found;
     Ok(report)
 }
@@ -215,24 +213,50 @@ fn is_spare(catalogue: &Catalogue, wrong: &data::Wrong) -> bool {
     !lost.is_empty() && lost.iter().all(|id| catalogue.has_copy(id))
 }
 
+/// What became of which snapshot, where lists say something else of it. Whatever is known to be damaged was read again, so
+/// one that lost nothing is whole again; unless what is known cannot be read.
+fn conditions(listing: &Listing, catalogue: &Catalogue, findings: &Findings, now: Time) -> Vec<Condition> {
+    let is_all_known = !catalogue.unreadable().iter().any(|unreadable| unreadable.folder == Folder::Damage);
+    let one = |info: &SnapshotInfo| {
+        let known = info.condition.as_ref();
+        let is_damaged = findings.harmed.contains(&info.id);
+        let is_news = match is_damaged {
+            true => !matches!(info.proof(), Proof::Damaged(_)),
+            false => is_all_known && known.is_some_and(|known| known.is_damaged),
+        };
+        let time = Condition::time_of_next(known, now);
+        is_news.then(|| Condition { snapshot: info.id, time, is_damaged, unknown: Vec::new() })
+    };
+    listing.snapshots.iter().filter_map(one).collect()
+}
+
+/// What nobody knew before.
+struct Learnt {
+    frames: Vec<BadFrame>,
+    conditions: Vec<Condition>,
+    seen: data::Seen,
+}
+
 /// Keeps what was learnt. A repository that cannot be written can still be checked.
-fn record(repository: &Repository, news: Vec<BadFrame>, seen: &data::Seen, report: &mut Report) -> Result<()> {
-    let healed = healed(repository, seen)?;
-    if news.is_empty() && healed.is_empty() && seen.whole.is_empty() && report.confirmed.is_empty() {
+fn record(repository: &Repository, learnt: Learnt, report: &mut Report) -> Result<()> {
+    let Learnt { frames, conditions, seen } = learnt;
+    let healed = healed(repository, &seen)?;
+    let has_facts = !(seen.whole.is_empty() && report.confirmed.is_empty() && conditions.is_empty());
+    if frames.is_empty() && healed.is_empty() && !has_facts {
         return Ok(());
     }
     let write = || -> Result<()> {
         let now = repository.world().now();
         let session = notes::begin(repository)?;
-        if !news.is_empty() {
-            let damage = Damage { frames: news.clone(), ..Damage::default() };
+        if !frames.is_empty() {
+            let damage = Damage { frames: frames.clone(), ..Damage::default() };
             session.put(Folder::Damage, &[(Audience::Index, &damage.encode())])?;
         }
         let mut verified: Vec<ObjectId> = seen.whole.iter().copied().collect();
         verified.sort();
-        let confirmed = report.confirmed.clone();
-        if !verified.is_empty() || !confirmed.is_empty() {
-            let note = Note { time: now, verified, confirmed, ..Note::default() };
+        if has_facts {
+            let (confirmed, conditions) = (report.confirmed.clone(), conditions.clone());
+            let note = Note { time: now, verified, confirmed, conditions, ..Note::default() };
             // What was counted on comes first.
             repository.storage().barrier()?;
             notes::put(&session, &note)?;

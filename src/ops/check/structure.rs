@@ -181,7 +181,7 @@ impl<'a> Structure<'a> {
                 Some(NodeItems::Inner(children)) => todo.extend(children.into_iter().map(|child| (level - 1, child))),
                 Some(NodeItems::Leaf(items)) => {
                     for (path, record) in items {
-                        self.entry(&path, &record)?;
+                        self.entry(&child.id, &path, &record)?;
                     }
                 }
                 None => {}
@@ -216,11 +216,11 @@ impl<'a> Structure<'a> {
         Ok(())
     }
 
-    fn entry(&mut self, path: &[u8], record: &[u8]) -> Result<()> {
+    fn entry(&mut self, node: &ChunkId, path: &[u8], record: &[u8]) -> Result<()> {
         let stored = match StoredEntry::parse(record) {
             Ok(stored) => stored,
             Err(e) => {
-                self.malformed(path, &e.to_string());
+                self.malformed(node, path, &e.to_string());
                 return Ok(());
             }
         };
@@ -230,15 +230,15 @@ impl<'a> Structure<'a> {
         }
         self.content(&stored.entry.content)?;
         if has_more && let Err(e) = self.reader.entry(record) {
-            self.malformed(path, &e.to_string());
+            self.malformed(node, path, &e.to_string());
         }
         Ok(())
     }
 
-    /// An entry is read once for all snapshots that share it.
-    fn malformed(&mut self, path: &[u8], what: &str) {
+    /// An entry is read once for all snapshots that share its node.
+    fn malformed(&mut self, node: &ChunkId, path: &[u8], what: &str) {
         self.findings.add(format!("entry {}", crate::text::escape(path)), what, remedy::CONTENT);
-        self.findings.is_anyones = true;
+        self.findings.malformed.insert(*node);
     }
 
     fn attr(&mut self, chunk: &ChunkRef) -> Result<bool> {

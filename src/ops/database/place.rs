@@ -59,7 +59,7 @@ pub fn origin(source: &SourceBody, path: &[u8]) -> Option<PathBuf> {
 pub fn flaw(database: &Database<'_>, snapshot: &Snapshot, source: &SourceBody) -> Option<String> {
     let verdicts = &snapshot.body.verdicts;
     let verdict = verdicts.iter().find(|v| v.source == source.name && v.path == database.path)?;
-    verdict.wrong.first().map(|first| format!("it was damaged when it was saved: {}", text::escape(first)))
+    verdict.wrong.first().map(|first| format!("it was damaged when it was saved: {}", text::one_line(first)))
 }
 
 /// Puts a whole database in its place. An error means that what was there is as it was, or complete under the name that

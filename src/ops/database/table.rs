@@ -112,7 +112,7 @@ fn put_into_new(
     let copied = copy(opened, &mut to, what, job)?;
     to.close().map_err(|(_, e)| {
         Error::new(Kind::Failed, format!("cannot write {}", text::path(path)))
-            .why(text::escape(e.to_string().as_bytes()))
+            .why(text::one_line(e.to_string().as_bytes()))
     })?;
     draft.publish()?;
     Ok(copied)

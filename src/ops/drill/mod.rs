@@ -274,7 +274,7 @@ impl Drilling<'_> {
         let reason = reasons.find(|reason| reason.source == source.name && reason.path == found.path);
         // A reason alone is not a fault of the database: it may have been busy when it was saved.
         let said = match (wrong, reason) {
-            (Some(wrong), _) => format!("it was damaged when it was saved: {}", text::escape(wrong)),
+            (Some(wrong), _) => format!("it was damaged when it was saved: {}", text::one_line(wrong)),
             (None, Some(reason)) if !outcome.findings.is_empty() => {
                 format!("told when it was saved: {}", text::escape(&reason.why))
             }

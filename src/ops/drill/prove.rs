@@ -125,7 +125,7 @@ fn prove_with_log(scratch: &Scratch, below: &Path, wanted: &Wanted<'_>, mut outc
     let mut connection = match opened {
         Ok(connection) => connection,
         Err(e) => {
-            outcome.add(About::Opening, format!("it cannot be opened: {}", text::escape(e.to_string().as_bytes())));
+            outcome.add(About::Opening, format!("it cannot be opened: {}", text::one_line(e.to_string().as_bytes())));
             return Ok(outcome);
         }
     };

@@ -129,6 +129,8 @@ fn facts_of(info: &SnapshotInfo) -> Facts {
         is_pinned: info.standing.is_pinned,
         state: match (info.confirmed, info.summary.state, info.proof()) {
             (false, ..) => State::Unconfirmed,
+            // Also of a partial one: there is less of it than it says.
+            (true, _, Proof::Damaged(_)) => State::Flawed(Flaw::Damaged),
             (true, record::State::Partial, _) => State::Flawed(Flaw::Partial),
             (true, record::State::Whole, Proof::Failed(_)) => State::Flawed(Flaw::DrillFailed),
             (true, record::State::Whole, _) => State::Whole,

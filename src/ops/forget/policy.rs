@@ -5,7 +5,7 @@
 //! - The newest whole snapshot of each series stays, and so do pinned ones, and all that is not certain: unconfirmed,
 //!   from the future, without a date, of no source.
 //! - Only whole snapshots fill the places that rules give. A flawed one (partial, also since a database was damaged, or
-//!   whose drill failed) pushes nothing out. It stays as long as it would if it were whole, beside those that are: what
+//!   whose drill failed, or of which a check found something lost) pushes nothing out. It stays as long as it would if it were whole, beside those that are: what
 //!   it has may be all there is of that night, but it does not stay for ever.
 //! - More rules, or larger numbers, never remove more. What is done twice changes nothing the second time. The order in
 //!   which facts come does not matter.
@@ -59,6 +59,8 @@ pub enum Flaw {
     Partial,
     /// A drill of it failed, and none has made that good.
     DrillFailed,
+    /// A check found that something of it is lost, and none that it is back.
+    Damaged,
 }
 
 /// Something that keeps snapshots of a series.
@@ -173,14 +175,13 @@ pub fn decide(facts: &[Facts], rules: &Rules, scope: Option<&[Vec<u8>]>, now: &Z
 }
 
 /// What becomes of the snapshots that somebody wants removed by name. The newest whole one of a series stays, and where
-/// there is no whole one the newest that no drill failed to get back; so does what is pinned.
+/// there is no whole one the newest that no drill failed to get back and no check found damaged; so does what is pinned.
 pub fn decide_named(facts: &[Facts], named: &BTreeSet<ObjectId>, now: &Zoned) -> Vec<Decision> {
     let mut findings: HashMap<ObjectId, Vec<Finding>> = HashMap::new();
     for (name, snapshots) in &series(facts, now) {
         let (whole, mut any) = candidates(snapshots);
-        // What a drill could not get back is nothing to be left with.
-        let failed = |id: &ObjectId| facts.iter().any(|it| it.id == *id && it.flaw() == Some(Flaw::DrillFailed));
-        any.retain(|dated| !failed(&dated.facts.id));
+        // What cannot be had back is nothing to be left with.
+        any.retain(|dated| !matches!(dated.facts.flaw(), Some(Flaw::DrillFailed | Flaw::Damaged)));
         let candidates = if whole.is_empty() { &any } else { &whole };
         for (id, slot, outcome) in apply(Rule::Min(1), candidates, now).into_iter().take(1) {
             let finding = Finding { series: name.to_vec(), rule: Rule::Min(1), slot, outcome };

@@ -14,11 +14,14 @@ use crate::id::{ChunkPrefix, ObjectId};
 use crate::index::StoredCopy;
 use crate::record::Tomb;
 use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Folder, Listing, OpenSession, Place, Repository, Session};
+use crate::text;
 
 /// How often packs are listed, while other prunes take some away.
 const ROUNDS: usize = 5;
 /// How often sessions are looked at while one is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// So many of the runs that are waited for are named.
+const AWAITED_NAMED_MAX: usize = 3;
 /// A run is taken for dead after so long where nothing tells whether it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -28,7 +31,8 @@ pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_
     let session = Session::unlisted(repository)?;
     let stored_bytes = plan.stored_bytes.saturating_sub(plan.choice.freed_bytes());
     let Plan { packs, choice, whole, used, .. } = plan;
-    let mut run = Run { repository, session: &session, options, job, whole, used, report: Report::default() };
+    let report = Report::default();
+    let mut run = Run { repository, session: &session, options, job, whole, used, is_wait_told: false, report };
     // Space first: what is free already, then what is free without a copy.
     let is_kept_busy = options.grace.is_none() && run.other_runs()? > 0;
     if !is_kept_busy {
@@ -55,6 +59,8 @@ struct Run<'a> {
     job: Job<'a>,
     whole: HashSet<ChunkPrefix>,
     used: Used,
+    /// Whether it was said for whom this waits.
+    is_wait_told: bool,
     report: Report,
 }
 
@@ -147,6 +153,9 @@ impl Run<'_> {
             }
             if self.options.no_wait {
                 return Err(busy(alive.len()));
+            }
+            if !std::mem::replace(&mut self.is_wait_told, true) {
+                self.job.note(&awaited(self.repository, &alive));
             }
             self.job.phase("waiting for other runs to end", None, None);
             self.job.cancel.check()?;
@@ -292,6 +301,37 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// For whom a prune waits, and how long at most; safe to print.
+fn awaited(repository: &Repository, runs: &[OpenSession]) -> String {
+    let mut who: Vec<String> = runs.iter().take(AWAITED_NAMED_MAX).map(|run| described(repository, run)).collect();
+    if runs.len() > AWAITED_NAMED_MAX {
+        who.push(format!("{} more", runs.len() - AWAITED_NAMED_MAX));
+    }
+    let limit = match runs.iter().any(|run| run.is_held == Some(true)) {
+        true => "for as long as they are at work".to_owned(),
+        false => format!("for {} minutes at most, as nothing tells whether they live", SILENCE_MAX.as_secs() / 60),
+    };
+    let runs = if runs.len() == 1 { "another run".to_owned() } else { format!("{} other runs", runs.len()) };
+    format!("waiting for {runs} to end, {limit}: {}", who.join("; "))
+}
+
+/// Such as "process 4711 of root on host, begun 3 min ago".
+fn described(repository: &Repository, run: &OpenSession) -> String {
+    let Ok((_, session)) = repository.session(&run.name) else { return format!("session {}", run.name.short()) };
+    let with = |word: &str, name: &[u8]| match name.is_empty() {
+        true => String::new(),
+        false => format!(" {word} {}", text::escape(name)),
+    };
+    let seconds = repository.world().now().seconds.saturating_sub(session.time.seconds).max(0);
+    let since = if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
+    format!(
+        "process {}{}{}, begun {since} ago",
+        session.process,
+        with("of", &session.user),
+        with("on", &session.client)
+    )
 }
 
 fn busy(runs: usize) -> Error {

@@ -31,8 +31,8 @@ use crate::id::{ChunkPrefix, ObjectId, SessionId};
 use crate::index::{StoredCopy, live};
 use crate::repo::{Catalogue, ChunkReader, PackInfo, Place, Repository, pack_session};
 
-const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names (the newest of a \
-                      series after a drill of it has failed), then prune again";
+const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names, then prune \
+                      again";
 
 /// How to prune.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,10 +92,24 @@ pub struct Report {
 
 /// Decides. Changes nothing.
 pub fn plan(repository: &Repository, options: &Options, job: Job<'_>) -> Result<Plan> {
+    plan_without(&HashSet::new(), repository, options, job)
+}
+
+/// The same as it would be after these snapshots have been forgotten. To apply it before takes nothing from them, since
+/// what must stay is found out again then.
+pub fn plan_without(
+    forgotten: &HashSet<ObjectId>,
+    repository: &Repository,
+    options: &Options,
+    job: Job<'_>,
+) -> Result<Plan> {
     job.phase("reading the index", None, None);
     let open = repository.open_sessions()?;
     let alive: HashSet<ObjectId> = open.iter().filter(|it| it.is_held != Some(false)).map(|it| it.name).collect();
-    let listing = repository.snapshots_anew()?;
+    let mut listing = repository.snapshots_anew()?;
+    listing.snapshots.retain(|info| !forgotten.contains(&info.id));
+    listing.damaged.retain(|(id, _)| !forgotten.contains(id));
+    listing.gone.retain(|id| !forgotten.contains(id));
     let catalogue = Catalogue::load_to_write(repository, job)?;
     check_known(&catalogue)?;
     let reader = ChunkReader::new(repository, &catalogue);

@@ -110,8 +110,8 @@ impl From<Error> for Failure {
 pub(super) fn said(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::SqliteFailure(code, Some(message)) => {
-            format!("{} (SQLite error {})", text::escape(message.as_bytes()), code.extended_code)
+            format!("{} (SQLite error {})", text::one_line(message.as_bytes()), code.extended_code)
         }
-        other => text::escape(other.to_string().as_bytes()),
+        other => text::one_line(other.to_string().as_bytes()),
     }
 }

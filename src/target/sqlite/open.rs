@@ -49,7 +49,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn cannot(path: &Path, error: &rusqlite::Error) -> Error {
     let new = |kind| {
         Error::new(kind, format!("cannot open the database {}", text::path(path)))
-            .why(text::escape(error.to_string().as_bytes()))
+            .why(text::one_line(error.to_string().as_bytes()))
     };
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

@@ -29,9 +29,9 @@ const FREED_WORK_MAX: u64 = 20_000;
 /// Each series is looked at by itself, in the zone of this machine. A snapshot stays while any rule keeps it; one of
 /// several sources, while the series of one of them needs it. What is forgotten can be brought back by larder undelete.
 ///
-/// The newest whole snapshot of a series always stays, and so do pinned, unconfirmed and damaged ones, and those whose time
-/// is still to come. A partial one, or one whose drill failed, takes the place of no whole one, and stays beside them as
-/// long as it would if it were whole.
+/// The newest whole snapshot of a series always stays, and so do pinned and unconfirmed ones, those that cannot be read, and
+/// those whose time is still to come. A partial one, one whose drill failed, or one that a check found damaged takes the
+/// place of no whole one, and stays beside them as long as it would if it were whole.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +50,8 @@ pub struct Args {
     /// Say what would go and stay, and why, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Go ahead although more than 30 % of a series, and more than five, would go at once
+    /// Go ahead although more than 30 % of a series, and more than five, would go at once: else that is refused (exit
+    /// code 1); -n shows the plan anyhow, and says that it takes this
     #[arg(long)]
     pub force: bool,
     /// Look only at the series of this name; may be repeated
@@ -62,7 +63,7 @@ pub struct Args {
     /// Count what would be free, also where that takes long: the trees of all snapshots are read for it
     #[arg(long)]
     pub freed: bool,
-    /// Prune afterwards, as larder prune does
+    /// Prune afterwards, as larder prune does; with -n say what that would do
     #[arg(long)]
     pub prune: bool,
     /// How to prune.
@@ -157,16 +158,24 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let much = plan.much().filter(|_| !args.force);
     let is_wanted = args.dry_run || much.is_none();
     let freed = if is_wanted { freed(args, &plan, &repository, &listing, context)? } else { None };
-    let mut shown = show::Shown { args, plan: &plan, freed, spared: Vec::new(), is_done: false };
+    let mut shown =
+        show::Shown { args, plan: &plan, needs_force: much.is_some(), freed, spared: Vec::new(), is_done: false };
     if let Some(much) = much.map(forget::refusal) {
         if !args.dry_run {
             shown.tell(context)?;
             return Err(much);
         }
-        find::warn(&format!("{}: without -n that takes --force", much.what()), context)?;
+        find::warn(&format!("{}: without -n that is refused, unless --force is given", much.what()), context)?;
     }
     if args.dry_run {
-        return shown.tell(context).map(|()| exit);
+        shown.tell(context)?;
+        let removed = plan.removed().collect();
+        return match args.prune {
+            true => {
+                prune::run_on(prune::What::Plan(&removed), &args.pruning, &repository, context).map(|e| exit.but(e))
+            }
+            false => Ok(exit),
+        };
     }
     let reporter = context.reporter();
     let result = forget::apply(&repository, &plan, Job { progress: &reporter, cancel: context.cancel() });
@@ -175,7 +184,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     shown.is_done = true;
     shown.tell(context)?;
     if args.prune {
-        prune::run_on(false, &args.pruning, &repository, context).map(|end| exit.but(end))
+        prune::run_on(prune::What::Apply, &args.pruning, &repository, context).map(|end| exit.but(end))
     } else {
         Ok(exit)
     }
@@ -293,7 +302,8 @@ fn freed(
     context: &Context<'_>,
 ) -> Result<Option<(u64, u64)>> {
     let removed: HashSet<ObjectId> = plan.removed().collect();
-    let is_quick = args.dry_run && stats::removal_work(listing) <= FREED_WORK_MAX;
+    // The plan of a prune tells it, too.
+    let is_quick = args.dry_run && !args.prune && stats::removal_work(listing) <= FREED_WORK_MAX;
     if removed.is_empty() || !(args.freed || is_quick) {
         return Ok(None);
     }

@@ -18,6 +18,8 @@ use crate::text;
 pub(super) struct Shown<'a> {
     pub args: &'a Args,
     pub plan: &'a Plan,
+    /// Whether it takes --force, which was not given.
+    pub needs_force: bool,
     /// Bytes that nothing would need any more, and how much could not be read to know it.
     pub freed: Option<(u64, u64)>,
     /// Those that were pinned meanwhile.
@@ -99,6 +101,10 @@ impl Shown<'_> {
         if let Some(line) = self.freed_line(goes) {
             context.output.line(&line)?;
         }
+        if self.args.dry_run && self.args.prune {
+            // The plan of the prune follows, and then that nothing was changed.
+            return context.output.line("");
+        }
         context.output.line(&match (self.is_done, goes) {
             (false, _) if self.args.dry_run => "dry run: nothing was changed".to_owned(),
             (false, _) => "nothing was changed".to_owned(),
@@ -126,7 +132,7 @@ impl Shown<'_> {
                 "about {} {when} needed by no snapshot that can be read; some cannot, and may need it",
                 text::size(bytes)
             )),
-            None if goes > 0 && self.args.dry_run && !self.args.freed => Some(
+            None if goes > 0 && self.args.dry_run && !self.args.freed && !self.args.prune => Some(
                 "how much no snapshot would then need was not counted, as it means reading all trees: add --freed"
                     .into(),
             ),
@@ -155,6 +161,7 @@ impl Shown<'_> {
         });
         json::Forget {
             applied: self.is_done,
+            needs_force: self.needs_force,
             snapshots: self.plan.decided.iter().map(one).collect(),
             damaged: self.plan.damaged.iter().map(damaged).collect(),
             series: series.collect(),
@@ -187,6 +194,7 @@ fn why(info: &SnapshotInfo, one: &Decision) -> String {
     let flawed = one.flaw.map(|flaw| match flaw {
         Flaw::Partial => " (partial: takes no place)",
         Flaw::DrillFailed => " (its drill failed: takes no place)",
+        Flaw::Damaged => " (damaged: takes no place)",
     });
     parts.join(", ") + flawed.unwrap_or_default()
 }
@@ -241,6 +249,7 @@ fn flaw(flaw: Flaw) -> &'static str {
     match flaw {
         Flaw::Partial => "partial",
         Flaw::DrillFailed => "drill-failed",
+        Flaw::Damaged => "damaged",
     }
 }
 

@@ -7,6 +7,8 @@ use serde::Serialize;
 pub struct Forget {
     /// Whether it was done; else this is the plan.
     pub applied: bool,
+    /// Whether it takes `--force`, which was not given.
+    pub needs_force: bool,
     /// All that something was decided about, oldest first.
     pub snapshots: Vec<ForgetDecision>,
     /// Those that cannot be read.
@@ -32,7 +34,7 @@ pub struct ForgetDecision {
     pub sources: Vec<String>,
     /// Whether it stays.
     pub keep: bool,
-    /// "partial" or "drill-failed": it fills no place of a rule.
+    /// "partial", "drill-failed" or "damaged": it fills no place of a rule.
     pub flaw: Option<&'static str>,
     /// Why it stays, or why no rule keeps it.
     pub reasons: Vec<ForgetReason>,
@@ -199,6 +201,7 @@ mod tests {
         };
         let forget = Forget {
             applied: true,
+            needs_force: false,
             snapshots: vec![
                 decision('a', false, None, reason(None, Some(id('b')))),
                 decision('b', true, Some("partial"), reason(Some(1), None)),
@@ -211,7 +214,8 @@ mod tests {
         };
         let reason = r#"{"rule":"daily","series":"etc","amount":"7","slot":"2026-11-20""#;
         let expected = [
-            r#"{"v":1,"type":"forget","applied":true,"snapshots":[{"id":"aaaaaaaa","time":"t","sources":["etc"],"#,
+            r#"{"v":1,"type":"forget","applied":true,"needs_force":false,"snapshots":[{"#,
+            r#""id":"aaaaaaaa","time":"t","sources":["etc"],"#,
             &format!(r#""keep":false,"flaw":null,"reasons":[{reason},"nth":null,"by":"bbbbbbbb"}}]}},"#),
             r#"{"id":"bbbbbbbb","time":"t","sources":["etc"],"#,
             &format!(r#""keep":true,"flaw":"partial","reasons":[{reason},"nth":1,"by":null}}]}}],"#),

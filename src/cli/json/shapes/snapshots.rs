@@ -54,6 +54,8 @@ pub struct Snapshot<'a> {
     pub proven: Option<String>,
     /// When a drill of it, or of a part of it, failed that none has made good since.
     pub drill_failed: Option<String>,
+    /// When a check found that something of it is lost, unless it has been found whole since.
+    pub damage_found: Option<String>,
 }
 
 /// State of a snapshot.
@@ -66,6 +68,8 @@ pub enum State {
     Partial,
     /// The run that made it has not finished.
     Unconfirmed,
+    /// A check found that something of it is lost.
+    Damaged,
 }
 
 /// One source of a snapshot.
@@ -230,6 +234,7 @@ mod tests {
             reasons: vec!["x".into()],
             proven: None,
             drill_failed: Some("2026-11-22T02:00:00Z".into()),
+            damage_found: None,
         }
     }
 
@@ -241,7 +246,7 @@ mod tests {
         r#""verdict":{"depth":"pages","wrong":["w"]},"why":null},"#,
         r#"{"path":"b.db","seen":null,"verdict":null,"why":"gone"}]}}],"added_bytes":5,"#,
         r#""tags":["t"],"note":null,"pinned":false,"state":"partial","reasons":["x"],"proven":null,"#,
-        r#""drill_failed":"2026-11-22T02:00:00Z""#,
+        r#""drill_failed":"2026-11-22T02:00:00Z","damage_found":null"#,
     );
 
     #[test]

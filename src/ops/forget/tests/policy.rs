@@ -322,6 +322,7 @@ fn any_state() -> impl Strategy<Value = State> {
         6 => Just(State::Whole),
         1 => Just(State::Flawed(Flaw::Partial)),
         1 => Just(State::Flawed(Flaw::DrillFailed)),
+        1 => Just(State::Flawed(Flaw::Damaged)),
         1 => Just(State::Unconfirmed),
     ]
 }

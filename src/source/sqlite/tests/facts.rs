@@ -93,6 +93,19 @@ fn a_check_finds_what_is_wrong() {
     let faults = check(&image, Check::Full).unwrap();
     assert!(faults.iter().any(|fault| fault.contains("missing from index i")), "{faults:?}");
 
+    // What it says of pages comes in lines.
+    let path = bench.path("pages");
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)";
+    let sql = format!("CREATE TABLE t (a); {rows} INSERT INTO t SELECT hex(randomblob(400)) FROM n");
+    Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[3 * 4096..3 * 4096 + 8].fill(0xff);
+    let faults = check(&bench.restored(&bytes), Check::Quick).unwrap();
+    let fault = faults.iter().find(|fault| fault.contains('\n')).unwrap_or_else(|| panic!("{faults:?}"));
+    let line = crate::text::one_line(fault.as_bytes());
+    assert!(line.starts_with("*** in database main ***; Tree ") && !line.contains("\\x0a"), "{line}");
+
+    let path = bench.path("small");
     let mut bytes = fs::read(&path).unwrap();
     bytes[100..4096].fill(0xff);
     let faults = check(&bench.restored(&bytes), Check::Quick).unwrap();

@@ -1,0 +1,101 @@
+//! What a check found, and what other commands make of it.
+
+use std::path::PathBuf;
+
+use crate::support::plant::{Item, noise, plant};
+use crate::support::program::Machine;
+use crate::support::{self};
+
+/// A machine with two snapshots of `etc`, and the largest pack of what only the newer one has.
+fn machine() -> (Machine, PathBuf) {
+    let machine = Machine::new();
+    let etc = machine.place("etc");
+    plant(&etc, &[(b"same", Item::File(noise(1, 300_000)))]);
+    machine.backup(&etc).expect(0);
+    let packs = support::files_below(&machine.repository.join("packs"));
+    plant(&etc, &[(b"own", Item::File(noise(2, 300_000)))]);
+    machine.backup(&etc).expect(0);
+    let mut new = support::files_below(&machine.repository.join("packs"));
+    new.retain(|pack| !packs.contains(pack));
+    (machine, new.into_iter().max_by_key(|pack| std::fs::metadata(pack).unwrap().len()).unwrap())
+}
+
+fn flip(pack: &PathBuf) {
+    let mut bytes = std::fs::read(pack).unwrap();
+    bytes[1000] ^= 1;
+    support::plant::set_mode(pack, 0o600);
+    std::fs::write(pack, bytes).unwrap();
+}
+
+fn states(machine: &Machine) -> Vec<(String, bool)> {
+    let list = machine.run(["snapshots", "--json"]).expect(0).json();
+    let one = |one: &serde_json::Value| (one["state"].as_str().unwrap().to_owned(), one["damage_found"].is_string());
+    list["snapshots"].as_array().unwrap().iter().map(one).collect()
+}
+
+fn state(state: &str, damage_found: bool) -> (String, bool) {
+    (state.to_owned(), damage_found)
+}
+
+#[test]
+fn a_list_says_which_snapshots_are_damaged() {
+    let (machine, pack) = machine();
+    flip(&pack);
+    machine.run(["check", "--data", "all"]).expect(4).prints("own");
+    let list = machine.run(["snapshots"]).expect(0).stdout;
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[1].ends_with("  ok") && lines[2].ends_with("  damaged"), "{list}");
+    assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
+    machine.run(["show", "latest"]).expect(0).prints("state     damaged, as a check found on ");
+    machine.run(["pin", "latest"]).expect(0);
+    machine.run(["snapshots"]).expect(0).prints("damaged, pinned");
+    // A drill that fails adds nothing; one that gets all of it back is as good as a check.
+    machine.run(["drill", "latest"]).expect(4);
+    machine.run(["snapshots"]).expect(0).prints("damaged, pinned");
+    flip(&pack);
+    machine.run(["drill", "latest"]).expect(0);
+    machine.run(["snapshots"]).expect(0).prints("proven ");
+    machine.run(["check"]).expect(0);
+    assert_eq!(states(&machine), [state("ok", false), state("ok", false)]);
+}
+
+#[test]
+fn a_damaged_snapshot_takes_no_place_and_protects_nothing() {
+    let (machine, pack) = machine();
+    flip(&pack);
+    machine.run(["check", "--data", "all"]).expect(4);
+    let plan = machine.run(["forget", "-n", "--keep-last", "1", "--json"]).expect(0).json();
+    let decided = plan["snapshots"].as_array().unwrap();
+    assert!(
+        decided.iter().all(|one| one["keep"] == true),
+        "the whole one is the last, the damaged one stays beside it"
+    );
+    assert_eq!((&decided[0]["flaw"], &decided[1]["flaw"]), (&serde_json::Value::Null, &"damaged".into()));
+    machine.run(["forget", "-n", "--keep-last", "1"]).expect(0).prints("(damaged: takes no place)");
+    machine.run(["forget", "latest~1"]).expect(1).says("it is the newest whole one of etc");
+    // A prune stops at what it cannot read, and says what to do; that can be done.
+    std::fs::remove_file(&pack).unwrap();
+    machine.run(["prune"]).expect(4).says("forget the snapshots that it names");
+    machine.run(["forget", "latest"]).expect(0);
+    machine.run(["prune", "--no-trash"]).expect(0);
+    machine.run(["check", "--data", "all"]).expect(0);
+}
+
+#[test]
+fn the_last_of_a_series_may_go_once_a_check_has_found_it_damaged() {
+    let (machine, pack) = machine();
+    machine.run(["forget", "latest~1"]).expect(0);
+    std::fs::remove_file(&pack).unwrap();
+    machine.run(["forget", "latest"]).expect(1).says("it is the newest whole one of etc");
+    machine.run(["check"]).expect(4);
+    machine.run(["forget", "latest"]).expect(0);
+}
+
+#[test]
+fn who_may_not_write_is_told_that_the_list_will_not_know() {
+    let (machine, pack) = machine();
+    machine.give_to_nobody();
+    std::fs::remove_file(&pack).unwrap();
+    support::plant::set_mode(&machine.repository.join("sessions"), 0o500);
+    machine.run_as_nobody(["check"]).expect(4).says("could not be recorded");
+}
