@@ -247,7 +247,7 @@ pub(super) fn verdicts(
             }
         };
         if let Some(first) = wrong.first() {
-            let why = format!("the database is damaged where it comes from: {}", text::escape(first));
+            let why = format!("the database is damaged where it comes from: {}", text::one_line(first));
             reasons.add(&name, &stored.path, &why, run.job);
         }
         out.push(Verdict { source: source.to_vec(), path: stored.path.clone(), image, depth, wrong });
