@@ -8,7 +8,7 @@
 //! are, and in which order, the item says (see [`Delta`]). A copy takes so many bytes of the rest, skips so many of the
 //! dictionary, from the end of the copy before, and takes a stretch from there. What no copy takes is the rest; it is
 //! compressed with the dictionary or, where that is more than 64 times as long and there are copies, with a zero byte and
-//! what lies within 8 KiB of certain places in it, each byte once, ascending: where copies begin that have a rest right
+//! what lies within 1 KiB of certain places in it, each byte once, ascending: where copies begin that have a rest right
 //! before them, and where copies end that have one right behind them.
 
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ pub const DICTIONARY_BYTES_MAX: usize = 4 << 20;
 /// The rest is short if the dictionary has more than so many times its bytes.
 const SHORT: usize = 64;
 /// How much before and behind the ends of copies is near. Bytes.
-const NEAR_BYTES: usize = 8 << 10;
+const NEAR_BYTES: usize = 1 << 10;
 /// What dictionaries begin with that were trained (RFC 8878, 5).
 const TRAINED: [u8; 4] = 0xEC30_A437u32.to_le_bytes();
 const WHAT: &str = "delta";

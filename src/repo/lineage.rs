@@ -4,15 +4,15 @@
 //! A rank counts *hops* in its high half and *steps* in its low half. A version is a step from the one before it; after
 //! some steps the next one is a hop, from where the steps began; after some hops it hops from the root again, which is
 //! stored whole. So a version is at most [`STEPS_MAX`] + [`HOPS_MAX`] others away from the root, most are stored against
-//! the one before, and the others reach back over few. How many steps and hops a line of versions makes depends on the
-//! id of its root, so that not all of them hop in the same night. Measured in docs/decisions/0018.
+//! the one before, and the others reach back over few. How many steps a line of versions makes depends on the id of its
+//! root, so that not all of them hop in the same night. Measured in docs/decisions/0018.
 
 use super::delta::{Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Step};
 
-/// Steps in a row: as many as this, or up to two fewer.
-const STEPS_MAX: u8 = 3;
-/// Hops in a row: as many as this, or one fewer.
-const HOPS_MAX: u8 = 3;
+/// Steps in a row: as many as this, or one fewer.
+const STEPS_MAX: u8 = 2;
+/// Hops in a row.
+const HOPS_MAX: u8 = 2;
 const HOP: u8 = 16;
 /// A version that is made from more chunks than this which are stored whole takes long to read.
 const ROOTS_MAX: usize = 4;
@@ -34,8 +34,8 @@ pub(super) fn choose(bases: &[Base], others: &[Step]) -> Option<Choice> {
     if bases.iter().any(|base| is_wide(base) && base.step.id.as_bytes()[0].is_multiple_of(2)) {
         return None;
     }
-    let [steps, hops, ..] = bases.first().and_then(root)?.id.as_bytes();
-    if top % HOP < STEPS_MAX - steps % 3 {
+    let [line, ..] = bases.first().and_then(root)?.id.as_bytes();
+    if top % HOP < STEPS_MAX - line % 2 {
         let closure: Vec<Step> = bases.iter().flat_map(Base::all).chain(others).cloned().collect();
         let direct = bases.iter().map(|base| &base.step).chain(others).cloned().collect();
         if let Some(choice) = choice(top + 1, direct, &closure) {
@@ -44,7 +44,7 @@ pub(super) fn choose(bases: &[Base], others: &[Step]) -> Option<Choice> {
     }
     let ends: Vec<Step> = bases.iter().filter_map(last_hop).chain(others).cloned().collect();
     let top = ends.iter().map(|step| step.rank).max()?;
-    if top / HOP < HOPS_MAX - hops % 2 {
+    if top / HOP < HOPS_MAX {
         let below = bases.iter().flat_map(Base::all).filter(|step| step.rank <= top);
         let closure: Vec<Step> = below.chain(others).cloned().collect();
         if let Some(choice) = choice(top + HOP, ends, &closure) {

@@ -20,6 +20,10 @@ const KEPT_BYTES_MAX: usize = 32 << 20;
 /// The same of frames of deltas, which are small, and needed for many chunks each.
 const KEPT_DELTA_BYTES_MAX: usize = 24 << 20;
 
+/// Deltas are read with what is stored in the same part of their pack, and so many of these parts are kept. Bytes.
+const AHEAD_BYTES: u64 = 64 << 10;
+const AHEAD_MAX: usize = 64;
+
 /// Decoded frames, the oldest dropped first.
 #[derive(Debug)]
 struct Kept {
@@ -47,6 +51,14 @@ impl Kept {
     }
 }
 
+/// The n-th part of a pack, as it is stored.
+#[derive(Debug)]
+struct Part {
+    pack: u32,
+    nth: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
 /// Reads chunks; usable from several threads at once.
 #[derive(Debug)]
 pub struct ChunkReader<'r> {
@@ -56,6 +68,7 @@ pub struct ChunkReader<'r> {
     keys: Mutex<HashMap<u32, Result<PackKey>>>,
     kept: Mutex<Kept>,
     kept_deltas: Mutex<Kept>,
+    ahead: Mutex<VecDeque<Part>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
 
@@ -63,7 +76,8 @@ impl<'r> ChunkReader<'r> {
     /// A reader of the chunks in this catalogue.
     pub fn new(repository: &'r Repository, catalogue: &'r Catalogue) -> Self {
         let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
-        Self { repository, catalogue, keys: Mutex::default(), kept, kept_deltas, decompressors: Mutex::default() }
+        let (keys, ahead, decompressors) = Default::default();
+        Self { repository, catalogue, keys, kept, kept_deltas, ahead, decompressors }
     }
 
     /// Lets go of what is kept at hand.
@@ -72,6 +86,7 @@ impl<'r> ChunkReader<'r> {
             let mut kept = lock(kept);
             (kept.frames, kept.order, kept.bytes) = Default::default();
         }
+        lock(&self.ahead).clear();
     }
 
     /// Where the chunks lie.
@@ -99,9 +114,39 @@ impl<'r> ChunkReader<'r> {
     pub fn frame(&self, place: &Place) -> Result<FrameBytes> {
         let pack = self.catalogue.pack(place.pack);
         let key = self.pack_key(place.pack)?;
-        let mut sealed = self.repository.pack_range(&pack.id, place.offset.into(), place.stored_len as usize)?;
+        let mut sealed = self.sealed(place)?;
         self.with_decompressor(|decompressor| key.open_frame(place.kind, place.frame, &mut sealed, decompressor))?
             .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
+    }
+
+    /// A frame as it is stored. Of deltas those around it will mostly be needed soon, and are read with it.
+    fn sealed(&self, place: &Place) -> Result<Vec<u8>> {
+        let (start, len) = (u64::from(place.offset), place.stored_len as usize);
+        let within = (start % AHEAD_BYTES) as usize;
+        if place.rank > 0
+            && let Some(part) = self.part(place.pack, start / AHEAD_BYTES)
+            && let Some(sealed) = part.get(within..within + len)
+        {
+            return Ok(sealed.to_vec());
+        }
+        self.repository.pack_range(&self.catalogue.pack(place.pack).id, start, len)
+    }
+
+    /// A part of a pack, if it can be had.
+    fn part(&self, pack: u32, nth: u64) -> Option<Arc<Vec<u8>>> {
+        let is_it = |part: &&Part| (part.pack, part.nth) == (pack, nth);
+        if let Some(part) = lock(&self.ahead).iter().find(is_it) {
+            return Some(part.bytes.clone());
+        }
+        let (info, start) = (self.catalogue.pack(pack), nth * AHEAD_BYTES);
+        let len = AHEAD_BYTES.min(info.size.checked_sub(start)?);
+        let bytes = Arc::new(self.repository.pack_range(&info.id, start, len as usize).ok()?);
+        let mut ahead = lock(&self.ahead);
+        if ahead.len() >= AHEAD_MAX {
+            ahead.pop_front();
+        }
+        ahead.push_back(Part { pack, nth, bytes: bytes.clone() });
+        Some(bytes)
     }
 
     pub(super) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> T) -> Result<T> {

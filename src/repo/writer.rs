@@ -230,6 +230,7 @@ impl<'r> ChunkWriter<'r> {
             writer: self,
             lanes: LANES.map(|lane| FrameBuilder::new(lane.kind)),
             deltas: ChunkKind::ALL.map(DeltaFrameBuilder::new),
+            blocks_end: 0,
             compressor: Compressor::new(self.level).map_err(failed)?,
             decompressor: Decompressor::new().map_err(failed)?,
             probe: Probe::new().map_err(failed)?,
@@ -275,6 +276,8 @@ pub struct FrameWriter<'w, 'r> {
     lanes: [FrameBuilder; LANES.len()],
     /// One for each kind.
     deltas: [DeltaFrameBuilder; ChunkKind::ALL.len()],
+    /// Where the last block that was stored whole ends in its file.
+    blocks_end: u64,
     compressor: Compressor,
     decompressor: Decompressor,
     probe: Probe,
@@ -301,13 +304,25 @@ impl FrameWriter<'_, '_> {
         Ok(ends_like)
     }
 
-    /// The same for a block of pages, with the block that stood in its place. Blocks are read without those beside them.
-    pub fn store_claimed_block(&mut self, id: ChunkId, bytes: &[u8], ancestor: Option<&ChunkId>) -> Result<()> {
+    /// The same for a block of pages at this place of its file, with the block that stood there. Blocks are read without
+    /// those beside them, and a later version's together with those of the version before.
+    pub fn store_claimed_block(
+        &mut self,
+        id: ChunkId,
+        bytes: &[u8],
+        place: u64,
+        ancestor: Option<&ChunkId>,
+    ) -> Result<()> {
         let (encoder, tools) = self.encoder();
-        match encoder.encode_block(New { kind: ChunkKind::Data, id, raw: bytes }, ancestor, tools)? {
-            Some(encoded) => self.push_delta(ChunkKind::Data, id, bytes.len(), encoded),
-            None => self.push_data(BLOCKS, id, bytes),
+        if let Some(encoded) = encoder.encode_block(New { kind: ChunkKind::Data, id, raw: bytes }, ancestor, tools)? {
+            return self.push_delta(ChunkKind::Data, id, bytes.len(), encoded);
         }
+        if ancestor.is_some() && place != self.blocks_end {
+            // Whoever reads one of them would have to decode others from far away.
+            [BLOCKS, BLOCKS + 1].into_iter().try_for_each(|lane| self.flush_lane(lane))?;
+        }
+        self.blocks_end = place + bytes.len() as u64;
+        self.push_data(BLOCKS, id, bytes)
     }
 
     /// Stores a data chunk unless it is there already; whether it was new.

@@ -296,7 +296,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         for (n, (part, (id, is_new))) in parts.iter().zip(claims).enumerate() {
             if *is_new {
                 let ancestor = parent.and_then(|parent| parent.block(places[n]));
-                self.frames.store_claimed_block(*id, part, ancestor.as_ref())?;
+                self.frames.store_claimed_block(*id, part, places[n], ancestor.as_ref())?;
             }
         }
         Ok(())
