@@ -377,17 +377,28 @@ impl Catalogue {
     /// Whether the copy at this place may be relied on: it is good, and so is a copy of each of its bases. A prune keeps
     /// the bases of what snapshots need, but not of what else lies in a pack that stays.
     fn counts(&self, prefix: &ChunkPrefix, place: &Place) -> bool {
+        self.counts_beside(prefix, place, &mut HashMap::new())
+    }
+
+    /// The same, where it is known of these copies: each is looked at once, however many others are stored against it.
+    fn counts_beside(&self, prefix: &ChunkPrefix, place: &Place, known: &mut HashMap<(u32, u32, u32), bool>) -> bool {
         if !self.is_good(place) {
             return false;
         }
-        let is_there = |base: &ChunkPrefix| self.bases_of(base, place).next().is_some();
-        self.bases(prefix, place).iter().all(is_there)
-    }
-
-    /// Copies of a chunk through which the copy at this place may be resolved.
-    fn bases_of(&self, base: &ChunkPrefix, place: &Place) -> impl Iterator<Item = Place> {
-        let (rank, kind) = (place.rank, place.kind);
-        self.all(base).filter(move |copy| copy.rank < rank && copy.kind == kind && self.counts(base, copy))
+        if place.rank == 0 {
+            return true;
+        }
+        let copy = (place.pack, place.frame, place.nth);
+        if let Some(counts) = known.get(&copy) {
+            return *counts;
+        }
+        let mut is_there = |base: &ChunkPrefix| {
+            let mut copies = self.all(base).filter(|copy| copy.rank < place.rank && copy.kind == place.kind);
+            copies.any(|copy| self.counts_beside(base, &copy, known))
+        };
+        let counts = self.bases(prefix, place).iter().all(&mut is_there);
+        known.insert(copy, counts);
+        counts
     }
 
     /// What the copy of a chunk at this place is stored as a difference to.
