@@ -10,9 +10,9 @@ use larder::id::{ChunkId, ChunkPrefix, ObjectId, RepositoryId, SessionId};
 use larder::index::{Index, PackEntry};
 use larder::pack::{ChunkInfo, Delta, DeltaFrameBuilder, FrameBuilder, FrameInfo, Slice, Table, encode_delta};
 use larder::record::{
-    BadFrame, Body, Condition, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd, SessionRecord,
-    Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary, TableFacts, Tomb,
-    Verdict,
+    BadFrame, Body, Condition, Config, Damage, Depth, Drill, Facts, Journal, Note, Reason, Remark, SessionEnd,
+    SessionRecord, Slot, SlotLabel, SlotLock, SourceBody, SourceKind, SourceSummary, State, Statistics, Summary,
+    TableFacts, Tomb, Verdict,
 };
 use larder::seal::{Compressor, Decompressor, Header, ObjectKind, SessionSecrets, write_object};
 use larder::tree::{ChunkList, Large, Root, StoredEntry, encode_extents, encode_xattrs};
