@@ -46,14 +46,20 @@ fn a_full_repository_disk_exits_with_13_and_loses_nothing() {
     assert_eq!(fs::read(machine.place("one/file")).unwrap(), plant::noise(1, 300_000));
 }
 
+/// A machine with so many files of so many bytes, by number.
+fn with_sources(count: u64, bytes: usize) -> Machine {
+    let machine = Machine::bare();
+    fs::create_dir(&machine.repository).unwrap();
+    for n in 0..count {
+        plant(&machine.place("source"), &[(format!("{n}").as_bytes(), Item::File(plant::noise(n, bytes)))]);
+    }
+    machine
+}
+
 /// AC12: a repository that is full to the brim, by its own backups and then by others, gives space back.
 #[test]
 fn what_is_forgotten_on_a_full_disk_makes_room() {
-    let machine = Machine::bare();
-    fs::create_dir(&machine.repository).unwrap();
-    for n in 0..10 {
-        plant(&machine.place("source"), &[(format!("{n}").as_bytes(), Item::File(plant::noise(n, 7_000_000)))]);
-    }
+    let machine = with_sources(10, 7_000_000);
     let out = machine.run_with_mounts(
         r#"
         mount -t tmpfs -o size=64m tmpfs "$LARDER_REPO"
@@ -81,11 +87,7 @@ fn what_is_forgotten_on_a_full_disk_makes_room() {
 /// What was set aside has been used up, and something else has taken what became free.
 #[test]
 fn a_prune_that_only_removes_needs_next_to_no_room() {
-    let machine = Machine::bare();
-    fs::create_dir(&machine.repository).unwrap();
-    for n in 0..4 {
-        plant(&machine.place("source"), &[(format!("{n}").as_bytes(), Item::File(plant::noise(n, 1_000_000)))]);
-    }
+    let machine = with_sources(4, 1_000_000);
     let out = machine.run_with_mounts(
         r#"
         mkdir "$BASE/mount"

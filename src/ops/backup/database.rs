@@ -224,17 +224,15 @@ pub(super) fn verdicts(
             None if depth == Depth::Pages && is_well() => Ok(Vec::new()),
             None => {
                 // What was just stored is not in the catalogue that the run began with.
-                let catalogue = match asked.take() {
+                let catalogue = match &mut asked {
                     Some(catalogue) => catalogue,
-                    None => {
+                    none => {
                         run.job.phase("checking databases", None, None);
-                        Catalogue::open(run.repository, run.job)?
+                        none.insert(Catalogue::open(run.repository, run.job)?)
                     }
                 };
-                let reader = ChunkReader::new(run.repository, &catalogue);
-                let wrong = ops::database::check(&reader, &stored.record, depth, run.job.cancel);
-                asked = Some(catalogue);
-                wrong
+                let reader = ChunkReader::new(run.repository, catalogue);
+                ops::database::check(&reader, &stored.record, depth, run.job.cancel)
             }
         };
         let name = String::from_utf8_lossy(source);
