@@ -124,7 +124,8 @@ def run(tool, corpus, work, is_first):
         places["name"] = name or places["name"]
         return measure([fill(command) for command in spec[what]], env, work, source if what == "backup" else work)
 
-    subprocess.run("tar -c . | cat > /dev/null", shell=True, cwd=source, check=True)
+    warm = lambda: subprocess.run("tar -c . | cat > /dev/null", shell=True, cwd=source, check=True)
+    warm()
     found = {}
     if "init" in spec:
         step("init")
@@ -135,6 +136,7 @@ def run(tool, corpus, work, is_first):
         before = size(places["repo"])
         flip(corpus)
         try:
+            warm()
             found["next"] = step("backup", "next")
             found["next"]["size"] = size(places["repo"]) - before
             found["restore"] = step("restore")

@@ -128,10 +128,10 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 
 /// How much to leave out of each so that they go on alike for long; the least of it.
 fn go_on(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
-    let changed = in_place(old, new).map(|gap| (gap, gap));
-    let removed = place_of(new, old).map(|gap| (gap, 0));
-    let added = place_of(old, new).map(|gap| (0, gap));
-    [changed, removed, added].into_iter().flatten().min_by_key(|(old, new)| old.max(new) + old.min(new))
+    let mut best = in_place(old, new).map(|gap| (gap, gap));
+    let below = |best: Option<(usize, usize)>| best.map_or(REACH, |(old, new)| old + new);
+    best = place_of(new, old, below(best)).map(|gap| (gap, 0)).or(best);
+    place_of(old, new, below(best)).map(|gap| (0, gap)).or(best)
 }
 
 fn in_place(old: &[u8], new: &[u8]) -> Option<usize> {
@@ -153,10 +153,10 @@ fn in_place(old: &[u8], new: &[u8]) -> Option<usize> {
     None
 }
 
-/// Where in `hay` what `needle` begins with goes on as it does.
-fn place_of(needle: &[u8], hay: &[u8]) -> Option<usize> {
+/// Where in `hay`, before `end`, what `needle` begins with goes on as it does.
+fn place_of(needle: &[u8], hay: &[u8], end: usize) -> Option<usize> {
     let first = needle.first_chunk::<NEEDLE>()?;
-    let near = &hay[..hay.len().min(REACH)];
+    let near = &hay[..hay.len().min(REACH).min(end + NEEDLE - 1)];
     let places = memchr::memmem::find_iter(near, first).take(TRIES_MAX);
     places.into_iter().find(|at| common(&hay[*at..], needle) >= COPY_BYTES_MIN)
 }

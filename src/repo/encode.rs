@@ -26,6 +26,8 @@ const END_BYTES: usize = 64;
 const BASE_COST: usize = 48;
 /// What reading one more base, somewhere else, must save. Bytes.
 const READ_COST: usize = 512;
+/// A block that costs no more gains too little from pages elsewhere. Bytes.
+const GOOD_COST: usize = 2048;
 /// Bases are read from stores far away as long as they are no more than this. Bytes.
 const REMOTE_BYTES_MAX: u64 = 256 << 20;
 /// Chunks from which content may have moved into one block.
@@ -113,9 +115,12 @@ impl<'r> Encoder<'r> {
         let base = ancestor.and_then(|id| self.base(new.kind, &id.prefix()));
         let bases: Vec<Base> = base.into_iter().collect();
         let pages = self.look_around(new.raw, bases.first());
-        let moved = self.with_moved(new, &bases, &pages, &mut tools)?;
         let own = self.like_bases(new, &bases, &mut tools)?;
         let cost = |encoded: &Encoded| encoded.cost() + encoded.delta.bases.len() * READ_COST;
+        if own.as_ref().is_some_and(|own| cost(own) <= GOOD_COST) {
+            return Ok(own);
+        }
+        let moved = self.with_moved(new, &bases, &pages, &mut tools)?;
         Ok([own, moved].into_iter().flatten().min_by_key(cost))
     }
 
@@ -133,11 +138,9 @@ impl<'r> Encoder<'r> {
         let (mut lost, mut wanted) = (Vec::new(), Vec::new());
         for (n, new) in raw.chunks(PAGE_BYTES).enumerate() {
             let at = n * PAGE_BYTES;
-            let page = |bytes: &[u8]| bytes.get(at..at + PAGE_BYTES).map(<[u8]>::to_vec);
-            let news = features_if(new, page(parent).as_deref());
-            let Some(news) = news else { continue };
-            if let Some((root, old)) = root.and_then(|root| Some((root, page(&root.bytes)?))) {
-                lost.push((Page { chunk: root.id, offset: at as u32 }, features(&old), news.clone()));
+            let Some(news) = features_if(new, parent.get(at..at + PAGE_BYTES)) else { continue };
+            if let Some((root, old)) = root.and_then(|root| Some((root, root.bytes.get(at..at + PAGE_BYTES)?))) {
+                lost.push((Page { chunk: root.id, offset: at as u32 }, features(old), news.clone()));
             }
             wanted.push(news);
         }

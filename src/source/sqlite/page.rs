@@ -263,7 +263,15 @@ fn next_row(after: Option<i64>) -> i64 {
 }
 
 /// A number, and how many bytes it takes.
+#[inline]
 fn varint(bytes: &[u8]) -> Result<(u64, usize), &'static str> {
+    match bytes.first() {
+        Some(byte) if *byte < 0x80 => Ok((u64::from(*byte), 1)),
+        _ => long_varint(bytes),
+    }
+}
+
+fn long_varint(bytes: &[u8]) -> Result<(u64, usize), &'static str> {
     let mut number = 0;
     for (n, byte) in bytes.iter().take(8).enumerate() {
         number = number << 7 | u64::from(byte & 0x7f);
