@@ -131,8 +131,12 @@ impl<Id: TableId> Table<Id> {
     }
 
     fn items(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo<Id>>> {
-        let item = |_| Delta::take_item(r).map(|(raw_len, delta)| ChunkInfo { id: Id::default(), raw_len, delta });
-        (0..count).map(item).collect()
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (raw_len, delta) = Delta::take_item(r)?;
+            items.push(ChunkInfo { id: Id::default(), raw_len, delta });
+        }
+        Ok(items)
     }
 }
 

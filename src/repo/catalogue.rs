@@ -6,6 +6,7 @@
 //! are gone are not counted on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -61,8 +62,9 @@ pub struct Catalogue {
     more: HashMap<ChunkPrefix, Vec<Place>>,
     /// Copies that a damage record names.
     doubtful: HashMap<ChunkPrefix, Vec<Place>>,
-    /// What the copies that are stored as deltas need: by pack, frame, and place in the frame.
-    bases: HashMap<(u32, u32, u32), Vec<ChunkPrefix>>,
+    /// What the copies that are stored as deltas need, by pack, frame, and place in the frame: which of `base_ids`.
+    bases: HashMap<(u32, u32, u32), Range<usize>>,
+    base_ids: Vec<ChunkPrefix>,
     /// Packs that were there, but that no index object named.
     orphans: Vec<PackEntry>,
     /// Packs that an index object names, but that are gone.
@@ -312,7 +314,9 @@ impl Catalogue {
         self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
         for (prefix, place, delta) in places_of(&pack.table, number) {
             if place.rank > 0 {
-                self.bases.insert((number, place.frame, place.nth), delta.bases.clone());
+                let start = self.base_ids.len();
+                self.base_ids.extend_from_slice(&delta.bases);
+                self.bases.insert((number, place.frame, place.nth), start..self.base_ids.len());
             }
             self.add_place(prefix, place);
         }
@@ -407,7 +411,7 @@ impl Catalogue {
             return Vec::new();
         }
         if let Some(bases) = self.bases.get(&(place.pack, place.frame, place.nth)) {
-            return bases.clone();
+            return self.base_ids[bases.clone()].to_vec();
         }
         let there = self.segments.iter().filter(|cached| cached.base <= place.pack);
         let same = |(copy, _): &(Place, Vec<ChunkPrefix>)| (copy.frame, copy.nth) == (place.frame, place.nth);
