@@ -216,7 +216,7 @@ pub fn decode_delta(payload: &[u8], raw_len: u32, bases: &[&[u8]], decompressor:
     Ok(out)
 }
 
-fn take_slices(r: &mut Reader<'_>) -> Result<Vec<Slice>> {
+pub(super) fn take_slices(r: &mut Reader<'_>) -> Result<Vec<Slice>> {
     let count = r.count(3)?;
     if count > SLICES_MAX {
         return Err(r.bad(format!("{count} slices, at most {SLICES_MAX} expected")));

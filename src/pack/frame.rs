@@ -9,7 +9,7 @@
 //! each with its length before it. Ids are not repeated here: whoever decodes a frame knows them from the table or
 //! index, or computes them again.
 
-use super::delta::{Delta, decode_delta};
+use super::delta::{Delta, Slice, decode_delta, take_slices};
 use super::{ChunkInfo, FRAME_BYTES_MAX};
 use crate::crypto::{ChunkKind, Identity};
 use crate::id::ChunkId;
@@ -191,6 +191,11 @@ impl StoredDelta<'_> {
     /// compare its id.
     pub fn decode(&self, bases: &[&[u8]], decompressor: &mut Decompressor) -> Result<Vec<u8>> {
         decode_delta(self.payload, self.raw_len, bases, decompressor)
+    }
+
+    /// The parts of its bases that it refers to; none: all of them.
+    pub fn slices(&self) -> Result<Vec<Slice>> {
+        take_slices(&mut Reader::new(self.payload, WHAT))
     }
 
     /// What is stored of it.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::reader::lock;
 use super::{ChunkReader, Place, malformed};
 use crate::crypto::ChunkKind;
 use crate::error::{Error, Kind, Result};
@@ -152,8 +153,13 @@ impl ChunkReader<'_> {
                 Err(bad(format!("a delta of rank {}, but the index says {}", stored.delta.rank, place.rank)))
             }
             Some(Stored::Delta(stored)) => {
-                let bases = stored.delta.bases.iter().map(|base| self.base(base, place, trail));
-                let bases = bases.collect::<Result<Vec<_>>>()?;
+                let kept = if trail.is_strict { Vec::new() } else { lock(&self.slices).bases(&stored) };
+                let kept = kept.into_iter().chain(std::iter::repeat(None));
+                let base = |(base, kept): (&ChunkPrefix, Option<Vec<u8>>)| match kept {
+                    Some(parts) => Ok(Plain::Own(parts.into())),
+                    None => self.base(base, place, trail),
+                };
+                let bases = stored.delta.bases.iter().zip(kept).map(base).collect::<Result<Vec<_>>>()?;
                 let bases: Vec<&[u8]> = bases.iter().map(|base| &base[..]).collect();
                 self.with_decompressor(|decompressor| stored.decode(&bases, decompressor))?
                     .map(Cow::Owned)

@@ -17,6 +17,7 @@ mod packs;
 mod reader;
 mod segment;
 mod session;
+mod slices;
 mod snapshots;
 mod stat_cache;
 mod trash;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::catalogue::places_of;
 use super::delta::Trail;
+use super::slices::Slices;
 use super::{Catalogue, Place, Repository, malformed, read_head, read_table, unopened};
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry};
@@ -69,6 +70,7 @@ pub struct ChunkReader<'r> {
     kept: Mutex<Kept>,
     kept_deltas: Mutex<Kept>,
     ahead: Mutex<VecDeque<Part>>,
+    pub(super) slices: Mutex<Slices>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
 
@@ -76,8 +78,8 @@ impl<'r> ChunkReader<'r> {
     /// A reader of the chunks in this catalogue.
     pub fn new(repository: &'r Repository, catalogue: &'r Catalogue) -> Self {
         let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
-        let (keys, ahead, decompressors) = Default::default();
-        Self { repository, catalogue, keys, kept, kept_deltas, ahead, decompressors }
+        let (keys, ahead, slices, decompressors) = Default::default();
+        Self { repository, catalogue, keys, kept, kept_deltas, ahead, slices, decompressors }
     }
 
     /// Lets go of what is kept at hand.
@@ -87,6 +89,7 @@ impl<'r> ChunkReader<'r> {
             (kept.frames, kept.order, kept.bytes) = Default::default();
         }
         lock(&self.ahead).clear();
+        *lock(&self.slices) = Slices::default();
     }
 
     /// Where the chunks lie.
@@ -115,8 +118,11 @@ impl<'r> ChunkReader<'r> {
         let pack = self.catalogue.pack(place.pack);
         let key = self.pack_key(place.pack)?;
         let mut sealed = self.sealed(place)?;
-        self.with_decompressor(|decompressor| key.open_frame(place.kind, place.frame, &mut sealed, decompressor))?
-            .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
+        let frame = self
+            .with_decompressor(|decompressor| key.open_frame(place.kind, place.frame, &mut sealed, decompressor))?
+            .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))?;
+        lock(&self.slices).take_from(place, &frame);
+        Ok(frame)
     }
 
     /// A frame as it is stored. Of deltas those around it will mostly be needed soon, and are read with it.
@@ -287,6 +293,6 @@ impl EntryReader for ChunkReader<'_> {
 }
 
 /// A lock that a panic elsewhere does not take away: what it guards is only a cache.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

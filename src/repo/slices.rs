@@ -1,0 +1,117 @@
+//! Parts of chunks that stay at hand, for deltas that are made from many others.
+//!
+//! What a database moves between its pages is stored against pages all over its file. To decode all their frames again,
+//! each for one page, takes longer than everything else. So who is about to read a large file says so first: what such
+//! deltas will need is then kept when its frame goes by.
+
+use std::collections::{HashMap, HashSet};
+
+use super::reader::lock;
+use super::{ChunkReader, Place};
+use crate::crypto::ChunkKind;
+use crate::entry::Content;
+use crate::id::ChunkPrefix;
+use crate::pack::{FrameBytes, Slice, Stored, StoredDelta};
+
+/// No more than this is kept. Bytes.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+/// Deltas with fewer bases have them read.
+const BASES_MIN: usize = 2;
+/// A longer slice is what the chunk itself was before, and read in its turn. Bytes.
+const SLICE_BYTES_MAX: u32 = 16 << 10;
+
+/// A part of a chunk that is stored whole: which, where it begins and how long it is, in bytes.
+type Part = (ChunkPrefix, u32, u32);
+
+/// Parts that are waited for, and those that went by.
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    /// By pack and frame: the parts of its n-th chunk.
+    wanted: HashMap<(u32, u32), Vec<(u32, Part)>>,
+    kept: HashMap<Part, Vec<u8>>,
+    bytes: usize,
+}
+
+impl Slices {
+    fn want(&mut self, place: &Place, part: Part) {
+        let parts = self.wanted.entry((place.pack, place.frame)).or_default();
+        if self.bytes < KEPT_BYTES_MAX && !parts.contains(&(place.nth, part)) {
+            self.bytes += part.2 as usize;
+            parts.push((place.nth, part));
+        }
+    }
+
+    /// Keeps what is wanted of a frame.
+    pub fn take_from(&mut self, place: &Place, frame: &FrameBytes) {
+        for (nth, part) in self.wanted.remove(&(place.pack, place.frame)).into_iter().flatten() {
+            let (_, offset, len) = part;
+            let bytes = frame.chunk(nth as usize).and_then(|bytes| bytes.get(offset as usize..)?.get(..len as usize));
+            self.kept.extend(bytes.map(|bytes| (part, bytes.to_vec())));
+        }
+    }
+
+    /// For each base of a delta as much of it as the delta refers to, with zeroes before and between, if that is at hand.
+    pub fn bases(&self, stored: &StoredDelta<'_>) -> Vec<Option<Vec<u8>>> {
+        let bases = &stored.delta.bases;
+        if self.kept.is_empty() || bases.len() < BASES_MIN {
+            return vec![None; bases.len()];
+        }
+        let slices = stored.slices().unwrap_or_default();
+        let base = |(nth, id): (u8, &ChunkPrefix)| {
+            let mut out = Vec::new();
+            for Slice { offset, len, .. } in slices.iter().filter(|slice| slice.base == nth) {
+                let bytes = self.kept.get(&(*id, *offset, *len))?;
+                let end = *offset as usize + bytes.len();
+                out.resize(end.max(out.len()), 0);
+                out[*offset as usize..end].copy_from_slice(bytes);
+            }
+            (!out.is_empty()).then_some(out)
+        };
+        (0..).zip(bases).map(base).collect()
+    }
+}
+
+impl ChunkReader<'_> {
+    /// Prepares for all of this content to be read, about in order, instead of what was announced before.
+    pub fn announce(&self, content: &Content) {
+        let (mut slices, mut seen) = (Slices::default(), HashSet::new());
+        // What cannot be read here is told when it is read.
+        let _ = self.for_each_chunk(content, &mut |chunk| {
+            let id = chunk.id.prefix();
+            if let Some(place) = self.catalogue().copies_to_read(&id).find(|place| place.kind == ChunkKind::Data) {
+                self.look_through(&id, &place, &mut slices, &mut seen);
+            }
+            Ok(())
+        });
+        *lock(&self.slices) = slices;
+    }
+
+    /// Wants what a chunk, and what it is stored against, will need.
+    fn look_through(&self, id: &ChunkPrefix, place: &Place, slices: &mut Slices, seen: &mut HashSet<ChunkPrefix>) {
+        if place.rank == 0 || !seen.insert(*id) {
+            return;
+        }
+        let bases = self.catalogue().bases(id, place);
+        let copy = |base: &ChunkPrefix| {
+            self.catalogue().copies_to_read(base).find(|copy| copy.kind == place.kind && copy.rank < place.rank)
+        };
+        let copies: Vec<Option<Place>> = bases.iter().map(copy).collect();
+        if bases.len() >= BASES_MIN
+            && let Ok(frame) = self.kept_frame(place)
+            && let Some(Stored::Delta(stored)) = frame.stored(place.nth as usize)
+        {
+            for Slice { base, offset, len } in stored.slices().unwrap_or_default() {
+                let base = usize::from(base);
+                if let (Some(id), Some(Some(copy))) = (bases.get(base), copies.get(base))
+                    && copy.rank == 0
+                    && len <= SLICE_BYTES_MAX
+                {
+                    slices.want(copy, (*id, offset, len));
+                }
+            }
+        }
+        for (base, copy) in bases.iter().zip(&copies) {
+            copy.iter().for_each(|copy| self.look_through(base, copy, slices, seen));
+        }
+    }
+}
