@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs larder beside its peers, and writes what came out into docs/benchmarks.md.
 
-    compare.py LARDER FOLDER CORPUS...
+    compare.py LARDER FOLDER CORPUS...      ("nights": see nights.py)
 
 Each tool in turn makes a repository in FOLDER and takes each step in a process of its own, measured from outside; all of
 it is done three times, the tools one after the other, and the median of each figure counts. Source and binaries are in
@@ -185,6 +185,11 @@ def versions(tools, env):
     return ", ".join(" ".join(text.split()[:2]) for text in told)
 
 
+def commit():
+    git = lambda *command: subprocess.run(["git", *command], capture_output=True, text=True, cwd=REPORT.parent).stdout.strip()
+    return git("rev-parse", "--short", "HEAD") + (", with changes" if git("status", "--porcelain", "--", "../src") else "")
+
+
 def put(name, text):
     """Puts a section into the report, in the place of the one before."""
     report = REPORT.read_text()
@@ -197,9 +202,11 @@ def put(name, text):
 
 def main(larder, folder, names):
     os.environ["PATH"] = f"{Path(larder).resolve().parent}:{os.environ['PATH']}"
-    git = lambda *command: subprocess.run(["git", *command], capture_output=True, text=True, cwd=REPORT.parent).stdout.strip()
-    commit = git("rev-parse", "--short", "HEAD") + (", with changes" if git("status", "--porcelain", "--", "../src") else "")
-    for name in names or corpora.BUILDERS:
+    for name in names or [*corpora.BUILDERS, "nights"]:
+        if name == "nights":
+            import nights
+            nights.main(larder, folder)
+            continue
         corpus = corpora.build(folder, name)
         tools = ["larder", *PEERS.get(name, ALL)]
         loads, rounds, work = [], [], Path(folder) / "work"
@@ -213,7 +220,7 @@ def main(larder, folder, names):
                 print(f"{name} {number + 1} {tool}: {steps}", flush=True)
         shutil.rmtree(work)
         # The load before a round is that of others, but for the first minute of its own.
-        put(name, f"### {name}\n\n{facts(corpus)}. {time.strftime('%Y-%m-%d')}, commit {commit}, {os.cpu_count()} cores, "
+        put(name, f"### {name}\n\n{facts(corpus)}. {time.strftime('%Y-%m-%d')}, commit {commit()}, {os.cpu_count()} cores, "
                   f"load before the rounds {', '.join(f'{load:.1f}' for load in loads)}; "
                   f"{versions(tools, dict(os.environ))}.\n\n{table(rounds)}\n")
 
