@@ -266,8 +266,10 @@ fn what_a_damage_record_names_is_read_if_it_is_good_and_stored_again() {
 fn a_check_names_what_a_restore_loses_and_takes_nothing_away() {
     let scene = Scene::new(1);
     let objects = scene.objects();
-    for (key, bytes) in objects.iter().filter(|(key, _)| folder(key) == "packs") {
-        let cuts: [Option<Vec<u8>>; 7] = [
+    let packs: Vec<_> = objects.iter().filter(|(key, _)| folder(key) == "packs").collect();
+    for (number, (key, bytes)) in packs.iter().enumerate() {
+        let another = packs[(number + 1) % packs.len()].1.clone();
+        let cuts: [Option<Vec<u8>>; 8] = [
             None,
             Some(Vec::new()),
             Some(bytes[..100].to_vec()),
@@ -275,6 +277,7 @@ fn a_check_names_what_a_restore_loses_and_takes_nothing_away() {
             Some(bytes[..bytes.len() - 1].to_vec()),
             Some([&bytes[..], b"x"].concat()),
             Some(vec![0; bytes.len()]),
+            Some(another),
         ];
         for (n, cut) in cuts.iter().enumerate() {
             let about = format!("{key}, form {n}");

@@ -1,6 +1,7 @@
 //! Whole packs, read and compared chunk by chunk.
 //!
-//! A pack whose own table is gone is judged by what the index says of it: one bad byte costs the frame that it is in.
+//! A pack whose own table is gone, or which is not what its name says, is judged by what the index says of it: one bad
+//! byte costs the frame that it is in.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
@@ -145,7 +146,12 @@ fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
         Err(e) => return Ok(all_of_it(Error::from(e).to_string())),
     };
     let (mut what, key, frames) = match repository.open_pack_bytes(id, &bytes) {
-        Ok((key, table)) => (String::new(), key, (0..).zip(table.to_prefixes().frames).collect()),
+        Ok((key, table)) => {
+            let own = (0..).zip(table.to_prefixes().frames).collect();
+            // Another pack's bytes are no use under this name, where readers look for what the index says.
+            let said = if ObjectId::of(&bytes) == *id { BTreeMap::new() } else { catalogue.frames_in(id) };
+            (String::new(), key, if said.is_empty() { own } else { said })
+        }
         Err(e) => match PackKey::open(repository.keys(), &bytes[..bytes.len().min(HEAD_BYTES)]) {
             Ok((_, key)) => (e.to_string(), key, catalogue.frames_in(id)),
             Err(_) => return Ok(all_of_it(e.to_string())),

@@ -23,9 +23,10 @@ pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folde
 pub(super) fn snapshot(id: &ObjectId) -> String {
     let key = Folder::Snapshots.key(id);
     format!(
-        "{} comes back only from a second copy of the repository, so back up again what the sources still have; this \
-         version cannot strike a lost snapshot off, and every check will name it",
-        key.as_str()
+        "{} comes back only from a second copy of the repository, so back up again what the sources still have; \
+         `larder forget {}` strikes it off, and until then every check will name it",
+        key.as_str(),
+        id.short()
     )
 }
 
