@@ -187,7 +187,7 @@ pub fn frame() -> Vec<Vec<u8>> {
     }
     let mut deltas = DeltaFrameBuilder::new(ChunkKind::Data);
     for (n, payload) in delta().iter().enumerate() {
-        let delta = Delta { rank: 1, bases: vec![ChunkPrefix::new([n as u8; 16])] };
+        let delta = Delta { rank: 1, bases: vec![ChunkPrefix::new([n as u8; 16])].into() };
         deltas.push(ChunkInfo { id: ChunkId::new([n as u8; 32]), raw_len: 5000, delta }, payload);
     }
     out.extend(deltas.finish().map(|frame| frame.body));

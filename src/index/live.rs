@@ -119,7 +119,7 @@ mod tests {
             let top = bases.iter().filter_map(lowest).max().unwrap_or(0);
             let rank = top + 1 + chance.below(3) as u16;
             match u8::try_from(rank) {
-                Ok(rank) if !bases.is_empty() => Delta { rank, bases },
+                Ok(rank) if !bases.is_empty() => Delta { rank, bases: bases.into() },
                 _ => Delta::default(),
             }
         }

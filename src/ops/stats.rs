@@ -6,6 +6,7 @@ use super::reach::{Reach, Visitor};
 use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
+use crate::pack::Bases;
 use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Place, Repository, SnapshotInfo};
 
 /// Sums over a repository.
@@ -219,7 +220,7 @@ impl<'a> Marks<'a> {
             *freed = if owner.is_none() { *freed + bytes } else { *freed - bytes };
         }
         self.owners.insert(*id, if owner.is_none() { self.group } else { SHARED });
-        let bases = place.map_or_else(Vec::new, |place| catalogue.bases(id, &place));
+        let bases = place.map_or_else(Bases::new, |place| catalogue.bases(id, &place));
         bases.iter().for_each(|base| _ = self.mark(base));
         true
     }

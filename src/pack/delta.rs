@@ -33,6 +33,9 @@ const NEAR_BYTES: usize = 1 << 10;
 const TRAINED: [u8; 4] = 0xEC30_A437u32.to_le_bytes();
 const WHAT: &str = "delta";
 
+/// Which chunks those are: mostly one.
+pub type Bases = smallvec::SmallVec<[ChunkPrefix; 1]>;
+
 /// What a copy of a chunk is stored as a difference to; nothing for one that is stored whole.
 ///
 /// A base is only ever resolved through a copy of lower rank, so there are no cycles.
@@ -41,7 +44,7 @@ pub struct Delta {
     /// 0: stored whole.
     pub rank: u8,
     /// Chunks of the same kind; none twice.
-    pub bases: Vec<ChunkPrefix>,
+    pub bases: Bases,
 }
 
 impl Delta {
@@ -68,7 +71,7 @@ impl Delta {
         if rank == 0 || !(1..=BASES_MAX).contains(&count) {
             return Err(r.bad(format!("a delta of rank {rank} with {count} bases")));
         }
-        let bases = (0..count).map(|_| Ok(ChunkPrefix::new(r.array()?))).collect::<Result<Vec<_>>>()?;
+        let bases = (0..count).map(|_| Ok(ChunkPrefix::new(r.array()?))).collect::<Result<Bases>>()?;
         if (1..count).any(|n| bases[..n].contains(&bases[n])) {
             return Err(r.bad("a base twice"));
         }
@@ -292,7 +295,7 @@ mod tests {
 
     #[test]
     fn items_say_everything_or_are_refused() {
-        let delta = Delta { rank: 9, bases: vec![ChunkPrefix::new([1; 16]), ChunkPrefix::new([2; 16])] };
+        let delta = Delta { rank: 9, bases: vec![ChunkPrefix::new([1; 16]), ChunkPrefix::new([2; 16])].into() };
         let mut item = Vec::new();
         delta.put_item(77, &mut item);
         assert_eq!(Delta::take_item(&mut Reader::new(&item, WHAT)), Ok((77, delta.clone())));

@@ -17,7 +17,7 @@ mod read;
 mod table;
 mod write;
 
-pub use delta::{BASES_MAX, DICTIONARY_BYTES_MAX, Delta, SLICES_MAX, Slice, decode_delta, encode_delta};
+pub use delta::{BASES_MAX, Bases, DICTIONARY_BYTES_MAX, Delta, SLICES_MAX, Slice, decode_delta, encode_delta};
 pub use frame::{
     DeltaFrameBuilder, FRAME_CHUNKS_MAX, Frame, FrameBuilder, FrameBytes, Stored, StoredDelta, VerifyError,
 };

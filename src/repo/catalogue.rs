@@ -6,8 +6,8 @@
 //! are gone are not counted on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::segment::{SEGMENTS_MAX, Segment};
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
-use crate::pack::{ChunkInfo, Delta, FrameInfo, Table, TableId};
+use crate::pack::{Bases, ChunkInfo, Delta, FrameInfo, Table, TableId};
 use crate::record::{BadFrame, Damage};
 
 /// How often the catalogue is read while prunes replace parts of it.
@@ -57,14 +57,15 @@ pub struct PackInfo {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     packs: Vec<PackInfo>,
-    first: HashMap<ChunkPrefix, Place>,
+    first: HashMap<ChunkPrefix, Place, RandomState>,
     /// Further copies of chunks that have more than one.
-    more: HashMap<ChunkPrefix, Vec<Place>>,
+    more: HashMap<ChunkPrefix, Vec<Place>, RandomState>,
     /// Copies that a damage record names.
     doubtful: HashMap<ChunkPrefix, Vec<Place>>,
-    /// What the copies that are stored as deltas need, by pack, frame, and place in the frame: which of `base_ids`.
-    bases: HashMap<(u32, u32, u32), Range<usize>>,
-    base_ids: Vec<ChunkPrefix>,
+    /// The copies that are stored as deltas, by pack, frame and place in the frame, ascending, and where what they need
+    /// begins among `bases`.
+    deltas: Vec<((u32, u32, u32), usize)>,
+    bases: Vec<ChunkPrefix>,
     /// Packs that were there, but that no index object named.
     orphans: Vec<PackEntry>,
     /// Packs that an index object names, but that are gone.
@@ -314,9 +315,8 @@ impl Catalogue {
         self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
         for (prefix, place, delta) in places_of(&pack.table, number) {
             if place.rank > 0 {
-                let start = self.base_ids.len();
-                self.base_ids.extend_from_slice(&delta.bases);
-                self.bases.insert((number, place.frame, place.nth), start..self.base_ids.len());
+                self.deltas.push(((number, place.frame, place.nth), self.bases.len()));
+                self.bases.extend_from_slice(&delta.bases);
             }
             self.add_place(prefix, place);
         }
@@ -406,15 +406,17 @@ impl Catalogue {
     }
 
     /// What the copy of a chunk at this place is stored as a difference to.
-    pub fn bases(&self, prefix: &ChunkPrefix, place: &Place) -> Vec<ChunkPrefix> {
+    pub fn bases(&self, prefix: &ChunkPrefix, place: &Place) -> Bases {
         if place.rank == 0 {
-            return Vec::new();
+            return Bases::new();
         }
-        if let Some(bases) = self.bases.get(&(place.pack, place.frame, place.nth)) {
-            return self.base_ids[bases.clone()].to_vec();
+        let at = (place.pack, place.frame, place.nth);
+        if let Ok(n) = self.deltas.binary_search_by_key(&at, |(at, _)| *at) {
+            let end = self.deltas.get(n + 1).map_or(self.bases.len(), |(_, start)| *start);
+            return Bases::from_slice(&self.bases[self.deltas[n].1..end]);
         }
         let there = self.segments.iter().filter(|cached| cached.base <= place.pack);
-        let same = |(copy, _): &(Place, Vec<ChunkPrefix>)| (copy.frame, copy.nth) == (place.frame, place.nth);
+        let same = |(copy, _): &(Place, Bases)| (copy.frame, copy.nth) == (place.frame, place.nth);
         let bases = |cached: &Cached| {
             let number = place.pack - cached.base;
             let mut copies = cached.segment.copies(prefix).into_iter();

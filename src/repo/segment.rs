@@ -15,7 +15,7 @@ use super::catalogue::{PackInfo, Place};
 use crate::crypto::ChunkKind;
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::index::PackEntry;
-use crate::pack::Delta;
+use crate::pack::{Bases, Delta};
 use crate::wire::Reader;
 
 const FOLDER: &str = "index";
@@ -60,7 +60,7 @@ fn put_place(place: &Place, bases: &[ChunkPrefix], out: &mut Vec<u8>) {
     bases.iter().for_each(|base| out.extend_from_slice(base.as_bytes()));
 }
 
-fn take_place(bytes: &[u8]) -> Option<(Place, Vec<ChunkPrefix>)> {
+fn take_place(bytes: &[u8]) -> Option<(Place, Bases)> {
     let mut r = Reader::new(bytes, "cached place");
     let mut number = || r.u32().ok();
     let (pack, frame, offset) = (number()?, number()?, number()?);
@@ -109,7 +109,7 @@ impl Segment {
     }
 
     /// The copies of a chunk, with the segment's own pack numbers, and with what they need; those stored whole first.
-    pub fn copies(&self, prefix: &ChunkPrefix) -> Vec<(Place, Vec<ChunkPrefix>)> {
+    pub fn copies(&self, prefix: &ChunkPrefix) -> Vec<(Place, Bases)> {
         if !self.filter.may_contain(&key(prefix)) {
             return Vec::new();
         }
@@ -196,7 +196,7 @@ mod tests {
             bytes[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_le_bytes());
             ChunkPrefix::new(bytes)
         };
-        let bases = |n: u32| (0..n % 3).map(|m| id(n + m)).collect::<Vec<_>>();
+        let bases = |n: u32| -> Bases { (0..n % 3).map(|m| id(n + m)).collect() };
         let delta = |n: u32| Delta { rank: (n % 3) as u8, bases: bases(n) };
         let chunks = (0..chunks).map(|n| ChunkInfo { id: id(n), raw_len: n, delta: delta(n) }).collect();
         let frame = FrameInfo { kind: ChunkKind::Data, offset: 179, stored_len: 500, chunks };

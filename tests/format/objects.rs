@@ -283,7 +283,7 @@ fn pack_of_deltas() {
 #[test]
 fn index() {
     let info = |seed: &str, raw_len| ChunkInfo { id: ChunkPrefix::new(noise(seed)), raw_len, delta: Delta::default() };
-    let delta = Delta { rank: 17, bases: vec![ChunkPrefix::new(noise("b")), ChunkPrefix::new(noise("d"))] };
+    let delta = Delta { rank: 17, bases: vec![ChunkPrefix::new(noise("b")), ChunkPrefix::new(noise("d"))].into() };
     let (kind, offset, stored_len) = (ChunkKind::Data, HEAD_BYTES as u64, 1000);
     let first = FrameInfo { kind, offset, stored_len, chunks: vec![info("a", 700), info("b", 16 << 20)] };
     let (kind, offset) = (ChunkKind::Attr, offset + 1000);
