@@ -7,11 +7,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::reader::lock;
-use super::{ChunkReader, Place};
+use super::{CLOSURE_BYTES_MAX, ChunkReader, Place};
 use crate::crypto::ChunkKind;
 use crate::entry::Content;
 use crate::id::ChunkPrefix;
-use crate::pack::{FrameBytes, Slice, Stored, StoredDelta};
+use crate::pack::{BASES_MAX, FrameBytes, Slice, Stored, StoredDelta};
 
 /// No more than this is kept. Bytes.
 const KEPT_BYTES_MAX: usize = 32 << 20;
@@ -19,6 +19,9 @@ const KEPT_BYTES_MAX: usize = 32 << 20;
 const BASES_MIN: usize = 2;
 /// A longer slice is what the chunk itself was before, and read in its turn. Bytes.
 const SLICE_BYTES_MAX: u32 = 16 << 10;
+
+/// So all bases of a delta together take no more than they may when they are read.
+const CHUNK_BYTES_MAX: usize = CLOSURE_BYTES_MAX / BASES_MAX;
 
 /// A part of a chunk that is stored whole: which, where it begins and how long it is, in bytes.
 type Part = (ChunkPrefix, u32, u32);
@@ -104,6 +107,7 @@ impl ChunkReader<'_> {
                 let base = usize::from(base);
                 if let (Some(id), Some(Some(copy))) = (bases.get(base), copies.get(base))
                     && copy.rank == 0
+                    && copy.raw_len as usize <= CHUNK_BYTES_MAX
                     && len <= SLICE_BYTES_MAX
                 {
                     slices.want(copy, (*id, offset, len));
