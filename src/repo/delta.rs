@@ -190,7 +190,7 @@ impl ChunkReader<'_> {
             }
         }
         let why = error.map_or_else(|| "no pack that is there and whole holds it".to_owned(), |e| e.to_string());
-        Err(Error::new(Kind::Damage, format!("chunk {id} is missing, which others are stored as differences to"))
+        Err(Error::new(Kind::Damage, format!("chunk {id} cannot be had, which others are stored as differences to"))
             .why(why)
             .fix(super::REPAIR))
     }

@@ -97,7 +97,7 @@ fn as_text(stats: &Stats, freed: &[(ObjectId, u64)], context: &Context<'_>) -> R
     let line = |name: &str, bytes: u64, what: String| {
         context.output.line(&format!("{name:<7}  {:>8}  {what}", text::size(bytes)))
     };
-    line("raw", stats.raw_bytes, format!("in {} snapshots, each in full", render::grouped(stats.snapshots)))?;
+    line("raw", stats.raw_bytes, format!("in {}, each in full", render::counted(stats.snapshots, "snapshot")))?;
     let chunks = render::grouped(stats.chunks);
     line("unique", stats.unique_bytes, format!("in {chunks} distinct chunks, before compression"))?;
     let times = ratio(stats).map(|ratio| format!("; raw is {ratio:.1} times as much")).unwrap_or_default();
