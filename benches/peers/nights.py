@@ -3,11 +3,12 @@
 
     nights.py LARDER FOLDER [NIGHTS]        (30)
 
-The database of the corpus `sqlite` changes by 1 % every night, and is saved as a file. Then the first, the middle and the
-last night are restored, in turn with the last one from a repository that knows nothing else, where all is stored whole;
-five rounds, medians. Writes a section into docs/benchmarks.md.
+The database of the corpus `sqlite` changes by 1 % every night, and is saved as a file. The first two, the middle and the
+last night are also saved to a repository each that knows nothing else, where all is stored whole. Then each is restored
+from there and from the one with all nights, in turn; five rounds, medians. Writes a section into docs/benchmarks.md.
 """
 
+import hashlib
 import os
 import shutil
 import statistics
@@ -20,6 +21,11 @@ import compare
 import corpora
 
 ROUNDS = 5
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()
 
 
 def main(larder, folder, nights=30):
@@ -42,28 +48,36 @@ def main(larder, folder, nights=30):
         used = run(repository, "backup", "--raw-databases", str(source))
         return used | {"adds": compare.size(work / repository / "repo") - before}
 
+    picked = sorted({1, 2, nights // 2, nights})
     run("nights", "init")
-    saved = [save("nights")]
-    for night in range(1, nights):
-        subprocess.run([sys.executable, "-B", corpora.__file__, "--night", str(night), str(database)], check=True)
+    saved, sums = [], {}
+    for night in range(1, nights + 1):
+        if night > 1:
+            subprocess.run([sys.executable, "-B", corpora.__file__, "--night", str(night - 1), str(database)], check=True)
         saved.append(save("nights"))
-        print(f"night {night + 1} adds {saved[-1]['adds']:.1f} MB in {saved[-1]['cpu']:.1f} s", flush=True)
-    run("whole", "init")
-    save("whole")
+        print(f"night {night} adds {saved[-1]['adds']:.1f} MB in {saved[-1]['cpu']:.1f} s", flush=True)
+        if night in picked:
+            run(f"whole-{night}", "init")
+            save(f"whole-{night}")
+            sums[night] = digest(database)
 
-    picked = sorted({0, nights // 2 - 1, nights - 1})
-    restores = {("whole", "latest"): []} | {("nights", f"latest~{nights - 1 - night}"): [] for night in picked}
+    def restore(repository, name, night):
+        used = run(repository, "restore", name, "--to", str(work / "target"))
+        if digest(work / "target/archive.db") != sums[night]:
+            sys.exit(f"night {night} of {repository} is not what it was")
+        shutil.rmtree(work / "target")
+        return used
+
+    found = {night: [] for night in picked}
     for _ in range(ROUNDS):
-        for (repository, name), found in restores.items():
-            found.append(run(repository, "restore", name, "--to", str(work / "target")))
-            shutil.rmtree(work / "target")
-    median = lambda found, key: statistics.median(one[key] for one in found)
-    whole = median(restores["whole", "latest"], "cpu")
-    shown = ["the last, stored whole"] + [f"night {night + 1}" for night in picked]
-    lines = ["| restore of | CPU s | to whole | wall s | memory MB |", "|---|---|---|---|---|"]
-    for name, found in zip(shown, restores.values()):
-        cpu, wall, rss = (median(found, key) for key in ["cpu", "wall", "rss"])
-        lines.append(f"| {name} | {cpu:.2f} | {cpu / whole:.2f} | {wall:.2f} | {rss:.0f} |")
+        for night in picked:
+            pair = restore(f"whole-{night}", "latest", night), restore("nights", f"latest~{nights - night}", night)
+            found[night].append(pair)
+    lines = ["| restore of | whole, CPU s | CPU s | to whole | whole, wall s | wall s | memory MB |", "|---|---|---|---|---|---|---|"]
+    for night, pairs in found.items():
+        median = lambda key, which: statistics.median(pair[which][key] for pair in pairs)
+        lines.append(f"| night {night} | {median('cpu', 0):.2f} | {median('cpu', 1):.2f} | {median('cpu', 1) / median('cpu', 0):.2f} "
+                     f"| {median('wall', 0):.2f} | {median('wall', 1):.2f} | {median('rss', 1):.0f} |")
     later = [one["adds"] for one in saved[2:]]
     text = (f"### {nights} nights of a database\n\n{database.stat().st_size / 1e6:.0f} MB at the end. {time.strftime('%Y-%m-%d')}, "
             f"commit {compare.commit()}. Night 1 takes {saved[0]['adds']:.0f} MB, night 2 adds {saved[1]['adds']:.1f}, "
