@@ -4,16 +4,20 @@
 //! each for one page, takes longer than everything else. So who is about to read a large file says so first: what such
 //! deltas will need is then kept when its frame goes by.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::reader::lock;
-use super::{CLOSURE_BYTES_MAX, ChunkReader, Place};
+use super::{CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, ChunkReader, Place};
 use crate::crypto::ChunkKind;
 use crate::entry::Content;
+use crate::error::{Error, Kind};
+use crate::event::Cancel;
 use crate::id::ChunkPrefix;
 use crate::pack::{BASES_MAX, FrameBytes, Slice, Stored, StoredDelta};
 
-/// No more than this is kept. Bytes.
+/// So much is looked through: with blocks of 64 KiB 16 GiB.
+const CHUNKS_MAX: u32 = 1 << 18;
+/// No more than this is kept, and what one chunk needs. Bytes.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 /// Deltas with fewer bases have them read.
 const BASES_MIN: usize = 2;
@@ -38,7 +42,7 @@ pub(super) struct Slices {
 impl Slices {
     fn want(&mut self, place: &Place, part: Part) {
         let parts = self.wanted.entry((place.pack, place.frame)).or_default();
-        if self.bytes < KEPT_BYTES_MAX && !parts.contains(&(place.nth, part)) {
+        if !parts.contains(&(place.nth, part)) {
             self.bytes += part.2 as usize;
             parts.push((place.nth, part));
         }
@@ -75,25 +79,32 @@ impl Slices {
 }
 
 impl ChunkReader<'_> {
-    /// Prepares for all of this content to be read, about in order, instead of what was announced before.
-    pub fn announce(&self, content: &Content) {
-        let (mut slices, mut seen) = (Slices::default(), HashSet::new());
-        // What cannot be read here is told when it is read.
+    /// Prepares for this content to be read, about in order, instead of what was announced before. Of what is very
+    /// large only the beginning is looked through.
+    pub fn announce(&self, content: &Content, cancel: &Cancel) {
+        let (mut slices, mut count) = (Slices::default(), 0);
+        // An error only ends the look: what cannot be read here is told when it is read.
         let _ = self.for_each_chunk(content, &mut |chunk| {
+            cancel.check()?;
+            count += 1;
+            if count > CHUNKS_MAX || slices.bytes >= KEPT_BYTES_MAX {
+                return Err(Error::new(Kind::Failed, "enough"));
+            }
             let id = chunk.id.prefix();
             if let Some(place) = self.catalogue().copies_to_read(&id).find(|place| place.kind == ChunkKind::Data) {
-                self.look_through(&id, &place, &mut slices, &mut seen);
+                self.look_through(&id, &place, &mut slices, &mut Vec::new());
             }
             Ok(())
         });
         *lock(&self.slices) = slices;
     }
 
-    /// Wants what a chunk, and what it is stored against, will need.
-    fn look_through(&self, id: &ChunkPrefix, place: &Place, slices: &mut Slices, seen: &mut HashSet<ChunkPrefix>) {
-        if place.rank == 0 || !seen.insert(*id) {
+    /// Wants what a chunk, and what it is stored against, will need. `seen`: what was looked at for it.
+    fn look_through(&self, id: &ChunkPrefix, place: &Place, slices: &mut Slices, seen: &mut Vec<ChunkPrefix>) {
+        if place.rank == 0 || seen.len() >= CLOSURE_CHUNKS_MAX || seen.contains(id) {
             return;
         }
+        seen.push(*id);
         let bases = self.catalogue().bases(id, place);
         let copy = |base: &ChunkPrefix| {
             self.catalogue().copies_to_read(base).find(|copy| copy.kind == place.kind && copy.rank < place.rank)

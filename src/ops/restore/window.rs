@@ -103,7 +103,7 @@ impl<'a> Window<'a> {
         let mut offset = 0;
         let reader = self.reader;
         if target.entry.size > WINDOW_BYTES {
-            reader.announce(&content);
+            reader.announce(&content, job.cancel);
         }
         let result = reader.for_each_chunk(&content, &mut |chunk| {
             let place = reader.catalogue().copies_to_read(&chunk.id.prefix()).next();
@@ -310,7 +310,7 @@ mod tests {
                 let found = TreeWalk::new(reader, &snapshot.body.sources[0].root).next().unwrap().unwrap();
                 let (content, mut bytes) = (reader.entry(&found.record)?.content, Vec::new());
                 if is_announced {
-                    reader.announce(&content);
+                    reader.announce(&content, store.job().cancel);
                 }
                 reader.for_each_chunk(&content, &mut |chunk| {
                     bytes.extend(reader.chunk(ChunkKind::Data, &chunk.id)?);
