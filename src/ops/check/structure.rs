@@ -134,6 +134,8 @@ impl<'a> Structure<'a> {
                 Doubt::Index(id) => {
                     let what = "the index says otherwise than its own table";
                     self.findings.add(format!("pack {}", id.short()), what, remedy::INDEX);
+                    // Which of them is wrong, its bytes tell.
+                    doubtful.insert(id);
                 }
             }
         }
