@@ -27,6 +27,16 @@ const EITHER: u8 = 4;
 /// Free, or never used for anything but what its number says.
 const ANY: u8 = 5;
 
+fn what(role: u8) -> &'static str {
+    match role {
+        TABLE => "a table's",
+        INDEX => "an index's",
+        OVERFLOW => "the rest of a cell",
+        EITHER => "a root",
+        _ => "none",
+    }
+}
+
 // The same in a map of pointers.
 const MAP_ROOT: u8 = 1;
 const MAP_FREE: u8 = 2;
@@ -195,7 +205,9 @@ impl Scan {
                 (ANY, _) | (EITHER, TABLE | INDEX) => {}
                 (0, _) => return Some(format!("page {page} is never used")),
                 (used, looks) if used == looks => {}
-                _ => return Some(format!("page {page} is not what it is used for")),
+                (used, looks) => {
+                    return Some(format!("page {page} is used as {}, but is like {}", what(used), what(looks)));
+                }
             }
         }
         if seen.overflow_pages != 0 {
