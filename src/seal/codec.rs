@@ -28,6 +28,12 @@ impl Codec {
     }
 }
 
+/// What level 3 remembers of long and of short matches, as logarithms: less than zstd would, so that it stays in the cache
+/// of a core that does other things as well. Of little, less.
+const TABLES: [(u32, u32); 2] = [(14, 13), (15, 13)];
+/// Where much begins, bytes.
+const MUCH: usize = 512 << 10;
+
 /// A reusable compressor.
 pub struct Compressor {
     zstd: zstd::bulk::Compressor<'static>,
@@ -41,15 +47,9 @@ impl std::fmt::Debug for Compressor {
 }
 
 impl Compressor {
-    /// A compressor of this zstd level. At the usual one its tables are smaller than zstd would have them: they stay in
-    /// the cache of a core that does other things as well.
+    /// A compressor of this zstd level.
     pub fn new(level: i32) -> std::io::Result<Self> {
-        let mut new = zstd::bulk::Compressor::new(level)?;
-        if level == 3 {
-            new.set_parameter(CParameter::HashLog(16))?;
-            new.set_parameter(CParameter::ChainLog(14))?;
-        }
-        Ok(Self { zstd: new, level })
+        Ok(Self { zstd: zstd::bulk::Compressor::new(level)?, level })
     }
 
     /// Appends `raw` as a zstd frame that refers to a dictionary, which must not look like one that was trained.
@@ -60,11 +60,21 @@ impl Compressor {
         done.map(drop).map_err(|code| std::io::Error::other(get_error_name(code)))
     }
 
+    fn fit(&mut self, len: usize) -> std::io::Result<()> {
+        if self.level != 3 {
+            return Ok(());
+        }
+        let (long, short) = TABLES[usize::from(len >= MUCH)];
+        self.zstd.set_parameter(CParameter::HashLog(long))?;
+        self.zstd.set_parameter(CParameter::ChainLog(short))
+    }
+
     /// Appends the smaller of the two forms of `raw` to `out`, and says which it is.
     pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
         let start = out.len();
         out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        match self.zstd.compress_to_buffer(raw, &mut behind(out)) {
+        let fitted = self.fit(raw.len());
+        match fitted.and_then(|()| self.zstd.compress_to_buffer(raw, &mut behind(out))) {
             Ok(len) if len < raw.len() => Codec::Zstd,
             // Larger, or it failed: the bytes themselves are always right.
             _ => {
