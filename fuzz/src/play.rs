@@ -51,7 +51,7 @@ type Items = [(Vec<u8>, Vec<u8>)];
 fn build<S: Store<Error = Infallible>>(items: &Items, store: &mut S) -> Option<Root> {
     let mut builder = TreeBuilder::new(&keys().identity.boundary);
     for (path, record) in items {
-        let Ok(()) = builder.push(path, record, record.len() as u64, store);
+        let Ok(_) = builder.push(path, record, record.len() as u64, store);
     }
     let Ok(root) = builder.finish(store);
     root
@@ -265,7 +265,7 @@ fn store_files(files: &Files, cutter: &Cutter, vault: &mut Vault) -> Option<Root
         let content = store_file(content, cutter, vault);
         let entry = Entry { size: content.len(), content, ..Entry::new(Kind::File) };
         let stored = StoredEntry { entry, xattrs: None, extents: None, facts: None, unknown: Vec::new() };
-        let Ok(()) = tree.push(path, &stored.encode(), stored.entry.size, vault);
+        let Ok(_) = tree.push(path, &stored.encode(), stored.entry.size, vault);
     }
     let Ok(root) = tree.finish(vault);
     vault.publish();

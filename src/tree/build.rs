@@ -37,59 +37,106 @@ struct Open {
     bytes: u64,
 }
 
+/// A leaf that is stored, as a builder cut it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// What stands for it in the node above.
+    pub child: Child,
+    /// Length of its items, bytes: together with the next key this tells whether it ends.
+    pub body_bytes: u64,
+}
+
 /// Takes entries in ascending order of their paths.
+///
+/// Where a leaf ends depends on what is in it and on the key that follows, and on nothing before it. So a leaf of an
+/// earlier tree is what its entries would become again if one begins at its first key, and ends before the key that
+/// comes next: [`Self::push_leaf`] takes it for them.
 #[derive(Debug)]
 pub struct TreeBuilder {
     boundary: Secret,
     levels: Vec<Open>,
+    /// Taken whole, in the place of what is open at level 0, until the key that follows shows that it ends.
+    whole: Option<Leaf>,
 }
 
 impl TreeBuilder {
     /// A builder that ends nodes where this key says.
     pub fn new(boundary: &Secret) -> Self {
-        Self { boundary: boundary.clone(), levels: vec![Open::default()] }
+        Self { boundary: boundary.clone(), levels: vec![Open::default()], whole: None }
     }
 
-    /// Adds an entry's record; `bytes` is the entry's size.
-    pub fn push<S: Store>(&mut self, path: &[u8], record: &[u8], bytes: u64, store: &mut S) -> Result<(), S::Error> {
-        let mut value = Vec::with_capacity(record.len() + 4);
-        put_prefixed(&mut value, record);
-        self.add(0, path, &value, 1, bytes, store)
-    }
-
-    fn add<S: Store>(
+    /// Adds an entry's record; `bytes` is the entry's size. The leaf that ended before it comes back, if one did.
+    pub fn push<S: Store>(
         &mut self,
-        level: usize,
-        key: &[u8],
-        value: &[u8],
-        entries: u64,
+        path: &[u8],
+        record: &[u8],
         bytes: u64,
         store: &mut S,
-    ) -> Result<(), S::Error> {
+    ) -> Result<Option<Leaf>, S::Error> {
+        let ended = self.make_way(0, path, store)?;
+        put_prefixed(self.item(0, path, 1, bytes), record);
+        Ok(ended)
+    }
+
+    /// Adds all entries of a leaf at once; only where [`Self::begins_leaf`]. The leaf before it comes back, if there is
+    /// one.
+    pub fn push_leaf<S: Store>(&mut self, leaf: Leaf, store: &mut S) -> Result<Option<Leaf>, S::Error> {
+        debug_assert!(self.begins_leaf(&leaf.child.first));
+        let ended = self.make_way(0, &leaf.child.first, store)?;
+        self.whole = Some(leaf);
+        Ok(ended)
+    }
+
+    /// Whether a leaf begins with an entry of this path, if it comes next.
+    pub fn begins_leaf(&self, path: &[u8]) -> bool {
+        self.open_bytes(0) == 0 || self.must_end(0, path)
+    }
+
+    /// Takes back the leaf that was added last, if it was added whole: where none begins with what comes next, its
+    /// entries must be pushed.
+    pub fn take_back(&mut self) -> Option<Leaf> {
+        self.whole.take()
+    }
+
+    /// Ends the node that is open at a level, if it ends before this key.
+    fn make_way<S: Store>(&mut self, level: usize, key: &[u8], store: &mut S) -> Result<Option<Leaf>, S::Error> {
         if self.levels.len() == level {
             self.levels.push(Open::default());
         }
-        if self.must_end(level, key) {
-            let child = self.end_node(level, store)?;
-            self.add_child(level + 1, &child, store)?;
+        if !self.must_end(level, key) {
+            debug_assert!(level > 0 || self.whole.is_none());
+            return Ok(None);
         }
+        let ended = self.end_node(level, store)?;
+        self.add_child(level + 1, &ended.child, store)?;
+        Ok(Some(ended))
+    }
+
+    /// Begins an item in the node that is open at a level; its value goes where this says.
+    fn item(&mut self, level: usize, key: &[u8], entries: u64, bytes: u64) -> &mut Vec<u8> {
         let open = &mut self.levels[level];
         if open.count == 0 {
             open.first = key.to_vec();
             open.last.clear();
         }
         put_key(&mut open.body, &open.last, key);
-        open.body.extend_from_slice(value);
         open.last.clear();
         open.last.extend_from_slice(key);
         open.count += 1;
         open.entries += entries;
         open.bytes = open.bytes.saturating_add(bytes);
-        Ok(())
+        &mut open.body
+    }
+
+    fn open_bytes(&self, level: usize) -> usize {
+        match &self.whole {
+            Some(leaf) if level == 0 => leaf.body_bytes as usize,
+            _ => self.levels[level].body.len(),
+        }
     }
 
     fn must_end(&self, level: usize, key: &[u8]) -> bool {
-        let len = self.levels[level].body.len();
+        let len = self.open_bytes(level);
         len >= NODE_BYTES_HIGH || (len >= NODE_BYTES_LOW && self.is_boundary(level, key))
     }
 
@@ -100,29 +147,35 @@ impl TreeBuilder {
     }
 
     fn add_child<S: Store>(&mut self, level: usize, child: &Child, store: &mut S) -> Result<(), S::Error> {
-        let mut value = child.id.as_bytes().to_vec();
-        put_varint(&mut value, child.entries);
-        put_varint(&mut value, child.bytes);
-        self.add(level, &child.first, &value, child.entries, child.bytes, store)
+        self.make_way(level, &child.first, store)?;
+        let value = self.item(level, &child.first, child.entries, child.bytes);
+        value.extend_from_slice(child.id.as_bytes());
+        put_varint(value, child.entries);
+        put_varint(value, child.bytes);
+        Ok(())
     }
 
-    fn end_node<S: Store>(&mut self, level: usize, store: &mut S) -> Result<Child, S::Error> {
+    fn end_node<S: Store>(&mut self, level: usize, store: &mut S) -> Result<Leaf, S::Error> {
+        if let Some(leaf) = self.whole.take_if(|_| level == 0) {
+            return Ok(leaf);
+        }
         let open = std::mem::take(&mut self.levels[level]);
         let mut node = vec![level as u8];
         put_varint(&mut node, open.count);
         node.extend_from_slice(&open.body);
         let id = store.store(ChunkKind::Node, &node)?;
-        Ok(Child { first: open.first, id, entries: open.entries, bytes: open.bytes })
+        let child = Child { first: open.first, id, entries: open.entries, bytes: open.bytes };
+        Ok(Leaf { child, body_bytes: open.body.len() as u64 })
     }
 
     /// Ends the tree; `None` if it has no entries.
     pub fn finish<S: Store>(mut self, store: &mut S) -> Result<Option<Root>, S::Error> {
         let mut level = 0;
         loop {
-            if self.levels[level].count == 0 {
+            if self.open_bytes(level) == 0 {
                 return Ok(None);
             }
-            let child = self.end_node(level, store)?;
+            let child = self.end_node(level, store)?.child;
             if level + 1 == self.levels.len() {
                 return Ok(Some(Root { id: child.id, level: level as u8, entries: child.entries, bytes: child.bytes }));
             }

@@ -140,6 +140,12 @@ impl StoredEntry {
         Ok(new)
     }
 
+    /// What kind of thing a stored form describes, without reading the rest of it.
+    pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
+        let first = Fields::new(bytes, WHAT).next()?.ok().filter(|field| field.tag == critical(1))?;
+        Kind::from_u8(*first.value.first()?)
+    }
+
     /// The attr chunks that it names.
     pub fn attr_chunks(&self) -> impl Iterator<Item = &ChunkRef> {
         [&self.xattrs, &self.extents, &self.facts].into_iter().filter_map(|large| match large {

@@ -14,7 +14,7 @@ mod node;
 mod path;
 mod read;
 
-pub use build::{Root, TreeBuilder};
+pub use build::{Leaf, Root, TreeBuilder};
 pub use entry::{
     INLINE_BYTES_MAX, Large, StoredEntry, decode_extents, decode_xattrs, encode_content, encode_extents, encode_xattrs,
 };

@@ -49,10 +49,55 @@ fn sorted(map: &Map) -> Vec<(&Vec<u8>, &Vec<u8>)> {
 fn build(chunks: &mut Chunks, map: &Map) -> Option<Root> {
     let mut builder = TreeBuilder::new(&Secret::new([2; 32]));
     for (path, record) in sorted(map) {
-        let Ok(()) = builder.push(path, record, record.len() as u64, chunks);
+        let Ok(_) = builder.push(path, record, record.len() as u64, chunks);
     }
     let Ok(root) = builder.finish(chunks);
     root
+}
+
+/// The leaves of the tree of this map, but for the last, each with its paths.
+fn leaves(map: &Map) -> Vec<(Leaf, Vec<Vec<u8>>)> {
+    let (mut out, mut paths, mut chunks) = (Vec::new(), Vec::new(), Chunks::new());
+    let mut builder = TreeBuilder::new(&Secret::new([2; 32]));
+    for (path, record) in sorted(map) {
+        let Ok(ended) = builder.push(path, record, record.len() as u64, &mut chunks);
+        out.extend(ended.map(|leaf| (leaf, std::mem::take(&mut paths))));
+        paths.push(path.clone());
+    }
+    out
+}
+
+/// The tree of `new`, where leaves of `old` of which nothing has changed are taken whole; and how many were.
+fn rebuild(old: &Map, new: &Map) -> (Option<Root>, usize) {
+    let (mut chunks, mut reused) = (Chunks::new(), 0);
+    let mut builder = TreeBuilder::new(&Secret::new([2; 32]));
+    let known: HashMap<Vec<u8>, _> = leaves(old).into_iter().map(|leaf| (leaf.1[0].clone(), leaf)).collect();
+    let entries = sorted(new);
+    let mut whole: Option<Vec<Vec<u8>>> = None;
+    let mut at = 0;
+    while let Some((path, _)) = entries.get(at) {
+        if let Some(paths) = whole.take().filter(|_| !builder.begins_leaf(path)) {
+            builder.take_back().unwrap();
+            reused -= 1;
+            for path in &paths {
+                let Ok(ended) = builder.push(path, &new[path], new[path].len() as u64, &mut chunks);
+                assert_eq!(ended, None);
+            }
+        }
+        let same = |(_, paths): &&(Leaf, Vec<Vec<u8>>)| {
+            let there = entries[at..].iter().take(paths.len()).map(|(path, _)| *path);
+            paths.iter().eq(there) && paths.iter().all(|path| old[path] == new[path])
+        };
+        if let Some((leaf, paths)) = known.get(*path).filter(same).filter(|_| builder.begins_leaf(path)) {
+            let Ok(_) = builder.push_leaf(leaf.clone(), &mut chunks);
+            (whole, reused, at) = (Some(paths.clone()), reused + 1, at + paths.len());
+        } else {
+            let Ok(_) = builder.push(path, &new[*path], new[*path].len() as u64, &mut chunks);
+            at += 1;
+        }
+    }
+    let Ok(root) = builder.finish(&mut chunks);
+    (root, reused)
 }
 
 fn big_map(count: usize) -> Map {
@@ -204,6 +249,34 @@ proptest! {
             }
         }
         prop_assert_eq!(patched, new);
+    }
+
+    #[test]
+    fn leaves_that_are_taken_whole_make_the_same_tree(
+        (count, long) in (0usize..6000, any::<bool>()),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4), 0..12),
+    ) {
+        let mut old = big_map(count);
+        if long {
+            // Leaves that end because they are full.
+            old.values_mut().step_by(3).for_each(|record| record.resize(5000, 7));
+        }
+        let mut new = old.clone();
+        let paths: Vec<Vec<u8>> = leaves(&old).into_iter().flat_map(|(_, paths)| [paths[0].clone(), paths[paths.len() - 1].clone()])
+            .chain(old.keys().cloned().step_by(7)).collect();
+        for (at, change) in changes.iter().filter(|_| !paths.is_empty()) {
+            let path = at.get(&paths).clone();
+            match change {
+                0 => drop(new.remove(&path)),
+                1 => drop(new.insert([&path[..], b"!"].concat(), vec![1; 70])),
+                2 => drop(new.insert(path, vec![2; 20_000])),
+                _ => drop(new.insert(path, vec![3; 1])),
+            }
+        }
+        let (root, reused) = rebuild(&old, &new);
+        prop_assert_eq!(root, build(&mut Chunks::new(), &new));
+        // How soon leaves are as they were behind a change is a matter of chance.
+        prop_assert!(!changes.is_empty() || reused == leaves(&old).len());
     }
 
     #[test]

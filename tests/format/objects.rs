@@ -536,7 +536,7 @@ fn nodes() {
         let record =
             StoredEntry { entry: entry(Kind::Directory), xattrs: None, extents: None, facts: None, unknown: vec![] }
                 .encode();
-        let Ok(()) = builder.push(path, &record, 0, &mut kept);
+        let Ok(_) = builder.push(path, &record, 0, &mut kept);
         records.push((path.to_vec(), record));
     }
     let Ok(root) = builder.finish(&mut kept);
@@ -548,7 +548,7 @@ fn nodes() {
     let mut kept = Kept(keys(), Vec::new());
     let mut builder = TreeBuilder::new(&kept.0.identity.boundary.clone());
     for n in 0..5000 {
-        let Ok(()) = builder.push(format!("{n:05}").as_bytes(), &[7; 60], n, &mut kept);
+        let Ok(_) = builder.push(format!("{n:05}").as_bytes(), &[7; 60], n, &mut kept);
     }
     let Ok(root) = builder.finish(&mut kept);
     let bytes = pinned("node-inner", kept.1.last().unwrap());
