@@ -410,3 +410,50 @@ fn whatever_is_done_to_a_tree_every_snapshot_gives_back_what_it_was_made_of() {
     }
     println!("figure: random histories, each snapshot against a plain copy = {cases}, 0 different");
 }
+
+/// A change somewhere among many small files.
+fn nudge(root: &Path, chance: &mut support::Chance) {
+    let files = support::files_below(root);
+    let path = &files[chance.below(files.len() as u64) as usize];
+    let beside = |added: &str| PathBuf::from(format!("{}{added}", path.display()));
+    // A name may be taken already; then nothing changes.
+    let _ = match chance.below(7) {
+        0 => fs::remove_file(path),
+        1 => fs::write(beside("!"), chance.number().to_le_bytes()),
+        2 => fs::write(path, chance.number().to_le_bytes()),
+        3 => fs::hard_link(path, beside(".link")),
+        4 => fs::remove_dir_all(path.parent().unwrap()),
+        5 => fs::rename(path, beside("0")),
+        _ => fs::remove_file(path)
+            .and_then(|()| fs::create_dir(path))
+            .and_then(|()| (0..300).try_for_each(|n| fs::write(path.join(n.to_string()), n.to_string()))),
+    };
+}
+
+/// Leaves in which nothing has changed are taken whole, and what comes of that is the tree that a look at everything
+/// makes.
+#[test]
+fn leaves_that_are_taken_whole_make_the_tree_that_a_fresh_look_makes() {
+    let base = scratch();
+    let root = base.path().join("tree");
+    for n in 0..3000 {
+        let folder = root.join(format!("d{:02}", n / 100));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("file{n:04}")), format!("content {n}")).unwrap();
+    }
+    let kept = Kept::new(&base.path().join("cache"));
+    let mut chance = support::Chance(7);
+    for round in 0..support::number("LARDER_CASES", 64) / 4 {
+        let cached = engine::backup(&kept.cached, &root).unwrap();
+        let plain = engine::backup(&kept.plain, &root).unwrap();
+        assert_eq!(cached.reasons, [], "round {round}");
+        let trees = [&cached, &plain].map(|report| root_of(&kept.plain, &report.snapshot));
+        assert_eq!(trees[0], trees[1], "round {round}");
+        let counts =
+            |s: larder::record::Statistics| (s.files_new + s.files_changed + s.files_unchanged, s.files_failed);
+        assert_eq!(counts(cached.summary.statistics), counts(plain.summary.statistics), "round {round}");
+        (0..chance.below(4)).for_each(|_| nudge(&root, &mut chance));
+    }
+    let last = engine::backup(&kept.cached, &root).unwrap();
+    engine::assert_restores(&kept.plain, &last.snapshot, &look(&root), "the last round");
+}

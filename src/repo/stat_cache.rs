@@ -6,100 +6,77 @@
 //! what a killed run leaves is a log that ends early, and it is used as far as it goes.
 //!
 //! ```text
-//! log   := salt(16) ‖ sealed(snapshot id), or zeros ‖ block*
-//! block := length u32 ‖ sealed(1 ‖ entries | 2 ‖ pieces of the file that is being read | 3: the end)
+//! log   := salt(16) ‖ sealed(snapshot id(32) ‖ offset u64 and ordinal u64 of the end), or zeros ‖ block*
+//! block := length u32 ‖ sealed(content)
+//! content := 1 ‖ entries
+//!          | 2 ‖ pieces of the file that is being read
+//!          | 3 ‖ pack prefix(16)*: the end, and the packs that were there
+//!          | 4 ‖ id(32) ‖ entries, bytes, body bytes, varints ‖ entries: with these a leaf of the tree ends
+//!          | 5 ‖ entries: with these a leaf ends that is not to be taken whole
 //! ```
-//! A cache is never trusted over the repository: whoever uses it looks up every chunk that it names. Blocks are sealed
-//! in their order under a key of the repository; the first that does not open ends the log. Whatever is wrong with a
-//! log, it is as if it were not there, or shorter.
+//! The leaf of a block 4 holds its entries and those of the blocks 1 since the last block 4 or 5.
+//!
+//! A cache is never trusted over the repository: whoever uses it looks up every chunk that it names, unless all packs are
+//! still there that were when its snapshot was confirmed. Blocks are sealed in their order under a key of the repository;
+//! the first that does not open ends the log. Whatever is wrong with a log, it is as if it were not there, or shorter.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Repository;
-use super::cache;
+use super::known::{Cursor, Fingerprint, Known, KnownLeaf, WHAT, put_entry};
+use super::{Catalogue, Repository, cache};
 use crate::clock;
 use crate::crypto::{self, Secret, TAG_BYTES};
-use crate::entry::{ChunkRef, Time};
+use crate::entry::ChunkRef;
 use crate::id::{ChunkId, ObjectId};
-use crate::tree::compare_paths;
-use crate::wire::{self, Reader, put_prefixed, put_signed, put_varint};
+use crate::tree::{Child, Leaf, compare_paths};
+use crate::wire::{self, Reader, put_prefixed, put_varint};
 
 const FOLDER: &str = "files";
-const WHAT: &str = "stat cache";
 const SALT_BYTES: usize = 16;
-const SNAPSHOT_BYTES: usize = 32 + TAG_BYTES;
+const HEAD_BYTES: usize = 32 + 8 + 8 + TAG_BYTES;
 /// Entries are sealed when they are this long together, or their files. What is not sealed is lost with a killed run.
 const BLOCK_BYTES: usize = 64 << 10;
 const BLOCK_FILE_BYTES: u64 = 8 << 20;
-/// No block is longer, sealed: an entry with all of its inline attributes fits.
+/// No block is longer, sealed: a leaf fits, whatever is in it, and so do the packs of many terabytes.
 const BLOCK_BYTES_MAX: usize = 8 << 20;
+/// Entries of a leaf are not longer together, or it is not taken whole.
+const LEAF_BYTES_MAX: usize = 1 << 20;
 const ENTRIES: u8 = 1;
 const PIECES: u8 = 2;
 const END: u8 = 3;
+const LEAF: u8 = 4;
+const NO_LEAF: u8 = 5;
+/// Of a pack's name, so much tells it from others. Bytes.
+const PACK_PREFIX_BYTES: usize = 16;
 /// Blocks of pieces have at most so many.
 const PIECES_MAX: usize = 100_000;
 /// Of runs that came to no end, so many logs are kept, and none for longer.
 const LOGS_MAX: usize = 4;
 const LOG_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What must be the same for a file to count as unchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
-    /// Last change of content or metadata.
-    pub ctime: Time,
-    /// Last change of content.
-    pub mtime: Time,
-    /// Length in bytes.
-    pub size: u64,
+/// What comes next in a cache.
+#[derive(Debug)]
+pub enum Memory {
+    /// An entry.
+    Entry(Known),
+    /// All entries of a leaf.
+    Leaf(KnownLeaf),
 }
 
-impl Fingerprint {
-    /// What nothing looks like: stands with an entry that must be read again.
-    pub const NONE: Self = {
-        let never = Time { seconds: i64::MIN, nanos: 0 };
-        Self { dev: 0, ino: 0, ctime: never, mtime: never, size: u64::MAX }
-    };
-
-    fn put(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.dev);
-        put_varint(out, self.ino);
-        for time in [self.ctime, self.mtime] {
-            put_signed(out, time.seconds);
-            put_varint(out, time.nanos.into());
+impl Memory {
+    /// The first path that it is about.
+    pub fn path(&self) -> &[u8] {
+        match self {
+            Self::Entry(known) => &known.path,
+            Self::Leaf(known) => &known.leaf.child.first,
         }
-        put_varint(out, self.size);
     }
-
-    fn take(r: &mut Reader<'_>) -> wire::Result<Self> {
-        let (dev, ino) = (r.varint()?, r.varint()?);
-        let mut time = || Ok(Time { seconds: r.signed()?, nanos: r.varint_to(999_999_999)? as u32 });
-        Ok(Self { dev, ino, ctime: time()?, mtime: time()?, size: r.varint()? })
-    }
-}
-
-/// What is known of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The path.
-    pub path: Vec<u8>,
-    /// What was there.
-    pub fingerprint: Fingerprint,
-    /// Its record, if it was read to its end.
-    pub record: Option<Vec<u8>>,
-    /// Of a big file that a run read which made no snapshot: its chunks, as far as it was read.
-    pub chunks: Vec<ChunkRef>,
-    /// Whether the run that read it made a snapshot; else nothing but the catalogue says that it is stored.
-    pub in_snapshot: bool,
 }
 
 /// Keyed, so that the name of a log does not tell of what.
@@ -108,7 +85,7 @@ fn name_of(repository: &Repository, source: &[u8]) -> String {
 }
 
 fn key_of(repository: &Repository, salt: &[u8]) -> Secret {
-    repository.keys().identity.cache.derive("larder v1 stat cache", salt)
+    repository.keys().identity.cache.derive("larder v1 stat log", salt)
 }
 
 /// The logs of this source: of runs that came to no end, newest first, and of the last that did.
@@ -127,58 +104,139 @@ fn logs(folder: &Path, name: &str) -> (Vec<PathBuf>, PathBuf) {
 struct Log {
     file: BufReader<File>,
     key: Secret,
-    snapshot: Option<ObjectId>,
+    /// What stands with its end, if it has one.
+    end: Option<End>,
     next: u64,
+    is_stored: bool,
     is_whole: bool,
-    ready: VecDeque<Known>,
+    /// Entries of a leaf whose end is still to come.
+    entries: Vec<u8>,
+    ready: VecDeque<Memory>,
     /// A big file whose entry is still to come.
     begun: Option<Known>,
+}
+
+/// What the head of a log says, which gets it last.
+struct End {
+    snapshot: ObjectId,
+    offset: u64,
+    ordinal: u64,
+}
+
+impl End {
+    fn parse(head: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(head, WHAT);
+        let end = Self { snapshot: ObjectId::new(r.array().ok()?), offset: r.u64().ok()?, ordinal: r.u64().ok()? };
+        r.is_empty().then_some(end)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        [&self.snapshot.as_bytes()[..], &self.offset.to_le_bytes(), &self.ordinal.to_le_bytes()].concat()
+    }
+}
+
+/// Reads one block and opens it.
+fn read_block(file: &mut impl Read, key: &Secret, ordinal: u64) -> Option<Vec<u8>> {
+    let mut len = [0; 4];
+    file.read_exact(&mut len).ok()?;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > BLOCK_BYTES_MAX {
+        return None;
+    }
+    let mut sealed = vec![0; len];
+    file.read_exact(&mut sealed).ok()?;
+    crypto::open_in_place(key, ordinal, b"", &mut sealed)?;
+    Some(sealed)
+}
+
+fn take_leaf(r: &mut Reader<'_>) -> wire::Result<Leaf> {
+    let (id, first) = (ChunkId::new(r.array()?), Vec::new());
+    let child = Child { first, id, entries: r.varint()?, bytes: r.varint()? };
+    Ok(Leaf { child, body_bytes: r.varint()? })
 }
 
 impl Log {
     fn open(repository: &Repository, path: &Path) -> Option<Self> {
         let mut file = BufReader::with_capacity(256 << 10, File::open(path).ok()?);
-        let (mut salt, mut sealed) = ([0; SALT_BYTES], [0; SNAPSHOT_BYTES]);
+        let (mut salt, mut head) = ([0; SALT_BYTES], [0; HEAD_BYTES]);
         file.read_exact(&mut salt).ok()?;
-        file.read_exact(&mut sealed).ok()?;
+        file.read_exact(&mut head).ok()?;
         let key = key_of(repository, &salt);
-        let snapshot =
-            crypto::open(&key, u64::MAX, b"", &sealed).and_then(|id| Some(ObjectId::new(id.try_into().ok()?)));
-        Some(Self { file, key, snapshot, next: 0, is_whole: false, ready: VecDeque::new(), begun: None })
+        let end = crypto::open(&key, u64::MAX, b"", &head).and_then(|head| End::parse(&head));
+        let (entries, ready) = (Vec::new(), VecDeque::new());
+        Some(Self { file, key, end, next: 0, is_stored: false, is_whole: false, entries, ready, begun: None })
+    }
+
+    /// The prefixes of the packs that were there at its end.
+    fn packs(&self) -> Option<Vec<[u8; PACK_PREFIX_BYTES]>> {
+        let (end, mut len) = (self.end.as_ref()?, [0; 4]);
+        let file = self.file.get_ref();
+        file.read_exact_at(&mut len, end.offset).ok()?;
+        let mut block = len.to_vec();
+        block.resize(len.len() + (u32::from_le_bytes(len) as usize).min(BLOCK_BYTES_MAX), 0);
+        file.read_exact_at(&mut block, end.offset).ok()?;
+        let plain = read_block(&mut &block[..], &self.key, end.ordinal)?;
+        let packs = plain.strip_prefix(&[END])?.as_chunks();
+        packs.1.is_empty().then(|| packs.0.to_vec())
+    }
+
+    /// Whether what was stored when its snapshot was confirmed still is.
+    fn is_stored(&self, catalogue: &Catalogue) -> bool {
+        if !catalogue.is_whole() || catalogue.has_tombs() {
+            return false;
+        }
+        let there: HashSet<&[u8]> =
+            catalogue.packs().iter().map(|pack| &pack.id.as_bytes()[..PACK_PREFIX_BYTES]).collect();
+        self.packs().is_some_and(|packs| packs.iter().all(|pack| there.contains(&pack[..])))
     }
 
     fn block(&mut self) -> Option<()> {
-        let mut len = [0; 4];
-        self.file.read_exact(&mut len).ok()?;
-        let len = u32::from_le_bytes(len) as usize;
-        if len > BLOCK_BYTES_MAX {
-            return None;
-        }
-        let mut sealed = vec![0; len];
-        self.file.read_exact(&mut sealed).ok()?;
-        crypto::open_in_place(&self.key, self.next, b"", &mut sealed)?;
+        let plain = read_block(&mut self.file, &self.key, self.next)?;
         self.next += 1;
-        self.parse(&sealed).ok()
+        self.parse(plain).ok()
     }
 
-    fn parse(&mut self, plain: &[u8]) -> wire::Result<()> {
-        let mut r = Reader::new(plain, WHAT);
-        match r.u8()? {
+    fn parse(&mut self, plain: Vec<u8>) -> wire::Result<()> {
+        let mut r = Reader::new(&plain, WHAT);
+        let kind = r.u8()?;
+        let leaf = match kind {
             PIECES => return self.pieces(&mut r),
-            END => self.is_whole = true,
-            _ => {}
+            END => {
+                self.is_whole = true;
+                return self.entries();
+            }
+            LEAF => Some(take_leaf(&mut r)?),
+            _ => None,
+        };
+        self.entries.extend_from_slice(r.bytes(r.remaining())?);
+        match leaf {
+            Some(leaf) if self.is_stored => self.leaf(leaf),
+            None if kind == ENTRIES && self.is_stored && self.entries.len() <= LEAF_BYTES_MAX => Ok(()),
+            _ => self.entries(),
         }
-        let in_snapshot = self.snapshot.is_some();
-        let mut last: Vec<u8> = Vec::new();
-        while !r.is_empty() {
-            let shared = r.varint_to(last.len() as u64)? as usize;
-            let path = [&last[..shared], r.prefixed()?].concat();
-            let fingerprint = Fingerprint::take(&mut r)?;
-            let record = Some(r.prefixed()?.to_vec());
-            last.clone_from(&path);
+    }
+
+    /// The entries at hand are those of this leaf.
+    fn leaf(&mut self, leaf: Leaf) -> wire::Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        let mut cursor = Cursor::default();
+        if cursor.try_next(&entries)?.is_some() {
+            let leaf = Leaf { child: Child { first: cursor.path().to_vec(), ..leaf.child }, ..leaf };
+            self.ready.push_back(Memory::Leaf(KnownLeaf { leaf, entries }));
+        }
+        Ok(())
+    }
+
+    /// The entries at hand, one by one.
+    fn entries(&mut self) -> wire::Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        let mut cursor = Cursor::default();
+        while let Some((fingerprint, record)) = cursor.try_next(&entries)? {
+            let (path, record) = (cursor.path().to_vec(), Some(record.to_vec()));
             let begun = self.begun.take().filter(|begun| begun.path == path && begun.fingerprint == fingerprint);
             let chunks = begun.map(|begun| begun.chunks).unwrap_or_default();
-            self.ready.push_back(Known { path, fingerprint, record, chunks, in_snapshot });
+            let (in_snapshot, is_stored) = (self.end.is_some(), self.is_stored);
+            self.ready.push_back(Memory::Entry(Known { path, fingerprint, record, chunks, in_snapshot, is_stored }));
         }
         Ok(())
     }
@@ -186,25 +244,28 @@ impl Log {
     fn pieces(&mut self, r: &mut Reader<'_>) -> wire::Result<()> {
         let goes_on = r.u8()? == 1;
         let (path, fingerprint) = (r.prefixed()?.to_vec(), Fingerprint::take(r)?);
-        if self.snapshot.is_some() {
+        if self.end.is_some() {
             return Ok(());
         }
         let mut chunks = self.begun.take().filter(|_| goes_on).map(|begun| begun.chunks).unwrap_or_default();
         while !r.is_empty() {
             chunks.push(ChunkRef { id: ChunkId::new(r.array()?), len: r.varint()? });
         }
-        self.begun = Some(Known { path, fingerprint, record: None, chunks, in_snapshot: false });
+        let (in_snapshot, is_stored) = (false, false);
+        self.begun = Some(Known { path, fingerprint, record: None, chunks, in_snapshot, is_stored });
         Ok(())
     }
 }
 
 impl Iterator for Log {
-    type Item = Known;
+    type Item = Memory;
 
-    fn next(&mut self) -> Option<Known> {
+    fn next(&mut self) -> Option<Memory> {
         while self.ready.is_empty() {
             if self.block().is_none() {
-                return self.begun.take();
+                // It ends early: what came of a leaf counts by itself.
+                let _ = self.entries();
+                return self.ready.pop_front().or_else(|| self.begun.take().map(Memory::Entry));
             }
         }
         self.ready.pop_front()
@@ -227,15 +288,23 @@ impl std::fmt::Debug for StatCache {
 
 impl StatCache {
     /// Opens what there is for a source; `None` if nothing can be used. A log counts only while the snapshot that it
-    /// ended with, if it did, is still listed.
-    pub fn open(repository: &Repository, source: &[u8], is_listed: impl Fn(&ObjectId) -> bool) -> Option<Self> {
+    /// ended with, if it did, is still listed. If so, if nothing is known to be lost or condemned, and if every pack is
+    /// there that was when that snapshot was confirmed, then all that the snapshot needs is stored.
+    pub fn open(
+        repository: &Repository,
+        source: &[u8],
+        catalogue: &Catalogue,
+        is_listed: impl Fn(&ObjectId) -> bool,
+    ) -> Option<Self> {
         let (parts, last) = logs(&repository.cache()?.join(FOLDER), &name_of(repository, source));
         let parts = parts.iter().chain([&last]).filter_map(|path| Log::open(repository, path));
-        let logs: VecDeque<Log> = parts.filter(|log| log.snapshot.as_ref().is_none_or(&is_listed)).collect();
+        let counts = |log: &Log| log.end.as_ref().is_none_or(|end| is_listed(&end.snapshot));
+        let mut logs: VecDeque<Log> = parts.filter(counts).collect();
+        logs.iter_mut().for_each(|log| log.is_stored = log.is_stored(catalogue));
         (!logs.is_empty()).then_some(Self { logs, last: None, is_whole: false })
     }
 
-    /// The last path that was given.
+    /// The last path that was given, or that of the first entry of a leaf.
     pub fn last(&self) -> Option<&[u8]> {
         self.last.as_deref()
     }
@@ -247,15 +316,21 @@ impl StatCache {
 }
 
 impl Iterator for StatCache {
-    type Item = Known;
+    type Item = Memory;
 
-    fn next(&mut self) -> Option<Known> {
+    fn next(&mut self) -> Option<Memory> {
         while let Some(log) = self.logs.front_mut() {
             let last = self.last.as_deref();
-            let follows = |known: &Known| last.is_none_or(|last| compare_paths(last, &known.path).is_lt());
-            if let Some(known) = log.find(follows) {
-                self.last = Some(known.path.clone());
-                return Some(known);
+            let follows = |path: &[u8]| last.is_none_or(|last| compare_paths(last, path).is_lt());
+            while let Some(memory) = log.next() {
+                if follows(memory.path()) {
+                    self.last = Some(memory.path().to_vec());
+                    return Some(memory);
+                }
+                if let Memory::Leaf(leaf) = memory {
+                    log.entries = leaf.entries;
+                    let _ = log.entries();
+                }
             }
             self.is_whole |= log.is_whole;
             self.logs.pop_front();
@@ -276,6 +351,8 @@ pub struct StatCacheWriter {
     file_bytes: u64,
     last: Vec<u8>,
     next: u64,
+    /// Where the next block goes.
+    offset: u64,
 }
 
 impl std::fmt::Debug for StatCacheWriter {
@@ -295,22 +372,45 @@ impl StatCacheWriter {
         let path = folder.join(format!("{name}.{}", data_encoding::HEXLOWER.encode(&salt[..8])));
         let mut file = cache::private_file(&path).ok()?;
         file.write_all(&salt).ok()?;
-        file.write_all(&[0; SNAPSHOT_BYTES]).ok()?;
+        file.write_all(&[0; HEAD_BYTES]).ok()?;
         let key = key_of(repository, &salt);
-        Some(Self { file, path, folder, name, key, block: vec![ENTRIES], file_bytes: 0, last: Vec::new(), next: 0 })
+        let (block, last, offset) = (Vec::new(), Vec::new(), (SALT_BYTES + HEAD_BYTES) as u64);
+        Some(Self { file, path, folder, name, key, block, file_bytes: 0, last, next: 0, offset })
     }
 
     /// Adds an entry; paths must ascend.
     pub fn push(&mut self, path: &[u8], fingerprint: &Fingerprint, record: &[u8]) -> Option<()> {
-        let shared = self.last.iter().zip(path).take_while(|(a, b)| a == b).count();
-        put_varint(&mut self.block, shared as u64);
-        put_prefixed(&mut self.block, &path[shared..]);
-        fingerprint.put(&mut self.block);
-        put_prefixed(&mut self.block, record);
+        put_entry(&mut self.block, &self.last, path, fingerprint, record);
         self.last.clear();
         self.last.extend_from_slice(path);
         self.file_bytes = self.file_bytes.saturating_add(fingerprint.size);
         if self.block.len() >= BLOCK_BYTES || self.file_bytes >= BLOCK_FILE_BYTES { self.flush() } else { Some(()) }
+    }
+
+    /// A leaf of the tree ends with the entry that came last. `is_plain`: all of its entries were added, and what they
+    /// look like is all that tells whether they are the same.
+    pub fn end_leaf(&mut self, leaf: &Leaf, is_plain: bool) -> Option<()> {
+        let entries = self.take_block();
+        self.seal_leaf(is_plain.then_some(leaf), &entries)
+    }
+
+    /// Adds a leaf that is as it was.
+    pub fn push_leaf(&mut self, known: &KnownLeaf) -> Option<()> {
+        self.flush()?;
+        self.seal_leaf(Some(&known.leaf), &known.entries)
+    }
+
+    fn seal_leaf(&mut self, leaf: Option<&Leaf>, entries: &[u8]) -> Option<()> {
+        let mut head = Vec::with_capacity(64);
+        match leaf {
+            Some(Leaf { child, body_bytes }) => {
+                head.push(LEAF);
+                head.extend_from_slice(child.id.as_bytes());
+                [child.entries, child.bytes, *body_bytes].into_iter().for_each(|number| put_varint(&mut head, number));
+            }
+            None => head.push(NO_LEAF),
+        }
+        self.seal(&head, entries)
     }
 
     /// Notes chunks of the file that is being read: its first ones, or more of them.
@@ -327,32 +427,39 @@ impl StatCacheWriter {
                 block.extend_from_slice(chunk.id.as_bytes());
                 put_varint(&mut block, chunk.len);
             }
-            self.seal(&block)?;
+            self.seal(&block, &[])?;
         }
         Some(())
     }
 
     fn flush(&mut self) -> Option<()> {
-        if self.block.len() == 1 {
-            return Some(());
-        }
-        let block = std::mem::replace(&mut self.block, vec![ENTRIES]);
+        let entries = self.take_block();
+        if entries.is_empty() { Some(()) } else { self.seal(&[ENTRIES], &entries) }
+    }
+
+    fn take_block(&mut self) -> Vec<u8> {
         self.last.clear();
         self.file_bytes = 0;
-        self.seal(&block)
+        std::mem::take(&mut self.block)
     }
 
-    fn seal(&mut self, block: &[u8]) -> Option<()> {
-        let sealed = crypto::seal(&self.key, self.next, b"", block);
+    /// Seals these two parts together.
+    fn seal(&mut self, head: &[u8], rest: &[u8]) -> Option<()> {
+        let sealed = crypto::seal(&self.key, self.next, b"", &[head, rest].concat());
+        let block = [&(sealed.len() as u32).to_le_bytes()[..], &sealed].concat();
         self.next += 1;
-        self.file.write_all(&[&(sealed.len() as u32).to_le_bytes()[..], &sealed].concat()).ok()
+        self.offset += block.len() as u64;
+        self.file.write_all(&block).ok()
     }
 
-    /// Gives the log its name, as made with this snapshot, and takes away those that it replaces.
-    pub fn finish(mut self, snapshot: &ObjectId) -> Option<()> {
+    /// Gives the log its name, as made with this snapshot while these packs were there, and takes away those that it
+    /// replaces.
+    pub fn finish(mut self, snapshot: &ObjectId, packs: &[ObjectId]) -> Option<()> {
         self.flush()?;
-        self.seal(&[END])?;
-        let sealed = crypto::seal(&self.key, u64::MAX, b"", snapshot.as_bytes());
+        let end = End { snapshot: *snapshot, offset: self.offset, ordinal: self.next };
+        let packs: Vec<u8> = packs.iter().flat_map(|pack| &pack.as_bytes()[..PACK_PREFIX_BYTES]).copied().collect();
+        self.seal(&[END], &packs)?;
+        let sealed = crypto::seal(&self.key, u64::MAX, b"", &end.encode());
         self.file.write_all_at(&sealed, SALT_BYTES as u64).ok()?;
         let (parts, last) = logs(&self.folder, &self.name);
         std::fs::rename(&self.path, &last).ok()?;

@@ -14,7 +14,7 @@ use crate::chunk::BLOCK_BYTES;
 use crate::clock;
 use crate::crypto::{Audience, ChunkKind};
 use crate::error::{Error, Kind, Result};
-use crate::id::{ChunkId, ChunkPrefix};
+use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
 use crate::pack::{ChunkInfo, DeltaFrameBuilder, Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
 use crate::seal::{Compressor, Decompressor, Header, ObjectKind, Probe};
@@ -58,6 +58,8 @@ struct OpenPack {
 struct Pending {
     packs: Vec<PackEntry>,
     since: Duration,
+    /// All packs that this run wrote.
+    written: Vec<ObjectId>,
 }
 
 /// The shared side of writing.
@@ -98,7 +100,7 @@ impl<'r> ChunkWriter<'r> {
         for pack in &packs {
             session.repository().storage().adopt(&Folder::Packs.key(&pack.id));
         }
-        let pending = Pending { packs, since };
+        let pending = Pending { packs, since, written: Vec::new() };
         Self {
             session,
             catalogue,
@@ -185,6 +187,7 @@ impl<'r> ChunkWriter<'r> {
         self.session.count(packed.size);
         let entry = PackEntry { id: packed.id, size: packed.size, table: packed.table.to_prefixes() };
         let mut pending = lock(&self.pending)?;
+        pending.written.push(packed.id);
         pending.packs.push(entry);
         let now = self.session.repository().world().elapsed();
         if pending.packs.len() >= INDEX_PACKS || now.saturating_sub(pending.since) >= INDEX_INTERVAL {
@@ -216,6 +219,11 @@ impl<'r> ChunkWriter<'r> {
         self.write_index(packs)?;
         self.session.repository().storage().barrier()?;
         Ok(*lock(&self.written)?)
+    }
+
+    /// The packs that were written.
+    pub fn packs(&self) -> Result<Vec<ObjectId>> {
+        Ok(lock(&self.pending)?.written.clone())
     }
 
     /// Bytes of all packs there are now, about.

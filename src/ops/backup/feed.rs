@@ -1,24 +1,24 @@
 //! Walks a source, tells what is known already, and hands out what must be read.
 
 use std::collections::HashMap;
-use std::iter::Peekable;
 use std::sync::{Arc, Mutex};
 
 use super::cut::{Cut, FIRST_BYTES, is_sqlite};
 use super::database::{self, KnownDatabases};
 use super::parent::Parent;
 use super::read::{Big, BigBegin, Item, Piece, Plan, Task};
+use super::recall::{Before, Passed, Recall};
 use super::{Run, Source};
 use crate::chunk::BLOCK_BYTES;
 use crate::entry::{ChunkRef, Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
 use crate::record::SourceKind;
-use crate::repo::{ChunkReader, Fingerprint, Known, StatCache};
+use crate::repo::{Fingerprint, Known};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
 use crate::source::sqlite;
 use crate::text;
-use crate::tree::{StoredEntry, TreeWalk, compare_paths};
+use crate::tree::StoredEntry;
 
 /// Files of at most this length go in batches; longer ones are read and cut here. Bytes.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
@@ -29,33 +29,6 @@ const HANDLES_MAX: usize = 512;
 const BATCH_ITEMS: usize = 1024;
 /// Bytes of a big file that are handed out together.
 const PIECE_BYTES: usize = 4 << 20;
-
-/// Entries of previous runs: with what they looked like on disk, as far as the cache goes, and then as they were stored.
-pub(super) struct Before<'a> {
-    pub cache: Option<StatCache>,
-    pub tree: Option<TreeWalk<&'a ChunkReader<'a>>>,
-    /// Whether the snapshot of the tree is listed still.
-    pub is_parent: bool,
-}
-
-impl Iterator for Before<'_> {
-    type Item = Known;
-
-    fn next(&mut self) -> Option<Known> {
-        if let Some(known) = self.cache.as_mut().and_then(StatCache::next) {
-            return Some(known);
-        }
-        if self.cache.as_ref().is_some_and(StatCache::is_whole) {
-            return None;
-        }
-        let last = self.cache.as_ref().and_then(StatCache::last);
-        let follows = |path: &[u8]| last.is_none_or(|last| compare_paths(last, path).is_lt());
-        // A part of the tree that cannot be read only makes files look new.
-        let found = self.tree.as_mut()?.flatten().find(|found| follows(&found.path))?;
-        let (fingerprint, record) = (Fingerprint::NONE, Some(found.record));
-        Some(Known { path: found.path, fingerprint, record, chunks: Vec::new(), in_snapshot: self.is_parent })
-    }
-}
 
 /// A group of hard links.
 struct Links {
@@ -69,7 +42,7 @@ pub(super) struct Feeder<'a, 'r> {
     /// And no folder.
     is_file: bool,
     walk: Walk,
-    known: Peekable<Before<'a>>,
+    recall: Recall<'a>,
     links: HashMap<(u64, u64), Links>,
     databases: KnownDatabases,
     batch: Vec<Item>,
@@ -95,7 +68,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         skipped: &'a Mutex<Skipped>,
     ) -> Self {
         let reads_max = (HANDLES_MAX / batches.max(1)).clamp(1, BATCH_READS);
-        let known = known.peekable();
+        let recall = Recall::new(known);
         let (links, batch) = (HashMap::new(), Vec::new());
         let databases = KnownDatabases::default();
         let is_file = !source.path.is_dir();
@@ -105,7 +78,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             is_file,
             databases,
             walk,
-            known,
+            recall,
             links,
             batch,
             batch_bytes: 0,
@@ -135,6 +108,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
                 }
             }
         }
+        self.break_up(out)?;
         self.send_batch(out)?;
         if let Ok(mut skipped) = self.skipped.lock() {
             *skipped = Skipped { database_files: self.databases.files_left_out, ..self.walk.skipped() };
@@ -162,7 +136,6 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     fn found(&mut self, found: Found, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
-        let known = self.known_at(&found.path);
         if self.databases.leaves_out(&found) {
             if self.run.request.files.tell_left_out {
                 let path = text::escape(&found.path);
@@ -170,6 +143,15 @@ impl<'a, 'r> Feeder<'a, 'r> {
             }
             return Ok(());
         }
+        match self.recall.pass(&found) {
+            Passed::Within => return Ok(()),
+            Passed::Whole(leaf) => {
+                self.send_batch(out)?;
+                return out.send(Task::Leaf(leaf));
+            }
+            Passed::Alone => self.break_up(out)?,
+        }
+        let known = self.recall.known_at(&found.path);
         let is_linked = found.stat.kind != Kind::Directory && found.stat.links > 1;
         let (link, is_first) = match is_linked.then(|| self.link_of(&found)) {
             Some((group, is_first)) => (Some(group), is_first),
@@ -223,10 +205,13 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
     }
 
-    /// The entry of the previous run at this path.
-    fn known_at(&mut self, path: &[u8]) -> Option<Known> {
-        while self.known.next_if(|known| compare_paths(&known.path, path).is_lt()).is_some() {}
-        self.known.next_if(|known| known.path == path)
+    /// Hands out what was found as it was in a leaf in which something else has changed.
+    fn break_up(&mut self, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
+        for (path, print, record) in self.recall.break_up() {
+            let (before, stat) = (Some(record.clone()), seen_before(&print, &record));
+            self.push(Item { plan: Plan::Known(path, stat, record, print), before, link: None }, out)?;
+        }
+        Ok(())
     }
 
     /// The group of a file with several names, and whether this is the first of them.
@@ -264,7 +249,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         } else {
             was == is
         };
-        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored, known.in_snapshot) {
+        if !same || found.stat.kind != stored.entry.kind || !self.is_usable(&stored, known) {
             return None;
         }
         stored.entry.hard_link = link;
@@ -275,7 +260,10 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     /// Only if everything that the record names is there: what a snapshot once had may have been lost since.
-    fn is_usable(&self, stored: &StoredEntry, in_snapshot: bool) -> bool {
+    fn is_usable(&self, stored: &StoredEntry, known: &Known) -> bool {
+        if known.is_stored {
+            return true;
+        }
         let catalogue = self.run.catalogue;
         let content = &stored.entry.content;
         if !content.chunks.iter().chain(stored.attr_chunks()).all(|chunk| catalogue.contains(&chunk.id)) {
@@ -283,7 +271,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         }
         // What lies behind lists costs reading them, so only where something is known to be lost, is condemned, or may
         // never have been stored.
-        if content.level == 0 || in_snapshot && catalogue.is_whole() && !catalogue.has_tombs() {
+        if content.level == 0 || known.in_snapshot && catalogue.is_whole() && !catalogue.has_tombs() {
             return true;
         }
         let mut all = true;
@@ -368,6 +356,14 @@ impl<'a, 'r> Feeder<'a, 'r> {
         };
         Ok(Ok(BigFile { file, is_sqlite, extents, changed, complete: !short }))
     }
+}
+
+/// The stat of an entry that was found as it was, as far as anybody still asks.
+fn seen_before(print: &Fingerprint, record: &[u8]) -> Stat {
+    let Fingerprint { dev, ino, ctime, mtime, size } = *print;
+    let kind = StoredEntry::kind_of(record).unwrap_or(Kind::File);
+    let (mode, uid, gid, blocks, links, device) = (0, 0, 0, 0, 1, (0, 0));
+    Stat { kind, mode, uid, gid, size, blocks, mtime, ctime, dev, ino, links, device }
 }
 
 /// What a stat tells of a file whose content is taken for unchanged. Attributes stay as they were.

@@ -8,8 +8,8 @@ use super::{Reasons, Run, Source, database};
 use crate::entry::{ChunkRef, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::record::Statistics;
-use crate::repo::{Fingerprint, FrameWriter, StatCacheWriter};
-use crate::tree::{ListBuilder, Root, StoredEntry, TreeBuilder};
+use crate::repo::{Cursor, Fingerprint, FrameWriter, KnownLeaf, StatCacheWriter};
+use crate::tree::{Child, Leaf, ListBuilder, Root, StoredEntry, TreeBuilder};
 
 /// The record that all names of a file share.
 struct First {
@@ -45,6 +45,10 @@ pub(super) struct Gather<'a, 'r> {
     reasons: &'a mut Reasons,
     root_kind: Option<Kind>,
     images: Vec<database::Stored>,
+    /// The leaf that was added last, if it was added whole.
+    whole: Option<KnownLeaf>,
+    /// Whether what the entries of the open leaf look like is all that tells whether they are the same.
+    is_plain: bool,
 }
 
 impl<'a, 'r> Gather<'a, 'r> {
@@ -75,6 +79,8 @@ impl<'a, 'r> Gather<'a, 'r> {
             reasons,
             root_kind: None,
             images: Vec::new(),
+            whole: None,
+            is_plain: true,
         })
     }
 
@@ -89,6 +95,7 @@ impl<'a, 'r> Gather<'a, 'r> {
                 }
                 self.run.job.advance(files, bytes);
             }
+            Outcome::Leaf(known) => self.leaf(known)?,
             Outcome::Piece(chunks) => {
                 self.statistics.bytes_read += self.pieces(chunks, true)?;
             }
@@ -169,19 +176,85 @@ impl<'a, 'r> Gather<'a, 'r> {
         }
         self.root_kind.get_or_insert(stat.kind);
         let size = if stat.kind == Kind::File { stat.size } else { 0 };
-        let Self { tree, frames, .. } = self;
-        let nodes = self.before.map(|root| (self.run.reader, root));
-        tree.push(&path, &record, size, &mut Like { frames, tree: nodes, lists: None })?;
-        if crate::ops::database::is_image(&record) {
-            self.images.push(database::Stored { path: path.clone(), record: record.clone(), scan });
-        }
-        if let (Some(cache), Some(fingerprint)) = (&mut self.cache, fingerprint)
-            && cache.push(&path, &fingerprint, &record).is_none()
-        {
-            // A cache that cannot be written is no reason to fail.
-            self.cache = None;
+        self.break_up(&path)?;
+        self.add(&path, &record, size, fingerprint)?;
+        let is_image = crate::ops::database::is_image(&record);
+        self.is_plain &= links.is_none() && !is_image;
+        if is_image {
+            self.images.push(database::Stored { path, record, scan });
         }
         Ok(())
+    }
+
+    /// Adds an entry to the tree and to the cache.
+    fn add(&mut self, path: &[u8], record: &[u8], size: u64, fingerprint: Option<Fingerprint>) -> Result<()> {
+        let Self { tree, frames, .. } = self;
+        let nodes = self.before.map(|root| (self.run.reader, root));
+        let ended = tree.push(path, record, size, &mut Like { frames, tree: nodes, lists: None })?;
+        self.end_leaf(ended);
+        match fingerprint {
+            Some(print) => self.keep(|cache| cache.push(path, &print, record)),
+            None => self.is_plain = false,
+        }
+        Ok(())
+    }
+
+    /// A cache that cannot be written is no reason to fail.
+    fn keep(&mut self, write: impl FnOnce(&mut StatCacheWriter) -> Option<()>) {
+        if self.cache.as_mut().is_some_and(|cache| write(cache).is_none()) {
+            self.cache = None;
+        }
+    }
+
+    /// Adds a leaf in which nothing has changed: as it is, if one begins here.
+    fn leaf(&mut self, known: KnownLeaf) -> Result<()> {
+        let Child { first, entries, bytes, .. } = &known.leaf.child;
+        self.statistics.files_unchanged += entries;
+        self.run.job.advance(*entries, *bytes);
+        if self.root_kind.is_none() {
+            self.root_kind =
+                Cursor::default().next(&known.entries).and_then(|(_, record)| StoredEntry::kind_of(record));
+        }
+        self.break_up(first)?;
+        if !self.tree.begins_leaf(first) {
+            return self.entries_of(&known);
+        }
+        let Self { tree, frames, .. } = self;
+        let nodes = self.before.map(|root| (self.run.reader, root));
+        let ended = tree.push_leaf(known.leaf.clone(), &mut Like { frames, tree: nodes, lists: None })?;
+        self.end_leaf(ended);
+        self.whole = Some(known);
+        Ok(())
+    }
+
+    /// Adds the entries of the leaf before one by one after all, if it does not end before this path.
+    fn break_up(&mut self, path: &[u8]) -> Result<()> {
+        match self.whole.take_if(|_| !self.tree.begins_leaf(path)) {
+            Some(known) => {
+                self.tree.take_back();
+                self.entries_of(&known)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn entries_of(&mut self, known: &KnownLeaf) -> Result<()> {
+        let mut cursor = Cursor::default();
+        while let Some((print, record)) = cursor.next(&known.entries) {
+            let is_file = StoredEntry::kind_of(record) == Some(Kind::File);
+            self.add(cursor.path(), record, if is_file { print.size } else { 0 }, Some(print))?;
+        }
+        Ok(())
+    }
+
+    /// Tells the cache that a leaf has ended.
+    fn end_leaf(&mut self, ended: Option<Leaf>) {
+        let Some(leaf) = ended else { return };
+        let is_plain = std::mem::replace(&mut self.is_plain, true);
+        match self.whole.take() {
+            Some(known) => self.keep(|cache| cache.push_leaf(&known)),
+            None => self.keep(|cache| cache.end_leaf(&leaf, is_plain)),
+        }
     }
 
     /// Adds the content of a big file to its entry.
@@ -202,6 +275,9 @@ impl<'a, 'r> Gather<'a, 'r> {
     /// Ends the tree.
     pub fn finish(mut self) -> Result<Gathered> {
         let nodes = self.before.map(|root| (self.run.reader, root));
+        if let Some(known) = self.whole.take() {
+            self.keep(|cache| cache.push_leaf(&known));
+        }
         let root = self.tree.finish(&mut Like { frames: &mut self.frames, tree: nodes, lists: None })?;
         self.frames.flush()?;
         match (root, self.root_kind) {

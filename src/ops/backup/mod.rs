@@ -10,6 +10,7 @@ mod feed;
 mod gather;
 mod parent;
 mod read;
+mod recall;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -207,6 +208,7 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     job.phase("finishing", None, None);
     let written = run.writer.finish()?;
     let stored_bytes = run.writer.stored_bytes();
+    let packs: Vec<ObjectId> = catalogue.packs().iter().map(|pack| pack.id).chain(run.writer.packs()?).collect();
     reader.forget();
     if job.cancel.is_cancelled() {
         session.end(Vec::new())?;
@@ -241,7 +243,7 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     repository.storage().set_aside(stored_bytes / RESERVE_SHARE);
     for cache in saved.into_iter().filter_map(|one| one.cache) {
         // Without it the next run reads more, and finds the same.
-        let _ = cache.finish(&snapshot);
+        let _ = cache.finish(&snapshot, &packs);
     }
     Ok(Some(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped }))
 }
@@ -416,13 +418,14 @@ impl Run<'_> {
 
     /// What is known from before. What a snapshot had is taken as it is only while that snapshot is still listed, now that
     /// tombs have been listed, and while no prune is about to take anything away; else all of it is looked up.
-    fn known(&self, previous: Option<&Previous>, cache_key: &[u8]) -> feed::Before<'_> {
+    fn known(&self, previous: Option<&Previous>, cache_key: &[u8]) -> recall::Before<'_> {
         use crate::repo::Folder;
         let is_listed = |id: &ObjectId| self.repository.storage().size(&Folder::Snapshots.key(id)).is_ok();
-        let cache = StatCache::open(self.repository, cache_key, is_listed).filter(|_| !self.catalogue.has_tombs());
+        let cache = StatCache::open(self.repository, cache_key, self.catalogue, is_listed);
+        let cache = cache.filter(|_| !self.catalogue.has_tombs());
         let tree = previous.map(|previous| crate::tree::TreeWalk::new(self.reader, &previous.source.root));
         let is_parent = previous.is_some_and(|previous| is_listed(&previous.snapshot));
-        feed::Before { cache, tree, is_parent }
+        recall::Before { cache, tree, is_parent }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
 use crate::flow::Work;
 use crate::id::ChunkId;
-use crate::repo::{Fingerprint, FrameWriter};
+use crate::repo::{Fingerprint, FrameWriter, KnownLeaf};
 use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
 use crate::source::sqlite::Scan;
 use crate::tree::{INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
@@ -40,6 +40,8 @@ pub(super) struct Item {
 /// A unit of work, in the order of the tree.
 pub(super) enum Task<'a> {
     Batch(Vec<Item>),
+    /// Entries of which none has changed.
+    Leaf(KnownLeaf),
     Piece(Piece<'a>),
     BigBegin(BigBegin<'a>),
     /// The big file is at its end, or could not be read.
@@ -78,6 +80,7 @@ pub(super) struct Big {
 /// What came of a task.
 pub(super) enum Outcome<'a> {
     Batch(Vec<Done>),
+    Leaf(KnownLeaf),
     Piece(Vec<ChunkRef>),
     BigBegin(BigBegin<'a>),
     BigEnd(Box<Done>),
@@ -394,6 +397,7 @@ impl<'a> Work<Task<'a>, Outcome<'a>> for Reader<'a, '_> {
     fn work(&mut self, task: Task<'a>) -> Result<Outcome<'a>> {
         Ok(match task {
             Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
+            Task::Leaf(leaf) => Outcome::Leaf(leaf),
             Task::Piece(Piece { cut, bytes, ends, places, parent, scan }) => {
                 if let (Some(scan), Some(place)) = (scan, places.first()) {
                     scan.look(*place, &bytes);

@@ -2,10 +2,27 @@ use std::fs;
 use std::sync::Arc;
 
 use super::*;
-use crate::clock::System;
+use crate::clock::{System, World};
 use crate::event::{Cancel, Silent};
-use crate::repo::KeySource;
+use crate::repo::{Folder, KeySource, Memory};
 use crate::storage::memory::MemoryStorage;
+use crate::storage::{Key, Storage};
+
+fn request(home: &Path) -> Request {
+    Request {
+        sources: vec![Source::files("home", home)],
+        files: crate::source::files::Options::default(),
+        databases: Databases::default(),
+        client: "host".into(),
+        user: "me".into(),
+        zone: (0, "UTC".into()),
+        adopt: false,
+        tags: Vec::new(),
+        note: String::new(),
+        trust_mtime: false,
+        keep_cache: true,
+    }
+}
 
 /// What was changed in the two seconds before a run is not trusted by the next one. It was left out of the cache, and so
 /// everything counted as new when two backups followed each other, as they do when somebody tries the program.
@@ -20,19 +37,7 @@ fn what_must_be_read_again_is_not_new() {
     let repository = Repository::create(storage, world, KeySource::KeyFile(&[7; 32]), "test").unwrap();
     let repository = repository.with_cache(&folder.path().join("cache"));
     let run = |trust_mtime| {
-        let request = Request {
-            sources: vec![Source::files("home", &home)],
-            files: crate::source::files::Options::default(),
-            databases: Databases::default(),
-            client: "host".into(),
-            user: "me".into(),
-            zone: (0, "UTC".into()),
-            adopt: false,
-            tags: Vec::new(),
-            note: String::new(),
-            trust_mtime,
-            keep_cache: true,
-        };
+        let request = Request { trust_mtime, ..request(&home) };
         let report = backup(&repository, &request, Job { progress: &Silent, cancel: &Cancel::new() }).unwrap();
         let s = report.summary.statistics;
         (s.files_new, s.files_changed, s.files_unchanged, s.bytes_read)
@@ -41,4 +46,64 @@ fn what_must_be_read_again_is_not_new() {
     fs::write(home.join("other"), b"after").unwrap();
     assert_eq!(run(false), (0, 1, 2, 9));
     assert_eq!(run(true), (0, 0, 3, 9));
+}
+
+/// A clock that is an hour ahead: no file looks as if it had changed a moment ago.
+#[derive(Debug, Default)]
+struct Ahead(System);
+
+impl World for Ahead {
+    fn now(&self) -> Time {
+        let now = self.0.now();
+        Time { seconds: now.seconds + 3600, ..now }
+    }
+
+    fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        self.0.random(bytes)
+    }
+}
+
+/// What stands in the cache is taken unseen, in whole leaves, only while all packs are there that it relies on, though no
+/// index names the one that is gone, and nothing says that it was ever there.
+#[test]
+fn leaves_are_known_while_all_packs_are_there() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    (0..2000).for_each(|n| fs::write(home.join(format!("file{n}")), n.to_string()).unwrap());
+    let storage = Arc::new(MemoryStorage::new());
+    let (world, key) = (Arc::new(Ahead::default()), KeySource::KeyFile(&[7; 32]));
+    let repository = Repository::create(storage.clone(), world, key, "test").unwrap();
+    let repository = repository.with_cache(&folder.path().join("cache"));
+    let cancel = Cancel::new();
+    let job = Job { progress: &Silent, cancel: &cancel };
+    let cache_key = [b"home\0", home.as_os_str().as_bytes()].concat();
+    let known = |is_listed: bool| {
+        let catalogue = Catalogue::open_to_write(&repository, job).unwrap();
+        let all: Vec<Memory> =
+            StatCache::open(&repository, &cache_key, &catalogue, |_| is_listed).into_iter().flatten().collect();
+        let entries = all.iter().map(|memory| match memory {
+            Memory::Entry(_) => 1,
+            Memory::Leaf(leaf) => leaf.leaf.child.entries,
+        });
+        (entries.sum::<u64>(), all.iter().filter(|memory| matches!(memory, Memory::Leaf(_))).count())
+    };
+    for _ in 0..3 {
+        backup(&repository, &request(&home), job).unwrap();
+        let (entries, leaves) = known(true);
+        assert!(entries == 2001 && leaves > 3, "{entries} entries, {leaves} leaves");
+        assert_eq!(known(false), (0, 0));
+    }
+    let list = |folder: Folder| -> Vec<Key> {
+        storage.list(folder.name()).unwrap().into_iter().map(|listed| listed.key).collect()
+    };
+    list(Folder::Index).iter().for_each(|key| storage.delete(key).unwrap());
+    assert!(known(true).1 > 3, "tables of packs say the same");
+    storage.delete(&list(Folder::Packs)[0]).unwrap();
+    assert_eq!(known(true), (2001, 0));
 }
