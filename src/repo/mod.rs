@@ -5,6 +5,7 @@
 
 mod cache;
 mod catalogue;
+mod claims;
 mod delta;
 mod encode;
 mod file;

@@ -3,10 +3,10 @@
 //! Workers share one [`ChunkWriter`] and own a [`FrameWriter`] each. A pack is complete on disk before an index object
 //! names it; [`ChunkWriter::finish`] returns when all of that survives a power cut.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::claims::Claims;
 use super::delta::Again;
 use super::encode::{Encoded, Encoder, New, Tools, came_out_wrong};
 use super::{Catalogue, ChunkReader, Folder, Session, unopened};
@@ -14,7 +14,7 @@ use crate::chunk::BLOCK_BYTES;
 use crate::clock;
 use crate::crypto::{Audience, ChunkKind};
 use crate::error::{Error, Kind, Result};
-use crate::id::{ChunkId, ChunkPrefix, ObjectId};
+use crate::id::{ChunkId, ObjectId};
 use crate::index::{Index, PackEntry};
 use crate::pack::{ChunkInfo, DeltaFrameBuilder, Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
 use crate::seal::{Compressor, Decompressor, Header, ObjectKind, Probe};
@@ -27,8 +27,9 @@ const DATA_PACKS: usize = 2;
 /// is the packs that were open.
 const PACK_SHARE: u64 = 64;
 const PACK_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=32 << 20;
-/// An index object is written for so many packs, or after so long, whatever comes first.
+/// An index object is written for so many packs or chunks, or after so long, whatever comes first.
 const INDEX_PACKS: usize = 8;
+const INDEX_CHUNKS: usize = 32 << 10;
 const INDEX_INTERVAL: Duration = Duration::from_secs(60);
 /// Raw bytes of data chunks compressed together.
 const DATA_FRAME_BYTES: usize = 2 << 20;
@@ -36,7 +37,6 @@ const DATA_FRAME_BYTES: usize = 2 << 20;
 const SMALL_FRAME_BYTES: usize = 256 << 10;
 /// Stored bytes of deltas that are sealed together.
 const DELTA_FRAME_BYTES: usize = 8 << 10;
-const SHARDS: usize = 64;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ struct OpenPack {
 #[derive(Default)]
 struct Pending {
     packs: Vec<PackEntry>,
+    /// In these packs.
+    chunks: usize,
     since: Duration,
     /// All packs that this run wrote.
     written: Vec<ObjectId>,
@@ -67,7 +69,7 @@ pub struct ChunkWriter<'r> {
     session: &'r Session<'r>,
     catalogue: &'r Catalogue,
     encoder: Encoder<'r>,
-    fresh: Vec<Mutex<HashSet<ChunkPrefix>>>,
+    claims: Claims,
     /// Data packs, then the pack for trees and lists.
     open: Vec<Mutex<Option<OpenPack>>>,
     pending: Mutex<Pending>,
@@ -100,12 +102,12 @@ impl<'r> ChunkWriter<'r> {
         for pack in &packs {
             session.repository().storage().adopt(&Folder::Packs.key(&pack.id));
         }
-        let pending = Pending { packs, since, written: Vec::new() };
+        let pending = Pending { packs, chunks: 0, since, written: Vec::new() };
         Self {
             session,
             catalogue,
             encoder: Encoder::new(reader),
-            fresh: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            claims: Claims::new(),
             open: (0..=DATA_PACKS).map(|_| Mutex::default()).collect(),
             pending: Mutex::new(pending),
             written: Mutex::default(),
@@ -120,9 +122,7 @@ impl<'r> ChunkWriter<'r> {
         if self.catalogue.contains(id) {
             return Ok(false);
         }
-        let prefix = id.prefix();
-        let shard = usize::from(prefix.as_bytes()[0]) % SHARDS;
-        Ok(lock(&self.fresh[shard])?.insert(prefix))
+        self.claims.insert(&id.prefix())
     }
 
     fn add_frame(&self, frame: Frame) -> Result<()> {
@@ -189,9 +189,11 @@ impl<'r> ChunkWriter<'r> {
         let mut pending = lock(&self.pending)?;
         pending.written.push(packed.id);
         pending.packs.push(entry);
+        pending.chunks += pack.chunks;
         let now = self.session.repository().world().elapsed();
-        if pending.packs.len() >= INDEX_PACKS || now.saturating_sub(pending.since) >= INDEX_INTERVAL {
-            pending.since = now;
+        let is_much = pending.packs.len() >= INDEX_PACKS || pending.chunks >= INDEX_CHUNKS;
+        if is_much || now.saturating_sub(pending.since) >= INDEX_INTERVAL {
+            (pending.chunks, pending.since) = (0, now);
             self.write_index(std::mem::take(&mut pending.packs))?;
         }
         Ok(())
