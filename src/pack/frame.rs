@@ -45,6 +45,8 @@ pub struct VerifyError {
 pub struct FrameBuilder {
     kind: ChunkKind,
     raw: Vec<u8>,
+    /// Empty between frames; kept, since large buffers that come and go leave holes in memory.
+    compressed: Vec<u8>,
     chunks: Vec<ChunkInfo<ChunkId>>,
 }
 
@@ -101,7 +103,7 @@ fn head(codec: u8, chunks: &[ChunkInfo<ChunkId>], stream_len: usize) -> Vec<u8> 
 impl FrameBuilder {
     /// An empty frame for chunks of this kind.
     pub fn new(kind: ChunkKind) -> Self {
-        Self { kind, raw: Vec::new(), chunks: Vec::new() }
+        Self { kind, raw: Vec::new(), compressed: Vec::new(), chunks: Vec::new() }
     }
 
     /// Adds a chunk, which must fit: see [`Self::fits`].
@@ -136,23 +138,28 @@ impl FrameBuilder {
     ) -> std::result::Result<Frame, VerifyError> {
         let frame = self.encode(compressor);
         let first = frame.chunks.first().map_or(ChunkId::ZERO, |chunk| chunk.id);
-        let bytes = FrameBytes::decode(&frame.body, decompressor).map_err(|_| VerifyError { chunk: first })?;
+        // Into the place of what went in, of which nothing may be left to be taken for what comes out.
+        self.raw.fill(0);
+        let room = std::mem::take(&mut self.raw);
+        let bytes =
+            FrameBytes::decode_into(&frame.body, decompressor, room).map_err(|_| VerifyError { chunk: first })?;
         for (n, ChunkInfo { id, .. }) in frame.chunks.iter().enumerate() {
             if bytes.chunk(n).is_none_or(|chunk| identity.chunk_id(self.kind, chunk) != *id) {
                 return Err(VerifyError { chunk: *id });
             }
         }
+        self.raw = bytes.bytes;
         self.raw.clear();
         Ok(frame)
     }
 
     fn encode(&mut self, compressor: Option<&mut Compressor>) -> Frame {
         let chunks = std::mem::take(&mut self.chunks);
-        let mut body = head(Codec::Raw as u8, &chunks, self.raw.len());
-        match compressor {
-            Some(compressor) => body[0] = compressor.append(&self.raw, &mut body) as u8,
-            None => body.extend_from_slice(&self.raw),
-        }
+        self.compressed.clear();
+        let codec = compressor.map_or(Codec::Raw, |compressor| compressor.append(&self.raw, &mut self.compressed));
+        let stream = if codec == Codec::Raw { &self.raw } else { &self.compressed };
+        let mut body = head(codec as u8, &chunks, stream.len());
+        body.extend_from_slice(stream);
         Frame { kind: self.kind, body, chunks }
     }
 }
@@ -207,6 +214,11 @@ impl StoredDelta<'_> {
 impl FrameBytes {
     /// Decodes a body. What comes back is bounded, but not yet proven: compare each chunk's id.
     pub fn decode(body: &[u8], decompressor: &mut Decompressor) -> Result<Self> {
+        Self::decode_into(body, decompressor, Vec::new())
+    }
+
+    /// The same, into a buffer that is at hand.
+    fn decode_into(body: &[u8], decompressor: &mut Decompressor, mut bytes: Vec<u8>) -> Result<Self> {
         let mut r = Reader::new(body, WHAT);
         let codec = r.u8()?;
         let count = r.count(1)?;
@@ -224,7 +236,7 @@ impl FrameBytes {
         if codec == DELTAS {
             return Self::payloads(r, items);
         }
-        let mut bytes = Vec::new();
+        bytes.clear();
         decompressor.append(Codec::from_u8(codec)?, r.bytes(r.remaining())?, total, &mut bytes)?;
         let mut end = 0;
         let place = |(raw_len, _): (u32, Delta)| {
