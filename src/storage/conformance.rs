@@ -20,6 +20,7 @@ pub fn run(make: Make<'_>) {
     let checks: [(&str, Check); _] = [
         ("what was put is read back whole", reads_back),
         ("ranges are exact", ranges_are_exact),
+        ("an open object reads on without its name", an_open_object_reads_on_without_its_name),
         ("a limit is kept", limit_is_kept),
         ("a missing object is named", missing_is_named),
         ("the same bytes can be put twice", same_bytes_twice),
@@ -83,6 +84,22 @@ fn ranges_are_exact(store: &Arc<dyn Storage>) {
     }
     for (offset, len) in [(0, 1001), (1000, 1), (1001, 0), (u64::MAX, 2), (0, usize::MAX / 4)] {
         assert_eq!(kind(store.get_range(&name, offset, len)), ErrorKind::Length, "{offset} {len}");
+    }
+}
+
+fn an_open_object_reads_on_without_its_name(store: &Arc<dyn Storage>) {
+    let (name, stored) = (key("packs/ab/ab"), bytes(1000, 1));
+    store.put(&name, &stored).unwrap();
+    let Some(object) = store.open(&name).unwrap() else { return };
+    assert_eq!(kind(store.open(&key("packs/ab/gone"))), ErrorKind::Missing);
+    store.delete(&name).unwrap();
+    let mut to = vec![9; 70];
+    for (offset, len) in [(0, 1000), (0, 0), (1000, 0), (999, 1), (17, 500)] {
+        object.read(offset as u64, len, &mut to).unwrap();
+        assert_eq!(to, stored[offset..offset + len]);
+    }
+    for (offset, len) in [(0, 1001), (1000, 1), (1001, 0), (u64::MAX, 2), (0, usize::MAX / 4)] {
+        assert_eq!(kind(object.read(offset, len, &mut to)), ErrorKind::Length, "{offset} {len}");
     }
 }
 

@@ -19,6 +19,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Result, Storage, Upload};
+use super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Object, Result, Storage, Upload};
 use crate::spare;
 use direct::DirectWriter;
 use draft::Draft;
@@ -76,15 +77,43 @@ impl LocalStorage {
 
     fn bytes(&self, key: &Key, len: usize, read: impl FnOnce(&mut [u8]) -> io::Result<()>) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        read(&mut bytes).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => self.bad_length("read", key, "it became shorter while it was read".into()),
-            _ => self.root.failed("read", key.as_str(), e),
-        })?;
+        read(&mut bytes).map_err(|e| not_read(&self.root, key, e))?;
         Ok(bytes)
     }
+}
 
-    fn bad_length(&self, action: &'static str, key: &Key, why: String) -> Error {
-        Error::new(ErrorKind::Length, action, self.root.place(key.as_str()), why)
+fn bad_length(root: &Root, key: &Key, why: String) -> Error {
+    Error::new(ErrorKind::Length, "read", root.place(key.as_str()), why)
+}
+
+fn not_read(root: &Root, key: &Key, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => bad_length(root, key, "it became shorter while it was read".into()),
+        _ => root.failed("read", key.as_str(), error),
+    }
+}
+
+/// Looked at first, so that a wrong length from a damaged index costs no memory.
+fn within(root: &Root, key: &Key, size: u64, offset: u64, len: usize) -> Result<()> {
+    if offset.checked_add(len as u64).is_none_or(|end| end > size) {
+        return Err(bad_length(root, key, format!("it has {size} bytes, {len} from {offset} were expected")));
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct LocalObject {
+    file: File,
+    size: u64,
+    key: Key,
+    root: Arc<Root>,
+}
+
+impl Object for LocalObject {
+    fn read(&self, offset: u64, len: usize, to: &mut Vec<u8>) -> Result<()> {
+        within(&self.root, &self.key, self.size, offset, len)?;
+        to.resize(len, 0);
+        spare::read_exact_at(&self.file, to, offset).map_err(|e| not_read(&self.root, &self.key, e))
     }
 }
 
@@ -106,18 +135,19 @@ impl Storage for LocalStorage {
         match usize::try_from(size) {
             Ok(len) if size <= limit && size < SPARE_FROM => self.bytes(key, len, |to| file.read_exact_at(to, 0)),
             Ok(len) if size <= limit => self.bytes(key, len, |to| spare::read_exact_at(&file, to, 0)),
-            _ => Err(self.bad_length("read", key, format!("it has {size} bytes, at most {limit} were expected"))),
+            _ => Err(bad_length(&self.root, key, format!("it has {size} bytes, at most {limit} were expected"))),
         }
     }
 
     fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>> {
         let (file, size) = self.root.open_object("read", key)?;
-        // Looked at first, so that a wrong length from a damaged index costs no memory.
-        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
-            let why = format!("it has {size} bytes, {len} from {offset} were expected");
-            return Err(self.bad_length("read", key, why));
-        }
+        within(&self.root, key, size, offset, len)?;
         self.bytes(key, len, |to| spare::read_exact_at(&file, to, offset))
+    }
+
+    fn open(&self, key: &Key) -> Result<Option<Arc<dyn Object>>> {
+        let (file, size) = self.root.open_object("read", key)?;
+        Ok(Some(Arc::new(LocalObject { file, size, key: key.clone(), root: self.root.clone() })))
     }
 
     fn size(&self, key: &Key) -> Result<u64> {

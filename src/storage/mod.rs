@@ -13,6 +13,7 @@
 //! - Every error names the key and says whether trying again can help.
 
 use std::fmt;
+use std::sync::Arc;
 
 pub mod local;
 pub mod memory;
@@ -171,6 +172,12 @@ pub trait Upload: Send {
     fn finish(self: Box<Self>, key: &Key) -> Result<()>;
 }
 
+/// An object that stays open. It reads what was there when it was opened, whatever becomes of its name.
+pub trait Object: Send + Sync + fmt::Debug {
+    /// Fills `to` with exactly `len` bytes from `offset`; fewer there are [`ErrorKind::Length`], and take no memory.
+    fn read(&self, offset: u64, len: usize, to: &mut Vec<u8>) -> Result<()>;
+}
+
 /// Keeps an object marked as in use; dropping it, or the death of the process, ends that.
 pub trait Hold: Send + Sync {}
 
@@ -184,6 +191,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>>;
     /// Reads exactly `len` bytes from `offset`; fewer there are [`ErrorKind::Length`].
     fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>>;
+    /// Opens an object of which many parts will be read; `None` where [`Storage::get_range`] costs no more.
+    fn open(&self, key: &Key) -> Result<Option<Arc<dyn Object>>> {
+        let _ = key;
+        Ok(None)
+    }
     /// The stored length.
     fn size(&self, key: &Key) -> Result<u64>;
     /// All objects below the folder `prefix` (such as `packs`; empty for all), sorted by key. A missing folder is

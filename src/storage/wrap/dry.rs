@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::memory::MemoryStorage;
-use super::super::{Capabilities, Hold, Key, Listed, Result, Storage, Upload};
+use super::super::{Capabilities, Hold, Key, Listed, Object, Result, Storage, Upload};
 
 /// Small objects stay visible in memory, as a run that looks at its own session expects; big ones are dropped.
 #[derive(Debug)]
@@ -46,6 +46,10 @@ impl Storage for DryRun {
 
     fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>> {
         self.inner.get_range(key, offset, len)
+    }
+
+    fn open(&self, key: &Key) -> Result<Option<Arc<dyn Object>>> {
+        self.inner.open(key)
     }
 
     fn size(&self, key: &Key) -> Result<u64> {
