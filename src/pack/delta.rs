@@ -13,6 +13,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::FRAME_BYTES_MAX;
 use super::align::{Copy, align};
 use crate::id::ChunkPrefix;
@@ -34,7 +36,7 @@ const TRAINED: [u8; 4] = 0xEC30_A437u32.to_le_bytes();
 const WHAT: &str = "delta";
 
 /// Which chunks those are: mostly one.
-pub type Bases = smallvec::SmallVec<[ChunkPrefix; 1]>;
+pub type Bases = SmallVec<[ChunkPrefix; 1]>;
 
 /// What a copy of a chunk is stored as a difference to; nothing for one that is stored whole.
 ///
@@ -71,7 +73,10 @@ impl Delta {
         if rank == 0 || !(1..=BASES_MAX).contains(&count) {
             return Err(r.bad(format!("a delta of rank {rank} with {count} bases")));
         }
-        let bases = (0..count).map(|_| Ok(ChunkPrefix::new(r.array()?))).collect::<Result<Bases>>()?;
+        let mut bases = Bases::new();
+        for _ in 0..count {
+            bases.push(ChunkPrefix::new(r.array()?));
+        }
         if (1..count).any(|n| bases[..n].contains(&bases[n])) {
             return Err(r.bad("a base twice"));
         }
@@ -97,13 +102,13 @@ struct Dictionary<'b> {
     /// Bytes before the parts.
     skip: usize,
     /// Where each part begins in them.
-    starts: Vec<usize>,
+    starts: SmallVec<[usize; 1]>,
 }
 
 impl<'b> Dictionary<'b> {
     fn new(bases: &[&'b [u8]], slices: &[Slice]) -> Result<Self> {
         let bad = |what: String| Malformed::bad(WHAT, what);
-        let mut parts: Vec<&'b [u8]> = bases.to_vec();
+        let mut parts: SmallVec<[&'b [u8]; 1]> = bases.into();
         if !slices.is_empty() {
             let part = |slice: &Slice| {
                 let Slice { base, offset, len } = *slice;
@@ -120,9 +125,9 @@ impl<'b> Dictionary<'b> {
         if let [part] = parts[..]
             && !part.starts_with(&TRAINED)
         {
-            return Ok(Self { bytes: Cow::Borrowed(part), skip: 0, starts: vec![0] });
+            return Ok(Self { bytes: Cow::Borrowed(part), skip: 0, starts: smallvec![0] });
         }
-        let (mut bytes, mut starts) = (Vec::with_capacity(1 + len), Vec::new());
+        let (mut bytes, mut starts) = (Vec::with_capacity(1 + len), SmallVec::new());
         bytes.push(0);
         for part in parts {
             starts.push(bytes.len() - 1);
@@ -200,15 +205,15 @@ pub fn decode_delta(payload: &[u8], raw_len: u32, bases: &[&[u8]], decompressor:
     let old = dictionary.parts();
     let copies = take_copies(&mut r, old.len(), raw_len as usize)?;
     let rest_len = raw_len as usize - copies.iter().map(|copy| copy.len).sum::<usize>();
-    let mut rest = Vec::new();
+    let mut rest: &[u8] = &[];
     match rest_len {
         0 => r.end()?,
         len => {
             let near = dictionary.near(&copies, raw_len as usize);
-            decompressor.append_delta(r.bytes(r.remaining())?, &near, len, &mut rest)?;
+            rest = decompressor.delta(r.bytes(r.remaining())?, &near, len)?;
         }
     }
-    let (mut out, mut rest) = (Vec::with_capacity(raw_len as usize), &rest[..]);
+    let mut out = Vec::with_capacity(raw_len as usize);
     for copy in copies {
         let (now, later) = rest.split_at(copy.at - out.len());
         out.extend_from_slice(now);

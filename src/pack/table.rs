@@ -78,6 +78,11 @@ impl<Id: TableId> Table<Id> {
         self.frames.last().map_or(HEAD_BYTES as u64, |frame| frame.offset + u64::from(frame.stored_len))
     }
 
+    /// Number of chunks.
+    pub fn count(&self) -> usize {
+        self.frames.iter().map(|frame| frame.chunks.len()).sum()
+    }
+
     /// All chunks with their frames' ordinals and their places in them.
     pub fn chunks(&self) -> impl Iterator<Item = (u32, u32, ChunkKind, &ChunkInfo<Id>)> {
         self.frames.iter().enumerate().flat_map(|(f, frame)| {

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::reader::lock;
+use super::slices::BASES_MIN;
 use super::{ChunkReader, Place, malformed};
 use crate::crypto::ChunkKind;
 use crate::error::{Error, Kind, Result};
@@ -153,7 +154,8 @@ impl ChunkReader<'_> {
                 Err(bad(format!("a delta of rank {}, but the index says {}", stored.delta.rank, place.rank)))
             }
             Some(Stored::Delta(stored)) => {
-                let kept = if trail.is_strict { Vec::new() } else { lock(&self.slices).bases(&stored) };
+                let at_hand = !trail.is_strict && stored.delta.bases.len() >= BASES_MIN;
+                let kept = if at_hand { lock(&self.slices).bases(&stored) } else { Vec::new() };
                 let kept = kept.into_iter().chain(std::iter::repeat(None));
                 let base = |(base, kept): (&ChunkPrefix, Option<Vec<u8>>)| match kept {
                     Some(parts) => Ok(Plain::Own(parts.into())),

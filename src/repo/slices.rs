@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::reader::lock;
 use super::{CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, ChunkReader, Place};
 use crate::crypto::ChunkKind;
@@ -20,7 +22,7 @@ const CHUNKS_MAX: u32 = 1 << 18;
 /// No more than this is kept, and what one chunk needs. Bytes.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 /// Deltas with fewer bases have them read.
-const BASES_MIN: usize = 2;
+pub(super) const BASES_MIN: usize = 2;
 /// A longer slice is what the chunk itself was before, and read in its turn. Bytes.
 const SLICE_BYTES_MAX: u32 = 16 << 10;
 
@@ -34,8 +36,8 @@ type Part = (ChunkPrefix, u32, u32);
 #[derive(Debug, Default)]
 pub(super) struct Slices {
     /// By pack and frame: the parts of its n-th chunk.
-    wanted: HashMap<(u32, u32), Vec<(u32, Part)>>,
-    kept: HashMap<Part, Vec<u8>>,
+    wanted: HashMap<(u32, u32), Vec<(u32, Part)>, RandomState>,
+    kept: HashMap<Part, Vec<u8>, RandomState>,
     bytes: usize,
 }
 
@@ -60,7 +62,7 @@ impl Slices {
     /// For each base of a delta as much of it as the delta refers to, with zeroes before and between, if that is at hand.
     pub fn bases(&self, stored: &StoredDelta<'_>) -> Vec<Option<Vec<u8>>> {
         let bases = &stored.delta.bases;
-        if self.kept.is_empty() || bases.len() < BASES_MIN {
+        if self.kept.is_empty() {
             return vec![None; bases.len()];
         }
         let slices = stored.slices().unwrap_or_default();

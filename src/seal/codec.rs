@@ -94,8 +94,14 @@ fn behind(out: &mut Vec<u8>) -> Cursor<&mut Vec<u8>> {
     room
 }
 
+/// How much room a decompressor keeps from one delta to the next. Bytes.
+const ROOM_KEPT_MAX: usize = 1 << 20;
+
 /// A reusable decompressor.
-pub struct Decompressor(DCtx<'static>);
+pub struct Decompressor {
+    zstd: DCtx<'static>,
+    room: Vec<u8>,
+}
 
 impl std::fmt::Debug for Decompressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -107,7 +113,8 @@ impl Decompressor {
     /// A decompressor.
     pub fn new() -> std::io::Result<Self> {
         let no_memory = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
-        DCtx::try_create().map(Self).ok_or_else(no_memory)
+        let zstd = DCtx::try_create().ok_or_else(no_memory)?;
+        Ok(Self { zstd, room: Vec::new() })
     }
 
     /// Appends the plain form of `stored`, which must be exactly `len` bytes long; no more is made room for.
@@ -121,20 +128,25 @@ impl Decompressor {
                 require_one_frame(stored)?;
                 out.reserve_exact(len);
                 let mut room = behind(out);
-                let decompressed = self.0.decompress(&mut room, stored);
+                let decompressed = self.zstd.decompress(&mut room, stored);
                 decompressed.map_err(|code| Malformed::bad("compressed data", get_error_name(code)))?
             }
         };
         require_len(found, len)
     }
 
-    /// The same for a zstd frame that refers to a dictionary, which must not look like one that was trained.
-    pub fn append_delta(&mut self, stored: &[u8], dictionary: &[u8], len: usize, out: &mut Vec<u8>) -> Result<()> {
+    /// The plain form of a zstd frame that refers to a dictionary, which must not look like one that was trained.
+    pub fn delta(&mut self, stored: &[u8], dictionary: &[u8], len: usize) -> Result<&[u8]> {
         require_one_frame(stored)?;
-        out.reserve_exact(len);
-        let decompressed = self.0.decompress_using_dict(&mut behind(out), stored, dictionary);
+        if self.room.capacity() > ROOM_KEPT_MAX {
+            self.room = Vec::new();
+        }
+        self.room.clear();
+        self.room.reserve_exact(len);
+        let decompressed = self.zstd.decompress_using_dict(&mut behind(&mut self.room), stored, dictionary);
         let found = decompressed.map_err(|code| Malformed::bad("compressed data", get_error_name(code)))?;
-        require_len(found, len)
+        require_len(found, len)?;
+        Ok(&self.room)
     }
 }
 
