@@ -208,6 +208,8 @@ impl Catalogue {
     }
 
     fn add_packs(&mut self, packs: Vec<PackEntry>, known: &mut HashSet<ObjectId>, gone: &dyn Fn(&ObjectId) -> bool) {
+        // At once: to make room again and again moves everything each time.
+        self.first.reserve(packs.iter().map(|pack| pack.table.count()).sum());
         for pack in packs {
             if !known.insert(pack.id) {
                 continue;
@@ -312,7 +314,7 @@ impl Catalogue {
     fn add(&mut self, pack: &PackEntry) {
         let number = self.packs.len() as u32;
         self.packs.push(PackInfo { id: pack.id, size: pack.size });
-        self.first.reserve(pack.table.frames.iter().map(|frame| frame.chunks.len()).sum());
+        self.first.reserve(pack.table.count());
         for (prefix, place, delta) in places_of(&pack.table, number) {
             if place.rank > 0 {
                 self.deltas.push(((number, place.frame, place.nth), self.bases.len()));
@@ -426,10 +428,13 @@ impl Catalogue {
     }
 
     /// Every copy that might be read, the doubtful ones last. Whether its bases can be had, reading it will tell.
-    pub fn copies_to_read(&self, prefix: &ChunkPrefix) -> impl Iterator<Item = Place> {
-        let doubtful = self.doubtful.get(prefix).into_iter().flatten().copied();
-        let cached = self.all(prefix).filter(|place| !self.is_good(place));
-        self.all(prefix).filter(|place| self.is_good(place)).chain(cached).chain(doubtful)
+    pub fn copies_to_read<'a>(&'a self, prefix: &'a ChunkPrefix) -> impl Iterator<Item = Place> + 'a {
+        // Mostly the first copy is good, and nobody asks for more.
+        let others = std::iter::once_with(move || {
+            let doubtful = self.doubtful.get(prefix).into_iter().flatten().copied();
+            self.all(prefix).filter(|place| !self.is_good(place)).chain(doubtful)
+        });
+        self.all(prefix).filter(|place| self.is_good(place)).chain(others.flatten())
     }
 
     /// A copy of this chunk.
@@ -446,7 +451,7 @@ impl Catalogue {
     /// All copies of a chunk, without those that are known to be doubtful.
     fn all(&self, prefix: &ChunkPrefix) -> impl Iterator<Item = Place> {
         let first = self.first.get(prefix).copied();
-        let more = self.more.get(prefix).into_iter().flatten().copied();
+        let more = std::iter::once_with(|| self.more.get(prefix).into_iter().flatten().copied()).flatten();
         let renumbered = move |cached: &Cached| {
             let base = cached.base;
             let copies = cached.segment.copies(prefix).into_iter();
