@@ -16,6 +16,7 @@ mod list_cache;
 mod moved;
 mod open;
 mod packs;
+mod parts;
 mod reader;
 mod segment;
 mod session;

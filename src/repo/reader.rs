@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use super::catalogue::places_of;
 use super::delta::Trail;
+use super::parts::Parts;
 use super::slices::Slices;
 use super::{Catalogue, Place, Repository, malformed, read_head, read_table, unopened};
 use crate::crypto::ChunkKind;
@@ -17,18 +20,16 @@ use crate::seal::Decompressor;
 use crate::tree::{ChunkList, Fetch, Large, StoredEntry, decode_extents, decode_xattrs};
 
 /// How many bytes of decoded frames are kept at hand.
-const KEPT_BYTES_MAX: usize = 32 << 20;
+const KEPT_BYTES_MAX: usize = 16 << 20;
 /// The same of frames of deltas, which are small, and needed for many chunks each.
 const KEPT_DELTA_BYTES_MAX: usize = 24 << 20;
-
-/// Deltas are read with what is stored in the same part of their pack, and so many of these parts are kept. Bytes.
-const AHEAD_BYTES: u64 = 64 << 10;
-const AHEAD_MAX: usize = 64;
+/// How much room is kept from one frame to the next, as it is stored. Bytes.
+const ROOM_KEPT_MAX: usize = 1 << 20;
 
 /// Decoded frames, the oldest dropped first.
 #[derive(Debug)]
 struct Kept {
-    frames: HashMap<(u32, u32), Arc<FrameBytes>>,
+    frames: HashMap<(u32, u32), Arc<FrameBytes>, RandomState>,
     order: VecDeque<(u32, u32)>,
     bytes: usize,
     bytes_max: usize,
@@ -36,7 +37,7 @@ struct Kept {
 
 impl Kept {
     fn new(bytes_max: usize) -> Mutex<Self> {
-        Mutex::new(Self { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, bytes_max })
+        Mutex::new(Self { frames: HashMap::default(), order: VecDeque::new(), bytes: 0, bytes_max })
     }
 
     fn insert(&mut self, at: (u32, u32), frame: &Arc<FrameBytes>) {
@@ -52,12 +53,11 @@ impl Kept {
     }
 }
 
-/// The n-th part of a pack, as it is stored.
+/// What it takes to open a frame, used again and again.
 #[derive(Debug)]
-struct Part {
-    pack: u32,
-    nth: u64,
-    bytes: Arc<Vec<u8>>,
+struct Tools {
+    sealed: Vec<u8>,
+    decompressor: Decompressor,
 }
 
 /// Reads chunks; usable from several threads at once.
@@ -66,20 +66,20 @@ pub struct ChunkReader<'r> {
     repository: &'r Repository,
     catalogue: &'r Catalogue,
     /// By the pack's number; also why there is none, which can be long to find out.
-    keys: Mutex<HashMap<u32, Result<PackKey>>>,
+    keys: Mutex<HashMap<u32, Result<PackKey>, RandomState>>,
     kept: Mutex<Kept>,
     kept_deltas: Mutex<Kept>,
-    ahead: Mutex<VecDeque<Part>>,
+    pub(super) parts: Mutex<Parts>,
     pub(super) slices: Mutex<Slices>,
-    decompressors: Mutex<Vec<Decompressor>>,
+    tools: Mutex<Vec<Tools>>,
 }
 
 impl<'r> ChunkReader<'r> {
     /// A reader of the chunks in this catalogue.
     pub fn new(repository: &'r Repository, catalogue: &'r Catalogue) -> Self {
         let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
-        let (keys, ahead, slices, decompressors) = Default::default();
-        Self { repository, catalogue, keys, kept, kept_deltas, ahead, slices, decompressors }
+        let (keys, parts, slices, tools) = Default::default();
+        Self { repository, catalogue, keys, kept, kept_deltas, parts, slices, tools }
     }
 
     /// Lets go of what is kept at hand.
@@ -88,7 +88,7 @@ impl<'r> ChunkReader<'r> {
             let mut kept = lock(kept);
             (kept.frames, kept.order, kept.bytes) = Default::default();
         }
-        lock(&self.ahead).clear();
+        *lock(&self.parts) = Parts::default();
         *lock(&self.slices) = Slices::default();
     }
 
@@ -115,55 +115,45 @@ impl<'r> ChunkReader<'r> {
 
     /// Reads and decodes a frame, without keeping it. What is in it is not compared with any id yet.
     pub fn frame(&self, place: &Place) -> Result<FrameBytes> {
-        let pack = self.catalogue.pack(place.pack);
         let key = self.pack_key(place.pack)?;
-        let mut sealed = self.sealed(place)?;
-        let frame = self
-            .with_decompressor(|decompressor| key.open_frame(place.kind, place.frame, &mut sealed, decompressor))?
-            .map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))?;
+        let frame = self.with_tools(|tools| self.frame_with(place, &key, tools))??;
         lock(&self.slices).take_from(place, &frame);
         Ok(frame)
     }
 
-    /// A frame as it is stored. Of deltas those around it will mostly be needed soon, and are read with it.
-    fn sealed(&self, place: &Place) -> Result<Vec<u8>> {
-        let (start, len) = (u64::from(place.offset), place.stored_len as usize);
-        let within = (start % AHEAD_BYTES) as usize;
-        if place.rank > 0
-            && let Some(part) = self.part(place.pack, start / AHEAD_BYTES)
-            && let Some(sealed) = part.get(within..within + len)
-        {
-            return Ok(sealed.to_vec());
+    fn frame_with(&self, place: &Place, key: &PackKey, tools: &mut Tools) -> Result<FrameBytes> {
+        let Tools { sealed, decompressor } = tools;
+        if sealed.capacity() > ROOM_KEPT_MAX {
+            *sealed = Vec::new();
         }
-        self.repository.pack_range(&self.catalogue.pack(place.pack).id, start, len)
+        let mut open = |sealed: &mut Vec<u8>| key.open_frame(place.kind, place.frame, sealed, decompressor);
+        if self.sealed(place, sealed)
+            && let Ok(frame) = open(sealed)
+        {
+            return Ok(frame);
+        }
+        // What was at hand may have been replaced, or read wrong: nothing is called bad before it was read by its name.
+        let pack = self.catalogue.pack(place.pack);
+        *sealed = self.repository.pack_range(&pack.id, place.offset.into(), place.stored_len as usize)?;
+        open(sealed).map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
     }
 
-    /// A part of a pack, if it can be had.
-    fn part(&self, pack: u32, nth: u64) -> Option<Arc<Vec<u8>>> {
-        let is_it = |part: &&Part| (part.pack, part.nth) == (pack, nth);
-        if let Some(part) = lock(&self.ahead).iter().find(is_it) {
-            return Some(part.bytes.clone());
-        }
-        let (info, start) = (self.catalogue.pack(pack), nth * AHEAD_BYTES);
-        let len = AHEAD_BYTES.min(info.size.checked_sub(start)?);
-        let bytes = Arc::new(self.repository.pack_range(&info.id, start, len as usize).ok()?);
-        let mut ahead = lock(&self.ahead);
-        if ahead.len() >= AHEAD_MAX {
-            ahead.pop_front();
-        }
-        ahead.push_back(Part { pack, nth, bytes: bytes.clone() });
-        Some(bytes)
+    fn with_tools<T>(&self, work: impl FnOnce(&mut Tools) -> T) -> Result<T> {
+        let kept = lock(&self.tools).pop();
+        let mut tools = match kept {
+            Some(kept) => kept,
+            None => {
+                let decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
+                Tools { sealed: Vec::new(), decompressor }
+            }
+        };
+        let done = work(&mut tools);
+        lock(&self.tools).push(tools);
+        Ok(done)
     }
 
     pub(super) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> T) -> Result<T> {
-        let kept = lock(&self.decompressors).pop();
-        let mut decompressor = match kept {
-            Some(kept) => kept,
-            None => Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?,
-        };
-        let done = work(&mut decompressor);
-        lock(&self.decompressors).push(decompressor);
-        Ok(done)
+        self.with_tools(|tools| work(&mut tools.decompressor))
     }
 
     pub(super) fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {

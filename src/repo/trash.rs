@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -12,7 +13,7 @@ use crate::crypto::Audience;
 use crate::error::{Kind, Result};
 use crate::id::ObjectId;
 use crate::record::{Snapshot, Tomb};
-use crate::storage::{self, ErrorKind, Key, Listed};
+use crate::storage::{self, ErrorKind, Key, Listed, Object};
 
 impl Repository {
     /// Takes a snapshot off the list; durable after the next barrier. One that is not there is off it already. Where the
@@ -119,6 +120,11 @@ impl Repository {
     /// Reads a part of a pack, wherever it lies: who found it in the catalogue may find it in the trash only.
     pub(super) fn pack_range(&self, id: &ObjectId, offset: u64, len: usize) -> Result<Vec<u8>> {
         self.of_pack(id, |key| self.storage().get_range(key, offset, len))
+    }
+
+    /// Opens a pack of which many parts will be read, likewise; `None` where the store reads it by name as well.
+    pub(super) fn open_pack(&self, id: &ObjectId) -> Result<Option<Arc<dyn Object>>> {
+        self.of_pack(id, |key| self.storage().open(key))
     }
 
     /// Its stored length, likewise.
