@@ -5,6 +5,7 @@
 //! deltas will need is then kept when its frame goes by.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 
@@ -19,7 +20,9 @@ use crate::pack::{BASES_MAX, FrameBytes, Slice, Stored, StoredDelta};
 
 /// So much is looked through: with blocks of 64 KiB 16 GiB.
 const CHUNKS_MAX: u32 = 1 << 18;
-/// No more than this is kept, and what one chunk needs. Bytes.
+/// So many parts are waited for.
+const PARTS_MAX: usize = 1 << 17;
+/// No more than this is kept at a time. Bytes.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 /// Deltas with fewer bases have them read.
 pub(super) const BASES_MIN: usize = 2;
@@ -32,51 +35,81 @@ const CHUNK_BYTES_MAX: usize = CLOSURE_BYTES_MAX / BASES_MAX;
 /// A part of a chunk that is stored whole: which, where it begins and how long it is, in bytes.
 type Part = (ChunkPrefix, u32, u32);
 
-/// Parts that are waited for, and those that went by.
+/// A part, and how often it will be needed.
+#[derive(Debug)]
+struct Wanted {
+    nth: u32,
+    part: Part,
+    uses: u32,
+}
+
+/// Parts that are waited for, and those that went by and are still needed.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    /// By pack and frame: the parts of its n-th chunk.
-    wanted: HashMap<(u32, u32), Vec<(u32, Part)>, RandomState>,
-    kept: HashMap<Part, Vec<u8>, RandomState>,
+    /// By pack and frame: of its n-th chunk.
+    wanted: HashMap<(u32, u32), Vec<Wanted>, RandomState>,
+    count: usize,
+    /// With how often they will be needed.
+    kept: HashMap<Part, (Vec<u8>, u32), RandomState>,
     bytes: usize,
 }
 
 impl Slices {
     fn want(&mut self, place: &Place, part: Part) {
         let parts = self.wanted.entry((place.pack, place.frame)).or_default();
-        if !parts.contains(&(place.nth, part)) {
-            self.bytes += part.2 as usize;
-            parts.push((place.nth, part));
+        match parts.iter_mut().find(|wanted| (wanted.nth, wanted.part) == (place.nth, part)) {
+            Some(wanted) => wanted.uses += 1,
+            None => {
+                self.count += 1;
+                parts.push(Wanted { nth: place.nth, part, uses: 1 });
+            }
         }
     }
 
-    /// Keeps what is wanted of a frame.
+    /// Keeps what is wanted of a frame, as far as there is room.
     pub fn take_from(&mut self, place: &Place, frame: &FrameBytes) {
-        for (nth, part) in self.wanted.remove(&(place.pack, place.frame)).into_iter().flatten() {
+        for Wanted { nth, part, uses } in self.wanted.remove(&(place.pack, place.frame)).into_iter().flatten() {
             let (_, offset, len) = part;
             let bytes = frame.chunk(nth as usize).and_then(|bytes| bytes.get(offset as usize..)?.get(..len as usize));
-            self.kept.extend(bytes.map(|bytes| (part, bytes.to_vec())));
+            if let Some(bytes) = bytes.filter(|bytes| self.bytes + bytes.len() <= KEPT_BYTES_MAX) {
+                self.bytes += bytes.len();
+                self.kept.insert(part, (bytes.to_vec(), uses));
+            }
         }
     }
 
     /// For each base of a delta as much of it as the delta refers to, with zeroes before and between, if that is at hand.
-    pub fn bases(&self, stored: &StoredDelta<'_>) -> Vec<Option<Vec<u8>>> {
+    pub fn bases(&mut self, stored: &StoredDelta<'_>) -> Vec<Option<Vec<u8>>> {
         let bases = &stored.delta.bases;
         if self.kept.is_empty() {
             return vec![None; bases.len()];
         }
         let slices = stored.slices().unwrap_or_default();
+        let of = |nth: u8| slices.iter().filter(move |slice| slice.base == nth);
         let base = |(nth, id): (u8, &ChunkPrefix)| {
             let mut out = Vec::new();
-            for Slice { offset, len, .. } in slices.iter().filter(|slice| slice.base == nth) {
-                let bytes = self.kept.get(&(*id, *offset, *len))?;
+            for Slice { offset, len, .. } in of(nth) {
+                let (bytes, _) = self.kept.get(&(*id, *offset, *len))?;
                 let end = *offset as usize + bytes.len();
                 out.resize(end.max(out.len()), 0);
                 out[*offset as usize..end].copy_from_slice(bytes);
             }
+            of(nth).for_each(|slice| self.used((*id, slice.offset, slice.len)));
             (!out.is_empty()).then_some(out)
         };
         (0..).zip(bases).map(base).collect()
+    }
+
+    /// A part was needed once; after the last time it goes.
+    fn used(&mut self, part: Part) {
+        if let Entry::Occupied(mut kept) = self.kept.entry(part) {
+            let (bytes, uses) = kept.get_mut();
+            *uses = uses.saturating_sub(1);
+            if *uses == 0 {
+                self.bytes -= bytes.len();
+                kept.remove();
+            }
+        }
     }
 }
 
@@ -89,7 +122,7 @@ impl ChunkReader<'_> {
         let _ = self.for_each_chunk(content, &mut |chunk| {
             cancel.check()?;
             count += 1;
-            if count > CHUNKS_MAX || slices.bytes >= KEPT_BYTES_MAX {
+            if count > CHUNKS_MAX || slices.count >= PARTS_MAX {
                 return Err(Error::new(Kind::Failed, "enough"));
             }
             let id = chunk.id.prefix();
