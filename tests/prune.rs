@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ use larder::storage::memory::MemoryStorage;
 use larder::storage::wrap::fault::{Fault, FaultStorage};
 use larder::storage::{Capabilities, ErrorKind, Hold, Key, Listed, Storage, Upload};
 use rusqlite::Connection;
+use rustix::fs::inotify;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -344,10 +346,11 @@ fn open_sessions(machine: &Machine) -> Vec<PathBuf> {
     all.iter().filter(is_open).cloned().collect()
 }
 
-/// Whether a process has a file open.
-fn has_open(process: u32, path: &Path) -> bool {
-    let open = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
-    open.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path))
+/// Hears when a file is opened.
+fn listen(path: &Path) -> fs::File {
+    let ear = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&ear, path, inotify::WatchFlags::OPEN).unwrap();
+    ear.into()
 }
 
 /// The backup counts on what nobody needs any more. It is stopped as by a machine that sleeps, between its files and a
@@ -373,9 +376,10 @@ fn a_backup_that_slept_until_it_was_taken_for_dead_is_whole_or_says_so() {
         machine.backup(&source).expect(0);
         machine.run(["forget", "--source", "source", "--keep-last", "1", "--force"]).expect(0);
         database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let mut ear = listen(&held);
         let sources = [again.display().to_string(), format!("sqlite:{}", held.display())];
         let child = machine.command(["backup", &sources[0], &sources[1]]).spawn().unwrap();
-        program::wait_until("it has come to the database", || has_open(child.id(), &held));
+        program::wait_until("it has come to the database", || ear.read(&mut [0; 4096]).is_ok());
         program::signal(child.id(), Signal::STOP);
         machine.run(["prune", "--no-trash", "--no-wait"]).expect(11).says("other runs are at work");
         let [session] = &open_sessions(&machine)[..] else { panic!("round {round}: one session was expected") };
