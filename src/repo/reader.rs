@@ -156,7 +156,8 @@ impl<'r> ChunkReader<'r> {
         self.with_tools(|tools| work(&mut tools.decompressor))
     }
 
-    pub(super) fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {
+    /// A frame, read and decoded unless it is at hand, and kept there for a while.
+    pub fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {
         let at = (place.pack, place.frame);
         let kept = if place.rank == 0 { &self.kept } else { &self.kept_deltas };
         if let Some(frame) = lock(kept).frames.get(&at) {

@@ -15,11 +15,13 @@ use crate::repo::{ChunkReader, Place};
 use crate::target::files::{FileWriter, Folder};
 
 /// A window holds so many bytes of files, or so many files, before it is written.
-const WINDOW_BYTES: u64 = 64 << 20;
+const WINDOW_BYTES: u64 = 128 << 20;
 const WINDOW_FILES: usize = 8192;
 /// Files of more than one chunk stay open until their last: no more of them in a window than this.
 const OPEN_FILES: usize = 256;
-/// Pieces of a file with deltas that are written one after another.
+/// A longer file with deltas is made in its own order: it was announced. Bytes.
+const LONG_BYTES: u64 = 64 << 20;
+/// Pieces of it that are written one after another.
 const RUN_PIECES: usize = 32;
 
 /// A file that is being written.
@@ -41,6 +43,12 @@ struct Piece {
     offset: u64,
     chunk: ChunkRef,
     place: Place,
+}
+
+/// Pieces, and the frame that they need.
+struct Group {
+    place: Place,
+    pieces: Vec<Piece>,
 }
 
 pub(super) struct Window<'a> {
@@ -102,7 +110,7 @@ impl<'a> Window<'a> {
         self.open = Some(place.to_vec());
         let mut offset = 0;
         let reader = self.reader;
-        if target.entry.size > WINDOW_BYTES {
+        if target.entry.size > LONG_BYTES {
             reader.announce(&content, job.cancel);
         }
         let result = reader.for_each_chunk(&content, &mut |chunk| {
@@ -148,24 +156,50 @@ impl<'a> Window<'a> {
     fn write(&mut self, job: Job<'_>) -> Result<()> {
         self.bytes = 0;
         let pieces = std::mem::take(&mut self.pieces);
-        let (mut frames, mut in_order) = (BTreeMap::<_, Vec<Piece>>::new(), Vec::new());
+        let (mut frames, mut in_order) = (BTreeMap::<_, Group>::new(), Vec::new());
         for file in pieces.chunk_by(|a, b| Arc::ptr_eq(&a.target, &b.target)) {
-            if file.iter().any(|piece| piece.place.rank > 0) {
+            if file[0].target.entry.size > LONG_BYTES && file.iter().any(|piece| piece.place.rank > 0) {
                 // Deltas that lie together stand for chunks that do, and what they are made from lies together, too: it is
                 // at hand as long as the file is made in order.
                 in_order.extend(file.chunks(RUN_PIECES).map(<[Piece]>::to_vec));
-            } else {
-                for piece in file {
-                    frames.entry((piece.place.pack, piece.place.frame)).or_default().push(piece.clone());
-                }
+                continue;
+            }
+            for piece in file {
+                let place = self.root(piece);
+                let group =
+                    frames.entry((place.pack, place.frame)).or_insert_with(|| Group { place, pieces: Vec::new() });
+                group.pieces.push(piece.clone());
             }
         }
         let this: &Self = self;
         in_order.iter().par_bridge().try_for_each(|pieces| this.put_all(pieces, None, job))?;
-        frames.par_iter().try_for_each(|(_, pieces)| {
-            let frame = pieces.first().and_then(|piece| this.reader.frame(&piece.place).ok());
-            this.put_all(pieces, frame.as_ref(), job)
-        })
+        frames.par_iter().try_for_each(|(_, group)| this.put_group(group, job))
+    }
+
+    /// Where the chunk lies that a piece is made from in the end; mostly the piece's own.
+    fn root(&self, piece: &Piece) -> Place {
+        let catalogue = self.reader.catalogue();
+        let (mut id, mut place) = (piece.chunk.id.prefix(), piece.place);
+        while place.rank > 0 {
+            let bases = catalogue.bases(&id, &place);
+            let Some(base) = bases.first() else { break };
+            let is_below = |copy: &Place| copy.kind == place.kind && copy.rank < place.rank;
+            let Some(copy) = catalogue.copies_to_read(base).find(is_below) else { break };
+            (id, place) = (*base, copy);
+        }
+        place
+    }
+
+    /// Writes the pieces that lie in a frame, and those that are made from what does while it is at hand.
+    fn put_group(&self, group: &Group, job: Job<'_>) -> Result<()> {
+        let (here, made): (Vec<Piece>, Vec<Piece>) =
+            group.pieces.iter().cloned().partition(|piece| piece.place.rank == 0);
+        if made.is_empty() {
+            return self.put_all(&here, self.reader.frame(&group.place).ok().as_ref(), job);
+        }
+        let frame = self.reader.kept_frame(&group.place).ok();
+        self.put_all(&here, frame.as_deref(), job)?;
+        self.put_all(&made, None, job)
     }
 
     /// Writes pieces; those that lie in this frame from there.
@@ -267,8 +301,10 @@ fn runs(entry: &Entry, at: u64, len: u64) -> Vec<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::entry::{Extent, Kind};
+    use crate::ops::restore::{Part, Pick, restore};
     use crate::ops::testing::{Store, noise};
-    use crate::repo::EntryReader;
+    use crate::repo::{Catalogue, EntryReader};
+    use crate::target::files::Existing;
     use crate::tree::TreeWalk;
 
     const PAGE: usize = 4096;
@@ -323,5 +359,30 @@ mod tests {
         };
         let (without, with) = (calls(false), calls(true));
         assert!(with + 30 < without, "{with} calls instead of {without}");
+    }
+
+    /// Frames of files that did not change serve those that did, too: each is read once.
+    #[test]
+    fn what_changed_is_written_while_its_frame_is_at_hand() {
+        const FILE: usize = 400_000;
+        let (store, all) = (Store::new(), noise(120 * FILE));
+        let mut files: Vec<Vec<u8>> = all.chunks(FILE).map(<[u8]>::to_vec).collect();
+        let save = |files: &[Vec<u8>]| {
+            files.iter().enumerate().for_each(|(n, bytes)| store.file(&format!("{n:03}"), bytes));
+            store.backup()
+        };
+        save(&files);
+        files.iter_mut().step_by(2).for_each(|bytes| bytes[FILE / 2] ^= 1);
+        save(&files);
+        let (to, begun) = (tempfile::tempdir().unwrap(), store.calls());
+        let target = super::super::Target { path: to.path(), existing: Existing::Refuse, repository: None };
+        let parts = [Part { source: 0, into: Vec::new(), pick: Pick::At(Vec::new()) }];
+        let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
+        restore(&store.repository, &catalogue, &store.newest(), &parts, target, store.job()).unwrap();
+        for (n, bytes) in files.iter().enumerate() {
+            assert!(std::fs::read(to.path().join(format!("{n:03}"))).unwrap() == *bytes, "{n}");
+        }
+        let calls = store.calls() - begun;
+        assert!(calls < 85, "{calls} calls; about 66 expected, and 108 when frames are read twice");
     }
 }
