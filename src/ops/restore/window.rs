@@ -45,10 +45,11 @@ struct Piece {
     place: Place,
 }
 
-/// Pieces, and the frame that they need.
+/// A frame's pieces, and those that are made from what lies in it.
 struct Group {
     place: Place,
-    pieces: Vec<Piece>,
+    here: Vec<Piece>,
+    made: Vec<Piece>,
 }
 
 pub(super) struct Window<'a> {
@@ -166,9 +167,9 @@ impl<'a> Window<'a> {
             }
             for piece in file {
                 let place = self.root(piece);
-                let group =
-                    frames.entry((place.pack, place.frame)).or_insert_with(|| Group { place, pieces: Vec::new() });
-                group.pieces.push(piece.clone());
+                let new = || Group { place, here: Vec::new(), made: Vec::new() };
+                let group = frames.entry((place.pack, place.frame)).or_insert_with(new);
+                if piece.place.rank == 0 { &mut group.here } else { &mut group.made }.push(piece.clone());
             }
         }
         let this: &Self = self;
@@ -191,15 +192,13 @@ impl<'a> Window<'a> {
     }
 
     /// Writes the pieces that lie in a frame, and those that are made from what does while it is at hand.
-    fn put_group(&self, group: &Group, job: Job<'_>) -> Result<()> {
-        let (here, made): (Vec<Piece>, Vec<Piece>) =
-            group.pieces.iter().cloned().partition(|piece| piece.place.rank == 0);
+    fn put_group(&self, Group { place, here, made }: &Group, job: Job<'_>) -> Result<()> {
         if made.is_empty() {
-            return self.put_all(&here, self.reader.frame(&group.place).ok().as_ref(), job);
+            return self.put_all(here, self.reader.frame(place).ok().as_ref(), job);
         }
-        let frame = self.reader.kept_frame(&group.place).ok();
-        self.put_all(&here, frame.as_deref(), job)?;
-        self.put_all(&made, None, job)
+        let frame = self.reader.kept_frame(place).ok();
+        self.put_all(here, frame.as_deref(), job)?;
+        self.put_all(made, None, job)
     }
 
     /// Writes pieces; those that lie in this frame from there.
