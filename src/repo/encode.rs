@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ChunkReader;
-use super::delta::{Base, Step};
+use super::delta::{Base, Plain, Step};
 use super::lineage::{Choice, choose, root};
-use super::moved::{Moved, PAGE_BYTES, Page, features, is_rewritten};
+use super::moved::{Feature, Lost, Moved, PAGE_BYTES, features, is_rewritten, losses};
 use crate::chunk::BLOCK_BYTES;
 use crate::crypto::ChunkKind;
 use crate::error::{Error, Kind, Result};
@@ -132,26 +132,27 @@ impl<'r> Encoder<'r> {
     }
 
     /// Remembers what the pages of a block lost, and finds where those that are full of news may have them from.
-    fn look_around(&self, raw: &[u8], base: Option<&Base>) -> Vec<Page> {
+    fn look_around(&self, raw: &[u8], base: Option<&Base>) -> Vec<Lost> {
         let parent: &[u8] = base.map_or(&[], |base| &base.step.bytes);
         let root = base.and_then(root);
+        let share = base.map_or(1.0, |base| base.share);
         let (mut lost, mut wanted) = (Vec::new(), Vec::new());
         for (n, new) in raw.chunks(PAGE_BYTES).enumerate() {
             let at = n * PAGE_BYTES;
             let Some(news) = features_if(new, parent.get(at..at + PAGE_BYTES)) else { continue };
-            if let Some((root, old)) = root.and_then(|root| Some((root, root.bytes.get(at..at + PAGE_BYTES)?))) {
-                lost.push((Page { chunk: root.id, offset: at as u32 }, features(old), news.clone()));
-            }
+            lost.extend(root.and_then(|root| lost_page(root, at, &news, share)));
             wanted.push(news);
         }
         let Ok(mut moved) = self.moved.lock() else { return Vec::new() };
-        let mut found = Vec::new();
-        for page in wanted.iter().flat_map(|news| moved.find(news)) {
-            if !found.contains(&page) {
-                found.push(page);
+        let mut found: Vec<Lost> = Vec::new();
+        for part in wanted.iter().flat_map(|news| moved.find(news)) {
+            let is_known = found.iter().any(|known| (known.chunk, known.offset) == (part.chunk, part.offset));
+            // What was here before is a base anyway.
+            if !is_known && root.is_none_or(|root| root.id != part.chunk) {
+                found.push(part.clone());
             }
         }
-        lost.iter().for_each(|(page, old, new)| moved.lost(*page, old, new));
+        lost.into_iter().for_each(|(part, features)| moved.lost(part, &features));
         found
     }
 
@@ -159,27 +160,27 @@ impl<'r> Encoder<'r> {
         &self,
         new: New<'_>,
         bases: &[Base],
-        pages: &[Page],
+        parts: &[Lost],
         tools: &mut Tools<'_>,
     ) -> Result<Option<Encoded>> {
-        if pages.is_empty() {
-            return Ok(None);
-        }
         let mut sources: Vec<Base> = Vec::new();
         let mut seen = HashSet::new();
-        for page in pages {
-            if seen.len() < SOURCES_MAX && seen.insert(page.chunk) {
-                sources.extend(self.base(ChunkKind::Data, &page.chunk));
+        for part in parts {
+            if seen.len() < SOURCES_MAX && seen.insert(part.chunk) {
+                sources.extend(at_hand(&part.chunk, parts).or_else(|| self.base(ChunkKind::Data, &part.chunk)));
             }
         }
         let others: Vec<Step> =
             sources.iter().filter(|base| base.step.rank == 0).map(|base| base.step.clone()).collect();
+        if others.is_empty() {
+            return Ok(None);
+        }
         let Some(choice) = choose(bases, &others) else { return Ok(None) };
-        let slice = |page: &Page| {
-            let base = choice.bases.iter().position(|step| step.id == page.chunk)?;
-            Some(Slice { base: base as u8, offset: page.offset, len: PAGE_BYTES as u32 })
+        let slice = |part: &Lost| {
+            let base = choice.bases.iter().position(|step| step.id == part.chunk)?;
+            Some(Slice { base: base as u8, offset: part.offset as u32, len: part.len as u32 })
         };
-        let mut slices: Vec<Slice> = pages.iter().filter_map(slice).collect();
+        let mut slices: Vec<Slice> = parts.iter().filter_map(slice).collect();
         // What is most alike comes last, where references are shortest.
         for (base, step) in (0..).zip(&choice.bases).filter(|(_, step)| !others.iter().any(|it| it.id == step.id)) {
             slices.push(Slice { base, offset: 0, len: step.bytes.len() as u32 });
@@ -223,8 +224,29 @@ fn share(bases: &[Base]) -> f64 {
     bases.iter().map(|base| base.share).sum::<f64>() / bases.len().max(1) as f64
 }
 
+/// What the page at this offset had and has no more, with its features.
+fn lost_page(root: &Step, at: usize, news: &[Feature], share: f64) -> Option<(Lost, Vec<u64>)> {
+    let old = root.bytes.get(at..at + PAGE_BYTES)?;
+    let (features, range) = losses(&features(old), news, PAGE_BYTES);
+    let bytes = old.get(range.clone()).filter(|bytes| !bytes.is_empty())?;
+    let (offset, len, raw_len) = (at + range.start, bytes.len(), root.bytes.len());
+    Some((Lost { chunk: root.id, raw_len, share, offset, len, bytes: Some(bytes.into()) }, features))
+}
+
+/// A chunk as far as it is needed, with zeroes for all else, if what is needed was kept.
+fn at_hand(chunk: &ChunkPrefix, parts: &[Lost]) -> Option<Base> {
+    let (mut bytes, mut share) = (Vec::new(), 1.0);
+    for part in parts.iter().filter(|part| part.chunk == *chunk) {
+        bytes.resize(part.raw_len, 0);
+        bytes.get_mut(part.offset..part.offset + part.len)?.copy_from_slice(part.bytes.as_ref()?);
+        share = part.share;
+    }
+    let step = Step { id: *chunk, rank: 0, bytes: Plain::Own(bytes.into()) };
+    Some(Base { step, closure: Vec::new(), share })
+}
+
 /// The features of a page, if it is new, or full of news.
-fn features_if(new: &[u8], old: Option<&[u8]>) -> Option<Vec<u64>> {
+fn features_if(new: &[u8], old: Option<&[u8]>) -> Option<Vec<Feature>> {
     let is_news = new.len() == PAGE_BYTES && old.is_none_or(|old| is_rewritten(old, new));
     is_news.then(|| features(new))
 }
