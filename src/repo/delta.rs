@@ -230,6 +230,33 @@ impl ChunkReader<'_> {
         bases.any(|base| base.is_err()) || self.plain(frame, place, &mut trail).is_ok_and(|bytes| is_it(&bytes))
     }
 
+    /// The frames of which a chunk is made in the end, as far as the index knows: each once, first that of the line of
+    /// first bases. Mostly there is one.
+    pub fn roots(&self, id: &ChunkPrefix, place: &Place) -> Vec<Place> {
+        let (mut roots, mut seen) = (Vec::new(), Vec::new());
+        self.add_roots(id, place, &mut roots, &mut seen);
+        roots
+    }
+
+    fn add_roots(&self, id: &ChunkPrefix, place: &Place, roots: &mut Vec<Place>, seen: &mut Vec<ChunkPrefix>) {
+        if seen.contains(id) || seen.len() > CLOSURE_CHUNKS_MAX {
+            return;
+        }
+        seen.push(*id);
+        if place.rank == 0 {
+            if !roots.iter().any(|root: &Place| (root.pack, root.frame) == (place.pack, place.frame)) {
+                roots.push(*place);
+            }
+            return;
+        }
+        for base in &self.catalogue().bases(id, place) {
+            let is_below = |copy: &Place| copy.kind == place.kind && copy.rank < place.rank;
+            if let Some(copy) = self.catalogue().copies_to_read(base).find(is_below) {
+                self.add_roots(base, &copy, roots, seen);
+            }
+        }
+    }
+
     /// Reads a chunk as a base for others, through the copy that takes the fewest others itself; `None` if it cannot
     /// be had.
     pub fn as_base(&self, kind: ChunkKind, id: &ChunkPrefix) -> Option<Base> {

@@ -168,6 +168,12 @@ impl<'r> ChunkReader<'r> {
         Ok(frame)
     }
 
+    /// Keeps a frame at hand, of chunks stored whole, that somebody else has read and proven.
+    pub fn lend(&self, place: &Place, frame: &Arc<FrameBytes>) {
+        lock(&self.slices).take_from(place, frame);
+        lock(&self.kept).insert((place.pack, place.frame), frame);
+    }
+
     /// The n-th chunk of a decoded frame, made whole, if it is the one that is wanted.
     pub fn verify<'f>(&self, frame: &'f FrameBytes, place: &Place, id: &ChunkId) -> Result<Cow<'f, [u8]>> {
         let is_it = |bytes: &[u8]| self.repository.keys().identity.chunk_id(place.kind, bytes) == *id;

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
+use rayon::prelude::*;
 
 use super::reader::lock;
 use super::{CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, ChunkReader, Place};
 use crate::crypto::ChunkKind;
 use crate::entry::Content;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::event::Cancel;
 use crate::id::ChunkPrefix;
 use crate::pack::{BASES_MAX, FrameBytes, Slice, Stored, StoredDelta};
@@ -46,9 +47,10 @@ struct Wanted {
 /// Parts that are waited for, and those that went by and are still needed.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    /// By pack and frame: of its n-th chunk.
-    wanted: HashMap<(u32, u32), Vec<Wanted>, RandomState>,
+    /// By pack and frame: where that lies, and what is wanted of it.
+    wanted: HashMap<(u32, u32), (Place, Vec<Wanted>), RandomState>,
     count: usize,
+    bytes_wanted: usize,
     /// With how often they will be needed.
     kept: HashMap<Part, (Vec<u8>, u32), RandomState>,
     bytes: usize,
@@ -56,11 +58,13 @@ pub(super) struct Slices {
 
 impl Slices {
     fn want(&mut self, place: &Place, part: Part) {
-        let parts = self.wanted.entry((place.pack, place.frame)).or_default();
+        let new = || (*place, Vec::new());
+        let (_, parts) = self.wanted.entry((place.pack, place.frame)).or_insert_with(new);
         match parts.iter_mut().find(|wanted| (wanted.nth, wanted.part) == (place.nth, part)) {
             Some(wanted) => wanted.uses += 1,
             None => {
                 self.count += 1;
+                self.bytes_wanted += part.2 as usize;
                 parts.push(Wanted { nth: place.nth, part, uses: 1 });
             }
         }
@@ -68,7 +72,8 @@ impl Slices {
 
     /// Keeps what is wanted of a frame, as far as there is room.
     pub fn take_from(&mut self, place: &Place, frame: &FrameBytes) {
-        for Wanted { nth, part, uses } in self.wanted.remove(&(place.pack, place.frame)).into_iter().flatten() {
+        let Some((_, parts)) = self.wanted.remove(&(place.pack, place.frame)) else { return };
+        for Wanted { nth, part, uses } in parts {
             let (_, offset, len) = part;
             let bytes = frame.chunk(nth as usize).and_then(|bytes| bytes.get(offset as usize..)?.get(..len as usize));
             if let Some(bytes) = bytes.filter(|bytes| self.bytes + bytes.len() <= KEPT_BYTES_MAX) {
@@ -132,6 +137,34 @@ impl ChunkReader<'_> {
             Ok(())
         });
         *lock(&self.slices) = slices;
+    }
+
+    /// Prepares for these deltas to be read, instead of what was announced before; comes back with how many of them there
+    /// is room for.
+    pub fn announce_deltas(&self, deltas: &[(ChunkPrefix, Place)], cancel: &Cancel) -> Result<usize> {
+        let (mut slices, mut count) = (Slices::default(), 0);
+        for (id, place) in deltas {
+            cancel.check()?;
+            if slices.bytes_wanted >= KEPT_BYTES_MAX {
+                break;
+            }
+            self.look_through(id, place, &mut slices, &mut Vec::new());
+            count += 1;
+        }
+        *lock(&self.slices) = slices;
+        Ok(count)
+    }
+
+    /// Reads the frames of which parts are still waited for.
+    pub fn fetch_announced(&self, cancel: &Cancel) -> Result<()> {
+        let mut frames: Vec<Place> = lock(&self.slices).wanted.values().map(|(place, _)| *place).collect();
+        frames.sort_unstable_by_key(|place| (place.pack, place.frame));
+        frames.par_iter().try_for_each(|place| {
+            cancel.check()?;
+            // What cannot be had here is told by who needs it.
+            let _ = self.frame(place);
+            Ok(())
+        })
     }
 
     /// Wants what a chunk, and what it is stored against, will need. `seen`: what was looked at for it.

@@ -4,17 +4,18 @@
 //! byte costs the frame that it is in.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
+use super::made::{Plan, Soon};
 use super::{Report, Request};
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId};
-use crate::pack::{FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
+use crate::pack::{ChunkInfo, FrameBytes, FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
 use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository};
 use crate::seal::Decompressor;
@@ -95,35 +96,53 @@ pub(super) fn read_packs(
     let reader = ChunkReader::new(repository, catalogue);
     let out_of_time = || request.time_max.is_some_and(|max| repository.world().elapsed().saturating_sub(begun) >= max);
     let failed = || Error::new(Kind::Failed, "another thread failed");
-    let one = |id: &ObjectId, size: u64| -> Result<()> {
+    // Who may have to stop before the end has every pack done by itself.
+    let is_limited = request.time_max.is_some() || request.bytes_max.is_some();
+    let planned = anyhow.iter().chain(others).filter(|_| !is_limited).map(|(id, _)| *id).collect();
+    let plan = Plan::new(&reader, &planned, job)?;
+    let one = |id: &ObjectId, plan: Option<&Plan<'_>>| -> Result<()> {
         job.cancel.check()?;
-        let read = read_pack(&reader, id)?;
+        let read = read_pack(&reader, id, plan)?;
+        seen.lock().map_err(|_| failed())?.add(*id, read);
+        Ok(())
+    };
+    let next = |id: &ObjectId, size: u64| -> Result<()> {
+        one(id, Some(&plan))?;
         packs.fetch_add(1, Ordering::Relaxed);
         job.advance(1, size);
-        let mut seen = seen.lock().map_err(|_| failed())?;
-        match read {
-            Read::Whole => _ = seen.whole.insert(*id),
-            Read::Wrong(wrong) => seen.wrong.push(wrong),
-            Read::Gone => {}
-        }
         Ok(())
     };
     anyhow.par_iter().try_for_each(|(id, size)| {
         bytes.fetch_add(*size, Ordering::Relaxed);
-        one(id, *size)
+        next(id, *size)
     })?;
     others.par_iter().try_for_each(|(id, size)| {
         if out_of_time() || bytes.fetch_add(*size, Ordering::Relaxed) >= bytes_max {
             bytes.fetch_sub(*size, Ordering::Relaxed);
             return Ok(());
         }
-        one(id, *size)
+        next(id, *size)
     })?;
+    // A pack with something that did not come out as it must is judged by itself.
+    plan.finish(job)?.iter().try_for_each(|id| one(id, None))?;
     report.packs_read = packs.into_inner();
     report.bytes_read = bytes.into_inner();
     let mut seen = seen.into_inner().map_err(|_| failed())?;
     seen.wrong.sort_by_key(|wrong| wrong.pack);
     Ok(seen)
+}
+
+impl Seen {
+    /// What was seen of a pack takes the place of what was seen of it before.
+    fn add(&mut self, id: ObjectId, read: Read) {
+        self.whole.remove(&id);
+        self.wrong.retain(|wrong| wrong.pack != id);
+        match read {
+            Read::Whole => _ = self.whole.insert(id),
+            Read::Wrong(wrong) => self.wrong.push(wrong),
+            Read::Gone => {}
+        }
+    }
 }
 
 enum Read {
@@ -134,7 +153,7 @@ enum Read {
 }
 
 /// Reads a pack. What this user may not read says nothing about the pack, and ends the check.
-fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
+fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId, plan: Option<&Plan<'_>>) -> Result<Read> {
     let (repository, catalogue) = (reader.repository(), reader.catalogue());
     let all_of_it = |what: String| {
         Read::Wrong(Wrong { pack: *id, what, frames: vec![BadFrame { pack: *id, frame: None, chunks: Vec::new() }] })
@@ -157,16 +176,19 @@ fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
             Err(_) => return Ok(all_of_it(e.to_string())),
         },
     };
-    let mut decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
+    let decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
+    let number = plan.and_then(|plan| plan.number(id)).unwrap_or(u32::MAX);
+    let mut pack = Pack { reader, plan, number, key, bytes: &bytes, decompressor, soon: Soon::default() };
     let mut bad = Vec::new();
     let mut last = String::new();
     for (ordinal, frame) in &frames {
-        if let Err(what) = check_frame(reader, &key, *ordinal, frame, &bytes, &mut decompressor) {
+        if let Err(what) = pack.check_frame(*ordinal, frame)? {
             last = format!("frame {ordinal}: {what}");
             let chunks = frame.chunks.iter().map(|chunk| chunk.id).collect();
             bad.push(BadFrame { pack: *id, frame: Some(*ordinal), chunks });
         }
     }
+    plan.map_or(Ok(()), |plan| plan.make_soon(&mut pack.soon))?;
     match bad.len() {
         0 if what.is_empty() && ObjectId::of(&bytes) == *id => return Ok(Read::Whole),
         0 if what.is_empty() => {
@@ -179,27 +201,53 @@ fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
     Ok(Read::Wrong(Wrong { pack: *id, what, frames: bad }))
 }
 
-fn check_frame(
-    reader: &ChunkReader<'_>,
-    key: &PackKey,
-    ordinal: u32,
-    frame: &FrameInfo<ChunkPrefix>,
-    pack: &[u8],
-    decompressor: &mut Decompressor,
-) -> std::result::Result<(), String> {
-    let at = frame.offset as usize;
-    let mut sealed = pack.get(at..at + frame.stored_len as usize).ok_or("it lies beyond the pack's end")?.to_vec();
-    let plain = key.open_frame(frame.kind, ordinal, &mut sealed, decompressor).map_err(|e| e.to_string())?;
-    if plain.count() != frame.chunks.len() {
-        return Err(format!("{} chunks, {} in the table", plain.count(), frame.chunks.len()));
-    }
-    for (n, chunk) in frame.chunks.iter().enumerate() {
-        let (nth, raw_len, kind, rank) = (n as u32, chunk.raw_len, frame.kind, chunk.delta.rank);
-        let (offset, stored_len) = (frame.offset as u32, frame.stored_len);
-        let place = Place { pack: u32::MAX, frame: ordinal, offset, stored_len, nth, raw_len, kind, rank };
-        if !reader.is_good(&plain, &place, &chunk.id) {
-            return Err(format!("chunk {} is something else", chunk.id));
+/// A pack that was read.
+struct Pack<'p> {
+    reader: &'p ChunkReader<'p>,
+    plan: Option<&'p Plan<'p>>,
+    /// In the catalogue.
+    number: u32,
+    key: PackKey,
+    bytes: &'p [u8],
+    decompressor: Decompressor,
+    soon: Soon,
+}
+
+impl Pack<'_> {
+    /// What is wrong with a frame. What the plan has is made later.
+    fn check_frame(&mut self, ordinal: u32, frame: &FrameInfo<ChunkPrefix>) -> Result<std::result::Result<(), String>> {
+        let plain = match self.open_frame(ordinal, frame) {
+            Ok(plain) => Arc::new(plain),
+            Err(what) => return Ok(Err(what)),
+        };
+        let place = |(nth, chunk): (u32, &ChunkInfo<ChunkPrefix>)| {
+            let (offset, stored_len, kind) = (frame.offset as u32, frame.stored_len, frame.kind);
+            let (raw_len, rank) = (chunk.raw_len, chunk.delta.rank);
+            Place { pack: self.number, frame: ordinal, offset, stored_len, nth, raw_len, kind, rank }
+        };
+        for (n, chunk) in (0..).zip(&frame.chunks) {
+            let place = place((n, chunk));
+            let is_planned = chunk.delta.rank > 0 && self.plan.is_some_and(|plan| plan.has(&chunk.id, &place));
+            if !is_planned && !self.reader.is_good(&plain, &place, &chunk.id) {
+                return Ok(Err(format!("chunk {} is something else", chunk.id)));
+            }
+        }
+        match (self.plan, frame.chunks.first()) {
+            (Some(plan), Some(first)) if first.delta.rank == 0 => {
+                plan.passed(&place((0, first)), &plain, &mut self.soon).map(Ok)
+            }
+            _ => Ok(Ok(())),
         }
     }
-    Ok(())
+
+    fn open_frame(&mut self, ordinal: u32, frame: &FrameInfo<ChunkPrefix>) -> std::result::Result<FrameBytes, String> {
+        let at = frame.offset as usize;
+        let sealed = self.bytes.get(at..at + frame.stored_len as usize).ok_or("it lies beyond the pack's end")?;
+        let opened = self.key.open_frame(frame.kind, ordinal, &mut sealed.to_vec(), &mut self.decompressor);
+        let plain = opened.map_err(|e| e.to_string())?;
+        match plain.count() == frame.chunks.len() {
+            true => Ok(plain),
+            false => Err(format!("{} chunks, {} in the table", plain.count(), frame.chunks.len())),
+        }
+    }
 }

@@ -59,9 +59,11 @@ fn data_places(store: &Store) -> Vec<Place> {
 
 #[test]
 fn damage_to_a_base_is_reported_for_all_that_needs_it_and_for_nothing_else() {
-    let request = Request { data: Some(1.0), time_max: None, bytes_max: None };
     let mut lost_with_deltas = 0;
     for eighth in 0..8 {
+        // Who may have to stop goes pack by pack.
+        let bytes_max = (eighth % 4 > 1).then_some(u64::MAX);
+        let request = Request { data: Some(1.0), time_max: None, bytes_max };
         let store = Store::new();
         let snapshots = nights(&store);
         let good = read_all(&store, &snapshots);
@@ -100,4 +102,25 @@ fn without_index_objects_the_tables_of_packs_tell_what_deltas_need() {
     let good = read_all(&store, &snapshots);
     store.forget_index();
     assert_eq!(read_all(&store, &snapshots), good, "the packs' own tables say all of it");
+}
+
+/// What nights have stored is made where what it is made from goes by, and not once more for every night.
+#[test]
+fn a_check_reads_what_differences_are_made_from_once_for_all_nights() {
+    let store = Store::new();
+    let mut pages = [b"SQLite format 3\0", &noise(20 << 20)[16..]].concat();
+    for night in 0..5u8 {
+        pages.chunks_mut(64 << 10).for_each(|block| block[100 + usize::from(night) * 500] ^= 0x55);
+        store.file("pages", &pages);
+        store.backup();
+    }
+    let calls = |data: Option<f64>, bytes_max| {
+        let (request, begun) = (Request { data, time_max: None, bytes_max }, store.calls());
+        let report = check(&store.repository, &request, store.job()).unwrap();
+        assert!(report.is_healthy() && (data.is_none() || report.packs_read == report.packs), "{:?}", report.found);
+        store.calls() - begun
+    };
+    let structure = calls(None, None);
+    let (by_pack, planned) = (calls(Some(1.0), Some(u64::MAX)) - structure, calls(Some(1.0), None) - structure);
+    assert!(planned * 2 < by_pack, "{planned} calls instead of {by_pack}");
 }

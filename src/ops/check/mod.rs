@@ -10,6 +10,7 @@ mod affected;
 mod data;
 #[cfg(test)]
 mod deltas;
+mod made;
 mod remedy;
 mod structure;
 

@@ -166,7 +166,8 @@ impl<'a> Window<'a> {
                 continue;
             }
             for piece in file {
-                let place = self.root(piece);
+                let root = self.reader.roots(&piece.chunk.id.prefix(), &piece.place).first().copied();
+                let place = root.unwrap_or(piece.place);
                 let new = || Group { place, here: Vec::new(), made: Vec::new() };
                 let group = frames.entry((place.pack, place.frame)).or_insert_with(new);
                 if piece.place.rank == 0 { &mut group.here } else { &mut group.made }.push(piece.clone());
@@ -175,20 +176,6 @@ impl<'a> Window<'a> {
         let this: &Self = self;
         in_order.iter().par_bridge().try_for_each(|pieces| this.put_all(pieces, None, job))?;
         frames.par_iter().try_for_each(|(_, group)| this.put_group(group, job))
-    }
-
-    /// Where the chunk lies that a piece is made from in the end; mostly the piece's own.
-    fn root(&self, piece: &Piece) -> Place {
-        let catalogue = self.reader.catalogue();
-        let (mut id, mut place) = (piece.chunk.id.prefix(), piece.place);
-        while place.rank > 0 {
-            let bases = catalogue.bases(&id, &place);
-            let Some(base) = bases.first() else { break };
-            let is_below = |copy: &Place| copy.kind == place.kind && copy.rank < place.rank;
-            let Some(copy) = catalogue.copies_to_read(base).find(is_below) else { break };
-            (id, place) = (*base, copy);
-        }
-        place
     }
 
     /// Writes the pieces that lie in a frame, and those that are made from what does while it is at hand.
