@@ -156,7 +156,7 @@ impl Vault {
         let Some(builder) = self.frames.get_mut(&kind).filter(|builder| !builder.is_empty()) else { return };
         let compressor = (self.packs.is_multiple_of(2)).then_some(&mut self.compressor);
         let frame = builder.finish(compressor, &mut self.decompressor, &self.keys.identity);
-        let Ok(frame) = frame else { panic!("a frame did not come back") };
+        let Ok(mut frame) = frame else { panic!("a frame did not come back") };
         let (keys, secrets, packs) = (&self.keys, &self.secrets, &mut self.packs);
         let (pack, bytes) = self.pack.get_or_insert_with(|| {
             *packs += 1;
@@ -164,7 +164,9 @@ impl Vault {
             let header = Header { kind: ObjectKind::Pack, epoch: 1, repository, session, salt: [*packs; 32] };
             PackBuilder::begin(keys, secrets, header).unwrap_or_else(|error| panic!("{error}"))
         });
-        bytes.extend(pack.add(frame));
+        pack.add(&mut frame);
+        bytes.extend_from_slice(&frame.body);
+        builder.take_back(frame);
     }
 
     /// Ends the pack, and reads it from its bytes alone.

@@ -19,11 +19,16 @@ fn nonce(ordinal: u64) -> Nonce {
 
 /// Seals the message in place and appends the tag. `ordinal` must never repeat under one key.
 pub fn seal_in_place(key: &Secret, ordinal: u64, context: &[u8], message: &mut Vec<u8>) {
+    seal_from(key, ordinal, context, message, 0);
+}
+
+/// The same where the message begins only here, behind what is not sealed.
+pub fn seal_from(key: &Secret, ordinal: u64, context: &[u8], bytes: &mut Vec<u8>, start: usize) {
     let cipher = ChaCha20Poly1305::new(key.expose().into());
+    let message = &mut bytes[start..];
     // Fails only beyond 256 GiB; every message here is bounded far below. An all-zero tag never opens.
-    let tag =
-        cipher.encrypt_inout_detached(&nonce(ordinal), context, message.as_mut_slice().into()).unwrap_or_default();
-    message.extend_from_slice(&tag);
+    let tag = cipher.encrypt_inout_detached(&nonce(ordinal), context, message.into()).unwrap_or_default();
+    bytes.extend_from_slice(&tag);
 }
 
 /// The sealed form of the message.

@@ -9,7 +9,7 @@ mod aead;
 mod kdf;
 mod keys;
 
-pub use aead::{Opened, TAG_BYTES, open, open_in_place, seal, seal_in_place};
+pub use aead::{Opened, TAG_BYTES, open, open_in_place, seal, seal_from, seal_in_place};
 pub use kdf::{Argon, SALT_BYTES, stretch};
 pub use keys::{Audience, ChunkKind, EpochKeys, Identity, Keyring};
 

@@ -8,7 +8,7 @@ mod live;
 pub use live::{Live, StoredCopy, live};
 
 use crate::id::{ChunkPrefix, ObjectId};
-use crate::pack::{PACK_BYTES_MAX, Table};
+use crate::pack::{PACK_BYTES_MAX, StoredTable, Table};
 use crate::wire::{self, Fields, Malformed, Reader, Record, Unknown, critical, put_varint};
 
 /// Most objects that one may supersede.
@@ -47,8 +47,8 @@ impl Index {
             record.bytes(SUPERSEDES, id.as_bytes());
         }
         for pack in &self.packs {
-            let mut value = pack.id.as_bytes().to_vec();
-            put_varint(&mut value, pack.size);
+            let mut value = Vec::new();
+            put_pack(&pack.id, pack.size, &mut value);
             pack.table.put(&mut value);
             record.bytes(PACK, &value);
         }
@@ -84,6 +84,70 @@ impl Index {
             return Err(Malformed::bad(WHAT, format!("frames up to {} in a pack of {size} bytes", table.end())));
         }
         Ok(PackEntry { id, size, table })
+    }
+}
+
+/// What stands before a pack's table.
+fn put_pack(id: &ObjectId, size: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(id.as_bytes());
+    put_varint(out, size);
+}
+
+/// An index object in its stored form, pack by pack: about a third of what an [`Index`] takes, in one piece.
+#[derive(Debug, Default)]
+pub struct IndexBuilder {
+    bytes: Vec<u8>,
+    packs: usize,
+    chunks: usize,
+}
+
+impl IndexBuilder {
+    /// Adds a new pack.
+    pub fn push(&mut self, id: &ObjectId, size: u64, table: &StoredTable) {
+        self.field(table.chunks(), |out| {
+            put_pack(id, size, out);
+            table.put_prefixes(out);
+        });
+    }
+
+    /// Adds a pack that was there.
+    pub fn push_entry(&mut self, pack: &PackEntry) {
+        self.field(pack.table.count(), |out| {
+            put_pack(&pack.id, pack.size, out);
+            pack.table.put(out);
+        });
+    }
+
+    fn field(&mut self, chunks: usize, put: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        put(&mut self.bytes);
+        let mut head = Vec::new();
+        put_varint(&mut head, PACK);
+        put_varint(&mut head, (self.bytes.len() - start) as u64);
+        self.bytes.splice(start..start, head);
+        self.packs += 1;
+        self.chunks += chunks;
+    }
+
+    /// Number of packs.
+    pub fn packs(&self) -> usize {
+        self.packs
+    }
+
+    /// Number of chunks in them.
+    pub fn chunks(&self) -> usize {
+        self.chunks
+    }
+
+    /// What is stored of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Begins the next one. Its room is kept, since large buffers that come and go leave holes in memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        (self.packs, self.chunks) = (0, 0);
     }
 }
 
@@ -128,6 +192,20 @@ mod tests {
         #[test]
         fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = Index::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_built_pack_by_pack_is_the_same() {
+        let packs: Vec<PackEntry> = [&[vec![1; 300]][..], &[], &[vec![7, 8], vec![9]]]
+            .map(|shape| PackEntry { id: ObjectId::new([1; 32]), size: 1 << 20, table: table(shape) })
+            .to_vec();
+        let mut builder = IndexBuilder::default();
+        for _ in 0..2 {
+            packs.iter().for_each(|pack| builder.push_entry(pack));
+            assert_eq!((builder.packs(), builder.chunks()), (3, 303));
+            assert_eq!(builder.bytes(), Index { packs: packs.clone(), ..Index::default() }.encode());
+            builder.clear();
         }
     }
 

@@ -11,7 +11,7 @@
 
 use super::delta::{Delta, Slice, decode_delta, take_slices};
 use super::{ChunkInfo, FRAME_BYTES_MAX};
-use crate::crypto::{ChunkKind, Identity};
+use crate::crypto::{ChunkKind, Identity, TAG_BYTES};
 use crate::id::ChunkId;
 use crate::seal::{Codec, Compressor, Decompressor};
 use crate::wire::{Reader, Result, put_prefixed, put_varint};
@@ -45,8 +45,8 @@ pub struct VerifyError {
 pub struct FrameBuilder {
     kind: ChunkKind,
     raw: Vec<u8>,
-    /// Empty between frames; kept, since large buffers that come and go leave holes in memory.
-    compressed: Vec<u8>,
+    /// For the next frame's body; kept, since large buffers that come and go leave holes in memory.
+    room: Vec<u8>,
     chunks: Vec<ChunkInfo<ChunkId>>,
 }
 
@@ -85,25 +85,24 @@ impl DeltaFrameBuilder {
         let stream = std::mem::take(&mut self.stream);
         let chunks = std::mem::take(&mut self.chunks);
         self.raw_len = 0;
-        let mut body = head(DELTAS, &chunks, stream.len());
+        let mut body = Vec::with_capacity(stream.len() + 32 * chunks.len() + 64);
+        put_head(DELTAS, &chunks, &mut body);
         body.extend_from_slice(&stream);
         (!chunks.is_empty()).then_some(Frame { kind: self.kind, body, chunks })
     }
 }
 
-/// A body's beginning, with room for its stream.
-fn head(codec: u8, chunks: &[ChunkInfo<ChunkId>], stream_len: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(stream_len + 4 * chunks.len() + 64);
+/// A body's beginning.
+fn put_head(codec: u8, chunks: &[ChunkInfo<ChunkId>], out: &mut Vec<u8>) {
     out.push(codec);
-    put_varint(&mut out, chunks.len() as u64);
-    chunks.iter().for_each(|chunk| chunk.delta.put_item(chunk.raw_len, &mut out));
-    out
+    put_varint(out, chunks.len() as u64);
+    chunks.iter().for_each(|chunk| chunk.delta.put_item(chunk.raw_len, out));
 }
 
 impl FrameBuilder {
     /// An empty frame for chunks of this kind.
     pub fn new(kind: ChunkKind) -> Self {
-        Self { kind, raw: Vec::new(), compressed: Vec::new(), chunks: Vec::new() }
+        Self { kind, raw: Vec::new(), room: Vec::new(), chunks: Vec::new() }
     }
 
     /// Adds a chunk, which must fit: see [`Self::fits`].
@@ -155,12 +154,23 @@ impl FrameBuilder {
 
     fn encode(&mut self, compressor: Option<&mut Compressor>) -> Frame {
         let chunks = std::mem::take(&mut self.chunks);
-        self.compressed.clear();
-        let codec = compressor.map_or(Codec::Raw, |compressor| compressor.append(&self.raw, &mut self.compressed));
-        let stream = if codec == Codec::Raw { &self.raw } else { &self.compressed };
-        let mut body = head(codec as u8, &chunks, stream.len());
-        body.extend_from_slice(stream);
+        let mut body = std::mem::take(&mut self.room);
+        put_head(Codec::Raw as u8, &chunks, &mut body);
+        match compressor {
+            Some(compressor) => body[0] = compressor.append(&self.raw, &mut body) as u8,
+            None => {
+                body.reserve(self.raw.len() + TAG_BYTES);
+                body.extend_from_slice(&self.raw);
+            }
+        }
         Frame { kind: self.kind, body, chunks }
+    }
+
+    /// Takes back the room of a frame that was written, before anything is added.
+    pub fn take_back(&mut self, frame: Frame) {
+        (self.room, self.chunks) = (frame.body, frame.chunks);
+        self.room.clear();
+        self.chunks.clear();
     }
 }
 

@@ -142,7 +142,9 @@ mod tests {
                 frame.push(keys.identity.chunk_id(kind, &bytes), &bytes);
             }
             let mut c = level.map(|l| Compressor::new(l).unwrap());
-            out.extend(builder.add(frame.finish(c.as_mut(), &mut d, &keys.identity).unwrap()));
+            let mut finished = frame.finish(c.as_mut(), &mut d, &keys.identity).unwrap();
+            builder.add(&mut finished);
+            out.extend(&finished.body);
             assert!(frame.is_empty());
         }
         let (tail, packed) = builder.finish();
@@ -177,7 +179,13 @@ mod tests {
         let (bytes, packed) = build(&keys, 5);
         assert_eq!((bytes.len() as u64, crate::id::ObjectId::of(&bytes)), (packed.size, packed.id));
         let (table, chunks) = read(&keys, &bytes).unwrap();
-        assert_eq!(table, packed.table);
+        let bytes = |put: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            put(&mut out);
+            out
+        };
+        assert_eq!(bytes(&|out| packed.table.put(out)), bytes(&|out| table.put(out)));
+        assert_eq!(bytes(&|out| packed.table.put_prefixes(out)), bytes(&|out| table.to_prefixes().put(out)));
         assert_eq!(chunks.len(), 9);
         assert_eq!(chunks[5], vec![2; 2001]);
     }
@@ -198,11 +206,10 @@ mod tests {
     #[test]
     fn frames_do_not_open_in_another_place_kind_or_pack() {
         let keys = keys();
-        let (a, packed) = build(&keys, 5);
-        let (b, _) = build(&keys, 6);
+        let [(a, _), (b, _)] = [5, 6].map(|salt| build(&keys, salt));
         let (_, key_a) = PackKey::open(&keys, &a[..HEAD_BYTES]).unwrap();
         let (_, key_b) = PackKey::open(&keys, &b[..HEAD_BYTES]).unwrap();
-        let frame = &packed.table.frames[0];
+        let frame = &read(&keys, &a).unwrap().0.frames[0];
         let sealed = || a[frame.offset as usize..][..frame.stored_len as usize].to_vec();
         let mut d = Decompressor::new().unwrap();
         assert!(key_a.open_frame(ChunkKind::Data, 0, &mut sealed(), &mut d).is_ok());

@@ -1,10 +1,10 @@
 //! Builds a pack, frame by frame.
 
 use super::read::{PackKey, TABLE_PURPOSE};
-use super::table::{FrameInfo, Table};
+use super::table::StoredTable;
 use super::{Frame, HEAD_BYTES, TRAILER_BYTES, TRAILER_MAGIC};
 use crate::crypto::{self, Audience, Keyring, ObjectHasher};
-use crate::id::{ChunkId, ObjectId};
+use crate::id::ObjectId;
 use crate::seal::{Codec, Compressor, Header, OpenError, SessionSecrets, Wrap};
 
 /// A finished pack.
@@ -15,7 +15,7 @@ pub struct Packed {
     /// Its stored length, bytes.
     pub size: u64,
     /// What lies where.
-    pub table: Table<ChunkId>,
+    pub table: StoredTable,
 }
 
 /// Seals frames one after another. The caller writes the bytes that come out, in the order in which they come.
@@ -23,7 +23,7 @@ pub struct Packed {
 pub struct PackBuilder {
     key: PackKey,
     hasher: ObjectHasher,
-    table: Table<ChunkId>,
+    table: StoredTable,
 }
 
 impl PackBuilder {
@@ -33,21 +33,19 @@ impl PackBuilder {
         let mut head = header.encode().to_vec();
         Wrap::put(keys, &header, Audience::Content, secret, &mut head)?;
         debug_assert_eq!(head.len(), HEAD_BYTES);
-        let mut new =
-            Self { key: PackKey::derive(secret, &header), hasher: ObjectHasher::default(), table: Table::default() };
+        let (key, table) = (PackKey::derive(secret, &header), StoredTable::default());
+        let mut new = Self { key, hasher: ObjectHasher::default(), table };
         new.hasher.update(&head);
         Ok((new, head))
     }
 
-    /// Adds a frame: the bytes to write.
-    pub fn add(&mut self, frame: Frame) -> Vec<u8> {
-        let ordinal = self.table.frames.len() as u32;
-        let mut bytes = frame.body;
-        crypto::seal_in_place(self.key.frames(), ordinal.into(), &PackKey::context(frame.kind, ordinal), &mut bytes);
-        self.hasher.update(&bytes);
-        let (offset, stored_len) = (self.table.end(), bytes.len() as u32);
-        self.table.frames.push(FrameInfo { kind: frame.kind, offset, stored_len, chunks: frame.chunks });
-        bytes
+    /// Adds a frame: seals its body, which are the bytes to write.
+    pub fn add(&mut self, frame: &mut Frame) {
+        let ordinal = self.table.frames() as u32;
+        let Frame { kind, body, chunks } = frame;
+        crypto::seal_in_place(self.key.frames(), ordinal.into(), &PackKey::context(*kind, ordinal), body);
+        self.hasher.update(body);
+        self.table.push(*kind, body.len() as u32, chunks);
     }
 
     /// Bytes of head and frames so far.
@@ -55,18 +53,24 @@ impl PackBuilder {
         self.table.end()
     }
 
+    /// Number of chunks so far.
+    pub fn chunks(&self) -> usize {
+        self.table.chunks()
+    }
+
     /// Whether no frame was added.
     pub fn is_empty(&self) -> bool {
-        self.table.frames.is_empty()
+        self.table.frames() == 0
     }
 
     /// Ends the pack: the last bytes to write, and what was built.
     pub fn finish(mut self) -> (Vec<u8>, Packed) {
         let offset = self.table.end();
-        let frames = self.table.frames.len() as u32;
+        let frames = self.table.frames() as u32;
         let mut tail = self.seal_table(offset as u32, frames);
         let table_len = tail.len() as u32;
         let size = padded_len(offset + u64::from(table_len) + TRAILER_BYTES as u64);
+        tail.reserve_exact((size - offset) as usize - tail.len());
         tail.resize((size - offset) as usize - TRAILER_BYTES, 0);
         for number in [offset as u32, table_len, frames] {
             tail.extend_from_slice(&number.to_le_bytes());

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::crypto::{Audience, ChunkKind};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ObjectId};
-use crate::index::{Index, PackEntry};
+use crate::index::IndexBuilder;
 use crate::pack::{ChunkInfo, DeltaFrameBuilder, Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
 use crate::seal::{Compressor, Decompressor, Header, ObjectKind, Probe};
 use crate::storage::Upload;
@@ -50,15 +50,13 @@ pub struct Written {
 struct OpenPack {
     builder: PackBuilder,
     upload: Box<dyn Upload>,
-    chunks: usize,
     bases: usize,
 }
 
 #[derive(Default)]
 struct Pending {
-    packs: Vec<PackEntry>,
-    /// In these packs.
-    chunks: usize,
+    /// Packs that no index object names yet.
+    index: IndexBuilder,
     since: Duration,
     /// All packs that this run wrote.
     written: Vec<ObjectId>,
@@ -98,11 +96,12 @@ impl<'r> ChunkWriter<'r> {
         // before their names were durable.
         // Those that a tomb names will be gone.
         let orphans = catalogue.orphans().iter().filter(|pack| !catalogue.is_condemned(&pack.id));
-        let packs: Vec<PackEntry> = orphans.cloned().collect();
-        for pack in &packs {
+        let mut index = IndexBuilder::default();
+        for pack in orphans {
             session.repository().storage().adopt(&Folder::Packs.key(&pack.id));
+            index.push_entry(pack);
         }
-        let pending = Pending { packs, chunks: 0, since, written: Vec::new() };
+        let pending = Pending { index, since, written: Vec::new() };
         Self {
             session,
             catalogue,
@@ -125,7 +124,8 @@ impl<'r> ChunkWriter<'r> {
         self.claims.insert(&id.prefix())
     }
 
-    fn add_frame(&self, frame: Frame) -> Result<()> {
+    /// Seals the frame's body on the way.
+    fn add_frame(&self, frame: &mut Frame) -> Result<()> {
         {
             let mut written = lock(&self.written)?;
             written.chunks += frame.chunks.len() as u64;
@@ -133,16 +133,16 @@ impl<'r> ChunkWriter<'r> {
         }
         let slot = self.choose_pack(frame.kind)?;
         let mut open = lock(&self.open[slot])?;
-        if let Some(full) = open.take_if(|pack| !self.has_room(pack, &frame)) {
+        if let Some(full) = open.take_if(|pack| !self.has_room(pack, frame)) {
             self.end_pack(full)?;
         }
         let mut pack = match open.take() {
             Some(pack) => pack,
             None => self.begin_pack()?,
         };
-        pack.chunks += frame.chunks.len();
         pack.bases += frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
-        pack.upload.write(&pack.builder.add(frame))?;
+        pack.builder.add(frame);
+        pack.upload.write(&frame.body)?;
         *open = Some(pack);
         Ok(())
     }
@@ -158,7 +158,8 @@ impl<'r> ChunkWriter<'r> {
     /// Packs end just below their target, so that padding adds next to nothing.
     fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
         let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
-        let table = 36 * (pack.chunks + frame.chunks.len()) + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
+        let chunks = pack.builder.chunks() + frame.chunks.len();
+        let table = 36 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
         let share = (self.stored_bytes() / PACK_SHARE).next_power_of_two();
         let target = share.clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
         pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= target
@@ -177,36 +178,41 @@ impl<'r> ChunkWriter<'r> {
             .map_err(|e| unopened("a new pack", &e))?;
         let mut upload = repository.storage().upload()?;
         upload.write(&head)?;
-        Ok(OpenPack { builder, upload, chunks: 0, bases: 0 })
+        Ok(OpenPack { builder, upload, bases: 0 })
     }
 
-    fn end_pack(&self, mut pack: OpenPack) -> Result<()> {
-        let (tail, packed) = pack.builder.finish();
-        pack.upload.write(&tail)?;
-        pack.upload.finish(&Folder::Packs.key(&packed.id))?;
-        self.session.count(packed.size);
-        let entry = PackEntry { id: packed.id, size: packed.size, table: packed.table.to_prefixes() };
-        let mut pending = lock(&self.pending)?;
-        pending.written.push(packed.id);
-        pending.packs.push(entry);
-        pending.chunks += pack.chunks;
+    fn end_pack(&self, pack: OpenPack) -> Result<()> {
+        let mut pending = self.close_pack(pack)?;
         let now = self.session.repository().world().elapsed();
-        let is_much = pending.packs.len() >= INDEX_PACKS || pending.chunks >= INDEX_CHUNKS;
+        let is_much = pending.index.packs() >= INDEX_PACKS || pending.index.chunks() >= INDEX_CHUNKS;
         if is_much || now.saturating_sub(pending.since) >= INDEX_INTERVAL {
-            (pending.chunks, pending.since) = (0, now);
-            self.write_index(std::mem::take(&mut pending.packs))?;
+            pending.since = now;
+            self.write_index(&mut pending.index)?;
         }
         Ok(())
     }
 
-    fn write_index(&self, packs: Vec<PackEntry>) -> Result<()> {
-        if packs.is_empty() {
+    /// What is pending now that this pack is complete.
+    fn close_pack(&self, mut pack: OpenPack) -> Result<MutexGuard<'_, Pending>> {
+        let (tail, packed) = pack.builder.finish();
+        pack.upload.write(&tail)?;
+        drop(tail);
+        pack.upload.finish(&Folder::Packs.key(&packed.id))?;
+        self.session.count(packed.size);
+        let mut pending = lock(&self.pending)?;
+        pending.written.push(packed.id);
+        pending.index.push(&packed.id, packed.size, &packed.table);
+        Ok(pending)
+    }
+
+    fn write_index(&self, index: &mut IndexBuilder) -> Result<()> {
+        if index.packs() == 0 {
             return Ok(());
         }
         // The packs first, then what names them.
         self.session.repository().storage().barrier()?;
-        let index = Index { packs, ..Index::default() };
-        self.session.put(Folder::Index, &[(Audience::Index, &index.encode())])?;
+        self.session.put(Folder::Index, &[(Audience::Index, index.bytes())])?;
+        index.clear();
         Ok(())
     }
 
@@ -217,8 +223,7 @@ impl<'r> ChunkWriter<'r> {
                 self.end_pack(pack)?;
             }
         }
-        let packs = std::mem::take(&mut lock(&self.pending)?.packs);
-        self.write_index(packs)?;
+        self.write_index(&mut lock(&self.pending)?.index)?;
         self.session.repository().storage().barrier()?;
         Ok(*lock(&self.written)?)
     }
@@ -399,7 +404,7 @@ impl FrameWriter<'_, '_> {
     }
 
     fn flush_deltas(&mut self, kind: ChunkKind) -> Result<()> {
-        self.deltas[kind as usize - 1].finish().map_or(Ok(()), |frame| self.writer.add_frame(frame))
+        self.deltas[kind as usize - 1].finish().map_or(Ok(()), |mut frame| self.writer.add_frame(&mut frame))
     }
 
     fn push(&mut self, lane: usize, id: ChunkId, bytes: &[u8]) -> Result<()> {
@@ -417,9 +422,11 @@ impl FrameWriter<'_, '_> {
         }
         let compressor = LANES[lane].is_compressed.then_some(&mut self.compressor);
         let identity = &self.writer.session.repository().keys().identity;
-        let frame =
+        let mut frame =
             builder.finish(compressor, &mut self.decompressor, identity).map_err(|e| came_out_wrong(&e.chunk))?;
-        self.writer.add_frame(frame)
+        self.writer.add_frame(&mut frame)?;
+        self.lanes[lane].take_back(frame);
+        Ok(())
     }
 
     /// Writes what has been collected.

@@ -5,6 +5,7 @@ use std::io::Cursor;
 
 use zstd::zstd_safe::{CParameter, DCtx, get_error_name};
 
+use crate::crypto::TAG_BYTES;
 use crate::wire::{Malformed, Result};
 
 /// How bytes were compressed. The numbers are the stored ones.
@@ -69,10 +70,10 @@ impl Compressor {
         self.zstd.set_parameter(CParameter::ChainLog(short))
     }
 
-    /// Appends the smaller of the two forms of `raw` to `out`, and says which it is.
+    /// Appends the smaller of the two forms of `raw` to `out`, and says which it is. There is room for a tag behind it.
     pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
         let start = out.len();
-        out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        out.reserve(zstd::zstd_safe::compress_bound(raw.len()) + TAG_BYTES);
         let fitted = self.fit(raw.len());
         match fitted.and_then(|()| self.zstd.compress_to_buffer(raw, &mut behind(out))) {
             Ok(len) if len < raw.len() => Codec::Zstd,

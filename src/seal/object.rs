@@ -183,20 +183,16 @@ fn unpack(plain: &[u8], what: &'static str) -> Result<Vec<u8>, Malformed> {
     decompress(codec, r.bytes(r.remaining())?, len)
 }
 
-fn pack(bytes: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    let codec = match Compressor::new(3) {
-        Ok(mut compressor) => compressor.append(bytes, &mut body),
-        Err(_) => Codec::Raw,
-    };
-    let mut out = vec![codec as u8];
+fn pack(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(Codec::Zstd as u8);
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    let codec = Compressor::new(3).map_or(Codec::Raw, |mut compressor| compressor.append(bytes, out));
     if codec == Codec::Raw {
+        out.truncate(start);
+        out.push(codec as u8);
         out.extend_from_slice(bytes);
-    } else {
-        out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        out.append(&mut body);
     }
-    out
 }
 
 /// The stored form of an object with these sections.
@@ -217,11 +213,13 @@ pub fn write_object(
         let secret = secrets.audience(*audience);
         out.push(*audience as u8);
         Wrap::put(keys, header, *audience, secret, &mut out)?;
-        let mut body = pack(bytes);
+        let start = out.len() + size_of::<u32>();
+        out.resize(start, 0);
+        pack(bytes, &mut out);
         let key = section_key(secret, &encoded, ordinal as u8);
-        crypto::seal_in_place(&key, 0, &[*audience as u8], &mut body);
-        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-        out.append(&mut body);
+        crypto::seal_from(&key, 0, &[*audience as u8], &mut out, start);
+        let len = (out.len() - start) as u32;
+        out[start - size_of::<u32>()..start].copy_from_slice(&len.to_le_bytes());
     }
     Ok(out)
 }

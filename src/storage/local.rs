@@ -30,7 +30,7 @@ use rustix::io::Errno;
 
 use super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Object, Result, Storage, Upload};
 use crate::spare;
-use direct::DirectWriter;
+use direct::{Buffers, DirectWriter};
 use draft::Draft;
 use root::{Root, folder_of};
 
@@ -41,12 +41,13 @@ const SPARE_FROM: u64 = 256 << 10;
 #[derive(Debug)]
 pub struct LocalStorage {
     root: Arc<Root>,
+    buffers: Arc<Buffers>,
 }
 
 impl LocalStorage {
     /// The store in this folder, which must exist. Changes nothing.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { root: Arc::new(Root::open(path)?) })
+        Ok(Self { root: Arc::new(Root::open(path)?), buffers: Arc::default() })
     }
 
     /// A new store: makes the folder, and missing ones above it, or takes one that exists and is empty.
@@ -127,7 +128,8 @@ impl Storage for LocalStorage {
 
     fn upload(&self) -> Result<Box<dyn Upload>> {
         let draft = Draft::new(&self.root).map_err(|e| self.root.failed("write", "", e.into()))?;
-        Ok(Box::new(LocalUpload { out: DirectWriter::new(draft), root: self.root.clone(), broken: false }))
+        let out = DirectWriter::new(draft, self.buffers.clone());
+        Ok(Box::new(LocalUpload { out, root: self.root.clone(), broken: false }))
     }
 
     fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>> {

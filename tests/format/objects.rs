@@ -170,12 +170,15 @@ fn build_pack(frames: &[(ChunkKind, Vec<Vec<u8>>)], level: Option<i32>) -> (Vec<
             frame.push(keys.identity.chunk_id(*kind, chunk), chunk);
         }
         let mut compressor = level.map(|level| Compressor::new(level).unwrap());
-        out.extend(builder.add(frame.finish(compressor.as_mut(), &mut decompressor, &keys.identity).unwrap()));
+        let mut finished = frame.finish(compressor.as_mut(), &mut decompressor, &keys.identity).unwrap();
+        builder.add(&mut finished);
+        out.extend(finished.body);
     }
     let (tail, packed) = builder.finish();
     out.extend(tail);
     assert_eq!((packed.id, packed.size), (ObjectId::of(&out), out.len() as u64));
-    (out, packed.table)
+    let table = read_pack(&out).0;
+    (out, table)
 }
 
 /// Reads a pack from its bytes and the keys: kind and plaintext of each chunk, whose id has been compared.
@@ -256,7 +259,9 @@ fn pack_of_deltas() {
     let (mut builder, mut out) = PackBuilder::begin(&keys, &secrets(), header(ObjectKind::Pack)).unwrap();
     let mut whole = FrameBuilder::new(ChunkKind::Data);
     [&a, &b, &long].into_iter().for_each(|chunk| whole.push(id(chunk), chunk));
-    out.extend(builder.add(whole.finish(None, &mut decompressor, &keys.identity).unwrap()));
+    let mut finished = whole.finish(None, &mut decompressor, &keys.identity).unwrap();
+    builder.add(&mut finished);
+    out.extend(finished.body);
     let slices = [Slice { base: 1, offset: 2000, len: 1000 }, Slice { base: 0, offset: 500, len: 1400 }];
     let mut deltas = DeltaFrameBuilder::new(ChunkKind::Data);
     let all =
@@ -267,7 +272,9 @@ fn pack_of_deltas() {
         let info = ChunkInfo { id: id(chunk), raw_len: chunk.len() as u32, delta };
         deltas.push(info, &payload.unwrap());
     }
-    out.extend(builder.add(deltas.finish().unwrap()));
+    let mut finished = deltas.finish().unwrap();
+    builder.add(&mut finished);
+    out.extend(finished.body);
     out.extend(builder.finish().0);
     let path = golden("objects").join("pack-deltas");
     if renewing() {

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 
@@ -15,8 +16,26 @@ const ALIGN: usize = 4096;
 /// Bytes gathered for one write.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// What writers gathered in that are done: large buffers that come and go leave holes in memory.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        let kept = self.0.lock().ok().and_then(|mut kept| kept.pop());
+        kept.unwrap_or_else(|| vec![0; BUFFER_BYTES + ALIGN])
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        if let Ok(mut kept) = self.0.lock() {
+            kept.push(buffer);
+        }
+    }
+}
+
 pub(super) struct DirectWriter {
     draft: Draft,
+    buffers: Arc<Buffers>,
     buffer: Vec<u8>,
     /// Where in the buffer its aligned part begins.
     start: usize,
@@ -27,11 +46,11 @@ pub(super) struct DirectWriter {
 }
 
 impl DirectWriter {
-    pub fn new(draft: Draft) -> Self {
-        let buffer = vec![0; BUFFER_BYTES + ALIGN];
+    pub fn new(draft: Draft, buffers: Arc<Buffers>) -> Self {
+        let buffer = buffers.take();
         // At worst it is not aligned, and the first write says so.
         let start = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
-        let mut new = Self { draft, buffer, start, filled: 0, offset: 0, direct: false };
+        let mut new = Self { draft, buffers, buffer, start, filled: 0, offset: 0, direct: false };
         new.direct = new.set_direct(true).is_ok();
         new
     }
@@ -74,6 +93,7 @@ impl DirectWriter {
         if self.filled > 0 {
             self.write_out(self.filled)?;
         }
+        self.buffers.give_back(self.buffer);
         let file = self.draft.file().try_clone();
         let published = self.draft.publish(key);
         if let Ok(file) = file {

@@ -80,7 +80,7 @@ fn a_draft_without_a_name_is_in_no_folder() {
 fn an_upload_that_failed_in_the_middle_cannot_be_finished() {
     let (_folder, store) = new();
     let draft = Draft::new(&store.root).unwrap();
-    let out = DirectWriter::new(draft);
+    let out = DirectWriter::new(draft, Arc::default());
     let upload = Box::new(LocalUpload { out, root: store.root.clone(), broken: true });
     assert!(upload.finish(&key("a")).unwrap_err().why.contains("earlier part"));
     assert_eq!(store.list("").unwrap(), []);
