@@ -32,10 +32,7 @@ impl Draft {
     /// A draft in this folder of the repository's caches; `None` where none can be kept.
     pub fn create(repository: &Repository, folder: &str) -> Option<Self> {
         let folder = self::folder(repository, folder)?;
-        remove_older(&folder, DRAFT_AGE_MAX, |name| name.starts_with('.'));
-        let random: [u8; 16] = clock::random(repository.world()).ok()?;
-        let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
-        let file = private_file(&path).ok()?;
+        let (path, file) = hidden_file(repository, &folder)?;
         let database = Database::builder().set_cache_size(MEMORY_BYTES).create_file(file);
         Some(Self { database: Some(database.ok()?), folder, path, key: name_key(repository) })
     }
@@ -135,6 +132,22 @@ fn tag(repository: &Repository) {
 fn make_private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A file without a name, which goes with who has it open; `None` where none can be kept.
+pub(super) fn scratch_file(repository: &Repository, folder: &str) -> Option<File> {
+    let (path, file) = hidden_file(repository, &self::folder(repository, folder)?)?;
+    std::fs::remove_file(&path).ok()?;
+    Some(file)
+}
+
+/// A new file under a hidden name, which nobody else has. Those that were left behind go.
+fn hidden_file(repository: &Repository, folder: &Path) -> Option<(PathBuf, File)> {
+    remove_older(folder, DRAFT_AGE_MAX, |name| name.starts_with('.'));
+    let random: [u8; 16] = clock::random(repository.world()).ok()?;
+    let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
+    let file = private_file(&path).ok()?;
+    Some((path, file))
 }
 
 /// A new file that only its owner may read.

@@ -18,7 +18,7 @@ use crate::index::PackEntry;
 use crate::pack::{Bases, Delta};
 use crate::wire::Reader;
 
-const FOLDER: &str = "index";
+pub(super) const FOLDER: &str = "index";
 const WHAT: &str = "segment";
 /// Chunk prefix and number of the copy → pack number and place, and the prefixes of its bases.
 const CHUNKS: TableDefinition<'_, (&[u8; 16], u16), &[u8]> = TableDefinition::new("chunks");

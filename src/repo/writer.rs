@@ -67,7 +67,7 @@ pub struct ChunkWriter<'r> {
     session: &'r Session<'r>,
     catalogue: &'r Catalogue,
     encoder: Encoder<'r>,
-    claims: Claims,
+    claims: Claims<'r>,
     /// Data packs, then the pack for trees and lists.
     open: Vec<Mutex<Option<OpenPack>>>,
     pending: Mutex<Pending>,
@@ -106,7 +106,7 @@ impl<'r> ChunkWriter<'r> {
             session,
             catalogue,
             encoder: Encoder::new(reader),
-            claims: Claims::new(),
+            claims: Claims::new(session.repository()),
             open: (0..=DATA_PACKS).map(|_| Mutex::default()).collect(),
             pending: Mutex::new(pending),
             written: Mutex::default(),
