@@ -27,6 +27,8 @@ const DATA_PACKS: usize = 2;
 /// is the packs that were open.
 const PACK_SHARE: u64 = 64;
 const PACK_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=32 << 20;
+/// And of at most so many chunks, since their ids are in memory until it ends: some 600 KB.
+const PACK_CHUNKS: usize = 16 << 10;
 /// An index object is written for so many packs or chunks, or after so long, whatever comes first.
 const INDEX_PACKS: usize = 8;
 const INDEX_CHUNKS: usize = 32 << 10;
@@ -162,7 +164,8 @@ impl<'r> ChunkWriter<'r> {
         let table = 36 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
         let share = (self.stored_bytes() / PACK_SHARE).next_power_of_two();
         let target = share.clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
-        pack.builder.is_empty() || pack.builder.len() + (frame.body.len() + table) as u64 <= target
+        pack.builder.is_empty()
+            || pack.builder.len() + (frame.body.len() + table) as u64 <= target && chunks <= PACK_CHUNKS
     }
 
     fn begin_pack(&self) -> Result<OpenPack> {
