@@ -8,6 +8,7 @@
 mod aead;
 mod kdf;
 mod keys;
+mod many;
 
 pub use aead::{Opened, TAG_BYTES, open, open_in_place, seal, seal_from, seal_in_place};
 pub use kdf::{Argon, SALT_BYTES, stretch};
@@ -48,6 +49,11 @@ impl Secret {
     /// Keyed BLAKE3-256 of these bytes.
     pub fn hash(&self, bytes: &[u8]) -> [u8; 32] {
         *blake3::keyed_hash(&self.0, bytes).as_bytes()
+    }
+
+    /// The same of each of these, which is faster than one by one where they are short.
+    pub fn hash_many(&self, texts: &[&[u8]]) -> Vec<[u8; 32]> {
+        many::hash_many(&self.0, texts)
     }
 
     /// The same, of bytes that go by.

@@ -142,8 +142,9 @@ impl FrameBuilder {
         let room = std::mem::take(&mut self.raw);
         let bytes =
             FrameBytes::decode_into(&frame.body, decompressor, room).map_err(|_| VerifyError { chunk: first })?;
-        for (n, ChunkInfo { id, .. }) in frame.chunks.iter().enumerate() {
-            if bytes.chunk(n).is_none_or(|chunk| identity.chunk_id(self.kind, chunk) != *id) {
+        let mut found = identity.chunk_ids(self.kind, &bytes.chunks()).into_iter();
+        for ChunkInfo { id, .. } in &frame.chunks {
+            if found.next() != Some(*id) {
                 return Err(VerifyError { chunk: *id });
             }
         }
@@ -288,6 +289,11 @@ impl FrameBytes {
             Stored::Full(bytes) => Some(bytes),
             Stored::Delta(_) => None,
         }
+    }
+
+    /// The plaintexts of all chunks; none where they are stored as deltas.
+    pub fn chunks(&self) -> Vec<&[u8]> {
+        (0..self.count()).map_while(|n| self.chunk(n)).collect()
     }
 
     /// The n-th chunk.
