@@ -195,6 +195,20 @@ impl<'r> ChunkReader<'r> {
             .fix(super::REPAIR))
     }
 
+    /// Of these chunks, which a decoded frame should hold whole, those that it does. Many at once take less time.
+    pub fn proven<'f>(
+        &self,
+        frame: &'f FrameBytes,
+        kind: ChunkKind,
+        chunks: impl Iterator<Item = (u32, ChunkId)>,
+    ) -> Vec<Option<&'f [u8]>> {
+        let (nths, wanted): (Vec<u32>, Vec<ChunkId>) = chunks.unzip();
+        let found: Vec<&[u8]> = nths.iter().map(|nth| frame.chunk(*nth as usize).unwrap_or(&[])).collect();
+        let ids = self.repository.keys().identity.chunk_ids(kind, &found);
+        let is_it = |((id, wanted), bytes): ((ChunkId, ChunkId), &'f [u8])| (id == wanted).then_some(bytes);
+        ids.into_iter().zip(wanted).zip(found).map(is_it).collect()
+    }
+
     /// A chunk's plaintext, from the first copy that is good.
     pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut error = None;

@@ -302,12 +302,6 @@ pub struct FrameWriter<'w, 'r> {
 }
 
 impl FrameWriter<'_, '_> {
-    /// The id of a data chunk, and whether the caller must store it: see [`ChunkWriter::claim`].
-    pub fn claim_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
-        let id = self.writer.session.repository().keys().identity.chunk_id(ChunkKind::Data, bytes);
-        Ok((id, self.writer.claim(&id)?))
-    }
-
     /// Stores a data chunk that was claimed, and that these may be like: the chunks of an earlier version about where
     /// it lies now. The one of them that ends as it does comes back.
     pub fn store_claimed(&mut self, id: ChunkId, bytes: &[u8], ancestors: &[ChunkId]) -> Result<Option<ChunkId>> {
@@ -345,7 +339,8 @@ impl FrameWriter<'_, '_> {
 
     /// Stores a data chunk unless it is there already; whether it was new.
     pub fn store_data(&mut self, bytes: &[u8]) -> Result<(ChunkId, bool)> {
-        let (id, is_new) = self.claim_data(bytes)?;
+        let id = self.writer.session.repository().keys().identity.chunk_id(ChunkKind::Data, bytes);
+        let is_new = self.writer.claim(&id)?;
         if is_new {
             self.push_data(DATA, id, bytes)?;
         }

@@ -1,11 +1,13 @@
 //! What a worker does: opens, reads, hashes and stores, and describes what it read.
 
 use super::feed::{BigRead, changed, fingerprint};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::cut::{Cut, is_sqlite};
 use super::parent::Parent;
 use super::{Run, database};
+use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
 use crate::flow::Work;
@@ -115,9 +117,33 @@ pub(super) struct Reader<'a, 'r> {
     run: &'a Run<'r>,
     frames: FrameWriter<'a, 'r>,
     names: Names,
+    /// The files of a batch, one behind the other.
     buffer: Vec<u8>,
-    /// How much of the buffer is the file; the rest is older.
+    /// How much of the buffer they are; the rest is older.
     filled: usize,
+}
+
+/// An entry of a batch: done, or a file that was read.
+enum Begun {
+    Done(Box<Done>),
+    File(Box<ReadFile>),
+}
+
+/// A small file that was read, and where its bytes are among those of its batch.
+struct ReadFile {
+    found: Found,
+    before: Option<Vec<u8>>,
+    link: Option<[u8; 16]>,
+    /// All but the content.
+    seen: Seen,
+    bytes: Range<usize>,
+}
+
+/// Chunks of a file, and where each of them lies: see [`Parent::offer`].
+struct Cuts<'b> {
+    cut: Cut,
+    parts: Vec<&'b [u8]>,
+    places: Vec<u64>,
 }
 
 /// What was read of an entry.
@@ -138,30 +164,89 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok(Self { run, frames: run.writer.frames()?, names: Names::new(), buffer: Vec::new(), filled: 0 })
     }
 
-    fn item(&mut self, item: Item) -> Result<Done> {
+    /// Files are all read before any is stored: the ids of many short chunks at once take less time.
+    fn batch(&mut self, items: Vec<Item>) -> Result<Vec<Done>> {
+        self.filled = 0;
+        let begun = items.into_iter().map(|item| self.begin(item)).collect::<Result<Vec<_>>>()?;
+        let bytes = std::mem::take(&mut self.buffer);
+        let cuts: Vec<Cuts<'_>> = begun.iter().map(|begun| self.cut(&bytes, begun)).collect();
+        let all: Vec<&[u8]> = cuts.iter().flat_map(|cuts| cuts.parts.iter().copied()).collect();
+        let mut ids = self.run.repository.keys().identity.chunk_ids(ChunkKind::Data, &all).into_iter();
+        let one = |(begun, cuts): (Begun, Cuts<'_>)| match begun {
+            Begun::Done(done) => Ok(*done),
+            Begun::File(file) => {
+                let ids = ids.by_ref().take(cuts.parts.len()).collect();
+                self.store_file(*file, &cuts, ids)
+            }
+        };
+        let done = begun.into_iter().zip(cuts).map(one).collect();
+        self.buffer = bytes;
+        done
+    }
+
+    fn begin(&mut self, item: Item) -> Result<Begun> {
         let Item { plan, before, link } = item;
         let (path, stat, got, print) = match plan {
             Plan::Known(path, stat, record, print) => (path, stat, Got::Record(record), print),
             Plan::Same(path, stat) => (path, stat, Got::Same, fingerprint(&stat)),
             Plan::Read(found) => return self.read(found, before, link),
-            Plan::Failed(failure) => return Ok(Done::failed(failure, before)),
+            Plan::Failed(failure) => return Ok(Begun::Done(Box::new(Done::failed(failure, before)))),
         };
         let fingerprint = Some(print);
-        Ok(Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, scan: None, fingerprint })
+        let done = Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, scan: None, fingerprint };
+        Ok(Begun::Done(Box::new(done)))
     }
 
-    fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Done> {
+    fn read(&mut self, found: Found, before: Option<Vec<u8>>, link: Option<[u8; 16]>) -> Result<Begun> {
+        let start = self.filled;
         let seen = match found.stat.kind {
-            Kind::File => self.read_file(&found, before.as_deref())?,
+            Kind::File => self.read_file(&found),
             _ => read_other(&found),
         };
-        match seen {
+        let done = match seen {
+            Ok(seen) if found.stat.kind == Kind::File => {
+                return Ok(Begun::File(Box::new(ReadFile { found, before, link, seen, bytes: start..self.filled })));
+            }
             Ok(seen) => {
                 let stored = self.describe(&seen, link)?;
-                Ok(self.done(found.path, seen, Got::Record(stored.encode()), before))
+                self.done(found.path, seen, Got::Record(stored.encode()), before)
             }
-            Err(failure) => Ok(Done::failed(failure, before)),
+            Err(failure) => {
+                self.filled = start;
+                Done::failed(failure, before)
+            }
+        };
+        Ok(Begun::Done(Box::new(done)))
+    }
+
+    /// Where a file that was read is to be cut.
+    fn cut<'b>(&self, bytes: &'b [u8], begun: &Begun) -> Cuts<'b> {
+        let mut rest = match begun {
+            Begun::Done(_) => &[],
+            Begun::File(file) => &bytes[file.bytes.clone()],
+        };
+        let len = rest.len();
+        let mut cuts = Cuts { cut: Cut::of(rest, len as u64), parts: Vec::new(), places: Vec::new() };
+        while !rest.is_empty() {
+            cuts.places.push((len - rest.len()) as u64);
+            let (part, later) = rest.split_at(cuts.cut.cut(self.run.repository.cutter(), rest));
+            cuts.parts.push(part);
+            rest = later;
         }
+        cuts
+    }
+
+    fn store_file(&mut self, file: ReadFile, cuts: &Cuts<'_>, ids: Vec<ChunkId>) -> Result<Done> {
+        let ReadFile { found, before, link, mut seen, .. } = file;
+        let reader = self.run.reader;
+        let parent = || Parent::of(reader, before.as_deref()?).map(Arc::new);
+        let mut list = ListBuilder::default();
+        for chunk in self.chunks(cuts, ids, parent)? {
+            list.push(chunk, &mut self.frames)?;
+        }
+        seen.content = list.finish(&mut self.frames)?;
+        let stored = self.describe(&seen, link)?;
+        Ok(self.done(found.path, seen, Got::Record(stored.encode()), before))
     }
 
     fn done(&self, path: Vec<u8>, seen: Seen, got: Got, before: Option<Vec<u8>>) -> Done {
@@ -174,22 +259,17 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reads a small file. What changed meanwhile is read once more.
-    fn read_file(&mut self, found: &Found, before: Option<&[u8]>) -> Result<std::result::Result<Seen, Failure>> {
-        let first = self.read_once(found);
-        let seen = match first {
-            Ok(seen) if seen.changed.is_some() => self.read_once(found),
-            other => other,
-        };
-        Ok(match seen {
-            Ok(mut seen) => {
-                if self.run.is_odd(is_sqlite(&self.buffer[..self.filled])) && seen.changed.is_none() {
-                    seen.changed = Some(database::cut_short(&found.path));
-                }
-                seen.content = self.store_buffer(before)?;
-                Ok(seen)
-            }
-            Err(failure) => Err(failure),
-        })
+    fn read_file(&mut self, found: &Found) -> std::result::Result<Seen, Failure> {
+        let start = self.filled;
+        let mut seen = self.read_once(found)?;
+        if seen.changed.is_some() {
+            self.filled = start;
+            seen = self.read_once(found)?;
+        }
+        if self.run.is_odd(is_sqlite(&self.buffer[start..self.filled])) && seen.changed.is_none() {
+            seen.changed = Some(database::cut_short(&found.path));
+        }
+        Ok(seen)
     }
 
     fn read_once(&mut self, found: &Found) -> std::result::Result<Seen, Failure> {
@@ -197,7 +277,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         let mut stat = *file.stat();
         let mut extents = file.extents()?;
         let xattrs = file.xattrs()?;
-        self.filled = 0;
+        let start = self.filled;
         let complete = match &extents {
             Some(extents) => extents.iter().try_fold(true, |all, extent| {
                 Ok(self.append(&file, extent.offset, extent.len as usize)? == extent.len as usize && all)
@@ -211,10 +291,10 @@ impl<'a, 'r> Reader<'a, 'r> {
             if !complete {
                 extents = None;
             }
-            stat.size = if extents.is_none() { self.filled as u64 } else { stat.size };
+            stat.size = if extents.is_none() { (self.filled - start) as u64 } else { stat.size };
         }
         let changed = what.map(|what| changed(&found.path, what));
-        let bytes_read = self.filled as u64;
+        let bytes_read = (self.filled - start) as u64;
         let content = Content::default();
         Ok(Seen { stat, xattrs, target: Vec::new(), extents, content, changed, bytes_read, facts: None })
     }
@@ -229,43 +309,32 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok(got)
     }
 
-    fn store_buffer(&mut self, before: Option<&[u8]>) -> Result<Content> {
-        let bytes = std::mem::take(&mut self.buffer);
-        let (mut ends, mut places, mut at) = (Vec::new(), Vec::new(), 0);
-        let cut = Cut::of(&bytes[..self.filled], self.filled as u64);
-        while at < self.filled {
-            places.push(at as u64);
-            at += cut.cut(self.run.repository.cutter(), &bytes[at..self.filled]);
-            ends.push(at);
-        }
-        let reader = self.run.reader;
-        let chunks = self.chunks(cut, &bytes, &ends, &places, || Parent::of(reader, before?).map(Arc::new));
-        self.buffer = bytes;
-        let mut list = ListBuilder::default();
-        for chunk in chunks? {
-            list.push(chunk, &mut self.frames)?;
-        }
-        list.finish(&mut self.frames)
-    }
-
     /// Stores these chunks; only if one of them is new is the file's earlier version looked at.
     fn chunks(
         &mut self,
-        cut: Cut,
-        bytes: &[u8],
-        ends: &[usize],
-        places: &[u64],
+        cuts: &Cuts<'_>,
+        ids: Vec<ChunkId>,
         parent: impl FnOnce() -> Option<Arc<Parent<'a>>>,
     ) -> Result<Vec<ChunkRef>> {
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let parts: Vec<&[u8]> = starts.zip(ends).map(|(start, end)| &bytes[start..*end]).collect();
-        let claims = parts.iter().map(|part| self.frames.claim_data(part)).collect::<Result<Vec<_>>>()?;
+        let Cuts { cut, parts, places } = cuts;
+        let claims = ids.into_iter().map(|id| Ok((id, self.run.writer.claim(&id)?))).collect::<Result<Vec<_>>>()?;
         let parent = claims.iter().any(|(_, is_new)| *is_new).then(parent).flatten();
         match cut {
-            Cut::Content => self.store_content(&parts, &claims, places, parent.as_deref())?,
-            Cut::Blocks => self.store_blocks(&parts, &claims, places, parent.as_deref())?,
+            Cut::Content => self.store_content(parts, &claims, places, parent.as_deref())?,
+            Cut::Blocks => self.store_blocks(parts, &claims, places, parent.as_deref())?,
         }
         Ok(claims.iter().zip(parts).map(|((id, _), part)| ChunkRef { id: *id, len: part.len() as u64 }).collect())
+    }
+
+    fn piece(&mut self, piece: Piece<'a>) -> Result<Vec<ChunkRef>> {
+        let Piece { cut, bytes, ends, places, parent, scan } = piece;
+        if let (Some(scan), Some(place)) = (scan, places.first()) {
+            scan.look(*place, &bytes);
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let parts: Vec<&[u8]> = starts.zip(&ends).map(|(start, end)| &bytes[start..*end]).collect();
+        let ids = self.run.repository.keys().identity.chunk_ids(ChunkKind::Data, &parts);
+        self.chunks(&Cuts { cut, parts, places }, ids, || parent)
     }
 
     fn store_content(
@@ -343,7 +412,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     fn large(&mut self, bytes: Option<Vec<u8>>) -> Result<Option<Large>> {
         Ok(match bytes {
             Some(bytes) if bytes.len() > INLINE_BYTES_MAX => {
-                let id = self.frames.store(crate::crypto::ChunkKind::Attr, &bytes)?;
+                let id = self.frames.store(ChunkKind::Attr, &bytes)?;
                 Some(Large::Chunk(ChunkRef { id, len: bytes.len() as u64 }))
             }
             Some(bytes) => Some(Large::Inline(bytes)),
@@ -396,14 +465,9 @@ impl Done {
 impl<'a> Work<Task<'a>, Outcome<'a>> for Reader<'a, '_> {
     fn work(&mut self, task: Task<'a>) -> Result<Outcome<'a>> {
         Ok(match task {
-            Task::Batch(items) => Outcome::Batch(items.into_iter().map(|item| self.item(item)).collect::<Result<_>>()?),
+            Task::Batch(items) => Outcome::Batch(self.batch(items)?),
             Task::Leaf(leaf) => Outcome::Leaf(leaf),
-            Task::Piece(Piece { cut, bytes, ends, places, parent, scan }) => {
-                if let (Some(scan), Some(place)) = (scan, places.first()) {
-                    scan.look(*place, &bytes);
-                }
-                Outcome::Piece(self.chunks(cut, &bytes, &ends, &places, || parent)?)
-            }
+            Task::Piece(piece) => Outcome::Piece(self.piece(piece)?),
             Task::BigBegin(begin) => Outcome::BigBegin(begin),
             Task::BigEnd(item, read) => Outcome::BigEnd(Box::new(self.big_end(*item, read)?)),
         })

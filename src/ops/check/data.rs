@@ -225,10 +225,19 @@ impl Pack<'_> {
             let (raw_len, rank) = (chunk.raw_len, chunk.delta.rank);
             Place { pack: self.number, frame: ordinal, offset, stored_len, nth, raw_len, kind, rank }
         };
+        let whole = plain.chunks();
+        let ids = self.reader.repository().keys().identity.chunk_ids(frame.kind, &whole);
+        let whole: Vec<_> = ids.iter().zip(whole).map(|(id, bytes)| (id.prefix(), bytes.len())).collect();
         for (n, chunk) in (0..).zip(&frame.chunks) {
             let place = place((n, chunk));
-            let is_planned = chunk.delta.rank > 0 && self.plan.is_some_and(|plan| plan.has(&chunk.id, &place));
-            if !is_planned && !self.reader.is_good(&plain, &place, &chunk.id) {
+            let is_good = match chunk.delta.rank {
+                0 => whole.get(n as usize) == Some(&(chunk.id, chunk.raw_len as usize)),
+                _ => {
+                    self.plan.is_some_and(|plan| plan.has(&chunk.id, &place))
+                        || self.reader.is_good(&plain, &place, &chunk.id)
+                }
+            };
+            if !is_good {
                 return Ok(Err(format!("chunk {} is something else", chunk.id)));
             }
         }

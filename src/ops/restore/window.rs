@@ -192,10 +192,12 @@ impl<'a> Window<'a> {
     fn put_all(&self, pieces: &[Piece], frame: Option<&FrameBytes>, job: Job<'_>) -> Result<()> {
         job.cancel.check()?;
         let mut bytes = 0;
-        for piece in pieces {
-            let good = frame.and_then(|f| self.reader.verify(f, &piece.place, &piece.chunk.id).ok());
-            let put = match good {
-                Some(plain) => self.put(piece, &plain),
+        let chunks = pieces.iter().map(|piece| (piece.place.nth, piece.chunk.id));
+        let proven = frame.map(|frame| self.reader.proven(frame, ChunkKind::Data, chunks));
+        let proven = proven.into_iter().flatten().chain(std::iter::repeat(None));
+        for (piece, plain) in pieces.iter().zip(proven) {
+            let put = match plain {
+                Some(plain) => self.put(piece, plain),
                 // What deltas are made from is kept at hand, and where the frame is bad, there may be another copy.
                 None => {
                     let other = self.reader.chunk(ChunkKind::Data, &piece.chunk.id);
