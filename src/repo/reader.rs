@@ -168,10 +168,13 @@ impl<'r> ChunkReader<'r> {
         Ok(frame)
     }
 
-    /// Keeps a frame at hand, of chunks stored whole, that somebody else has read and proven.
-    pub fn lend(&self, place: &Place, frame: &Arc<FrameBytes>) {
+    /// Takes what is waited for from a frame of chunks stored whole that somebody else has read and proven, and keeps it at
+    /// hand where that is asked for.
+    pub fn lend(&self, place: &Place, frame: &Arc<FrameBytes>, is_kept: bool) {
         lock(&self.slices).take_from(place, frame);
-        lock(&self.kept).insert((place.pack, place.frame), frame);
+        if is_kept {
+            lock(&self.kept).insert((place.pack, place.frame), frame);
+        }
     }
 
     /// The n-th chunk of a decoded frame, made whole, if it is the one that is wanted.

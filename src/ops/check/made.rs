@@ -95,12 +95,14 @@ impl<'r> Plan<'r> {
 
     /// A frame of chunks stored whole was read, and is good: what is made from it joins what is to be made soon.
     pub fn passed(&self, place: &Place, frame: &Arc<FrameBytes>, soon: &mut Soon) -> Result<()> {
-        self.reader.lend(place, frame);
-        soon.bytes += frame.len();
-        if let Entry::Occupied(group) = self.by_root.lock().map_err(failed)?.entry((place.pack, place.frame))
-            && self.packs_of(group.get()) <= NEAR_PACKS
-        {
-            soon.groups.push(group.remove());
+        let group = match self.by_root.lock().map_err(failed)?.entry((place.pack, place.frame)) {
+            Entry::Occupied(group) if self.packs_of(group.get()) <= NEAR_PACKS => Some(group.remove()),
+            _ => None,
+        };
+        self.reader.lend(place, frame, group.is_some());
+        if let Some(group) = group {
+            soon.bytes += frame.len();
+            soon.groups.push(group);
         }
         if soon.bytes >= SOON_BYTES { self.make_soon(soon) } else { Ok(()) }
     }
