@@ -35,7 +35,7 @@ pub(super) fn name(
     for info in listing.snapshots.iter().rev() {
         let Ok(snapshot) = repository.snapshot_of(info) else { continue };
         for source in &snapshot.body.sources {
-            if !naming.node(&info.id, source, &source.root.id, b"")? {
+            if !naming.node(&info.id, source, &source.root.id, b"", source.root.entries)? {
                 naming.findings.harmed.insert(info.id);
             }
         }
@@ -44,14 +44,23 @@ pub(super) fn name(
 }
 
 impl Naming<'_> {
-    /// Whether nothing below the node is lost.
-    fn node(&mut self, snapshot: &ObjectId, source: &SourceBody, id: &ChunkId, first: &[u8]) -> Result<bool> {
+    /// Whether nothing below the node is lost, which has so many entries, of which this is the first.
+    fn node(
+        &mut self,
+        snapshot: &ObjectId,
+        source: &SourceBody,
+        id: &ChunkId,
+        first: &[u8],
+        entries: u64,
+    ) -> Result<bool> {
         self.job.cancel.check()?;
         if self.clean.contains(id) {
             return Ok(true);
         }
         if let Some(finding) = self.findings.chunks.get(id).copied() {
             self.affects(finding, snapshot, source, first);
+            // Only the node knew the names of the others.
+            self.findings.found[finding].affects_more += entries.saturating_sub(1);
             return Ok(false);
         }
         let node =
@@ -62,7 +71,7 @@ impl Naming<'_> {
         match node.items {
             NodeItems::Inner(children) => {
                 for child in children {
-                    clean &= self.node(snapshot, source, &child.id, &child.first)?;
+                    clean &= self.node(snapshot, source, &child.id, &child.first, child.entries)?;
                 }
             }
             NodeItems::Leaf(items) => {

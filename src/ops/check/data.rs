@@ -42,10 +42,16 @@ impl Ledger {
         self.0.contains_key(id)
     }
 
-    /// As many packs as make up this share of the bytes: first those never verified, then the oldest.
-    pub fn oldest_first(&self, sizes: &BTreeMap<ObjectId, u64>, share: f64) -> Vec<(ObjectId, u64)> {
+    /// As many packs as make up this share of the bytes: first those never verified, then the oldest. Those that are known
+    /// to be damaged come last: they would be read each time, and keep others from being read ever.
+    pub fn oldest_first(
+        &self,
+        sizes: &BTreeMap<ObjectId, u64>,
+        damaged: &HashSet<ObjectId>,
+        share: f64,
+    ) -> Vec<(ObjectId, u64)> {
         let mut order: Vec<_> = sizes.iter().map(|(id, size)| (self.0.get(id).copied(), *id, *size)).collect();
-        order.sort();
+        order.sort_by_key(|(time, id, _)| (damaged.contains(id), *time, *id));
         let total: u64 = sizes.values().sum();
         let goal = (total as f64 * share.clamp(0.0, 1.0)).ceil() as u64;
         let mut sum = 0;
@@ -258,5 +264,25 @@ impl Pack<'_> {
             true => Ok(plain),
             false => Err(format!("{} chunks, {} in the table", plain.count(), frame.chunks.len())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_read_comes_first_and_what_is_damaged_last() {
+        let [old, new, never, damaged] = [1, 2, 3, 0].map(|n| ObjectId::new([n; 32]));
+        let time = |seconds| Time { seconds, nanos: 0 };
+        let ledger = Ledger(HashMap::from([(new, time(9)), (old, time(5))]));
+        let sizes = BTreeMap::from([old, new, never, damaged].map(|id| (id, 100)));
+        let order = |share| {
+            let order = ledger.oldest_first(&sizes, &HashSet::from([damaged]), share);
+            order.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(order(1.0), [never, old, new, damaged]);
+        assert_eq!(order(0.3), [never, old]);
+        assert_eq!(order(0.01), [never]);
     }
 }

@@ -13,6 +13,8 @@ mod deltas;
 mod made;
 mod remedy;
 mod structure;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,7 +61,7 @@ pub struct Found {
     pub fix: String,
     /// What needs it, as far as it is named.
     pub affects: Vec<Affected>,
-    /// How much more needs it.
+    /// How much more needs it: names that are lost themselves, and those that are too many.
     pub affects_more: u64,
 }
 
@@ -134,7 +136,8 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         ..Report::default()
     };
     let ledger = data::Ledger::read(repository);
-    let mut others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, share));
+    let damaged = catalogue.damage().iter().map(|frame| frame.pack).collect();
+    let mut others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, &damaged, share));
     others.retain(|(id, _)| !doubtful.contains(id));
     let anyhow: Vec<_> = doubtful.iter().map(|id| (*id, sizes[id])).collect();
     let seen = match anyhow.is_empty() && others.is_empty() {
