@@ -3,7 +3,7 @@
 //! A pack whose own table is gone, or which is not what its name says, is judged by what the index says of it: one bad
 //! byte costs the frame that it is in.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,17 +42,18 @@ impl Ledger {
         self.0.contains_key(id)
     }
 
-    /// As many packs as make up this share of the bytes: first those never verified, then the oldest. Those that are known
-    /// to be damaged come last: they would be read each time, and keep others from being read ever.
+    /// As many packs as make up this share of the bytes: first those never verified, then the oldest. Those that are
+    /// read anyhow do not count, lest they keep others from being read ever.
     pub fn oldest_first(
         &self,
         sizes: &BTreeMap<ObjectId, u64>,
-        damaged: &HashSet<ObjectId>,
+        anyhow: &BTreeSet<ObjectId>,
         share: f64,
     ) -> Vec<(ObjectId, u64)> {
-        let mut order: Vec<_> = sizes.iter().map(|(id, size)| (self.0.get(id).copied(), *id, *size)).collect();
-        order.sort_by_key(|(time, id, _)| (damaged.contains(id), *time, *id));
-        let total: u64 = sizes.values().sum();
+        let others = sizes.iter().filter(|(id, _)| !anyhow.contains(id));
+        let mut order: Vec<_> = others.map(|(id, size)| (self.0.get(id).copied(), *id, *size)).collect();
+        order.sort();
+        let total: u64 = order.iter().map(|(_, _, size)| size).sum();
         let goal = (total as f64 * share.clamp(0.0, 1.0)).ceil() as u64;
         let mut sum = 0;
         if share >= 1.0 {
@@ -272,17 +273,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_never_read_comes_first_and_what_is_damaged_last() {
-        let [old, new, never, damaged] = [1, 2, 3, 0].map(|n| ObjectId::new([n; 32]));
+    fn what_was_never_read_comes_first_and_what_is_read_anyhow_takes_no_place() {
+        let [old, new, never, anyhow] = [1, 2, 3, 0].map(|n| ObjectId::new([n; 32]));
         let time = |seconds| Time { seconds, nanos: 0 };
         let ledger = Ledger(HashMap::from([(new, time(9)), (old, time(5))]));
-        let sizes = BTreeMap::from([old, new, never, damaged].map(|id| (id, 100)));
+        let sizes = BTreeMap::from([old, new, never, anyhow].map(|id| (id, 100)));
         let order = |share| {
-            let order = ledger.oldest_first(&sizes, &HashSet::from([damaged]), share);
+            let order = ledger.oldest_first(&sizes, &BTreeSet::from([anyhow]), share);
             order.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
         };
-        assert_eq!(order(1.0), [never, old, new, damaged]);
-        assert_eq!(order(0.3), [never, old]);
+        assert_eq!(order(1.0), [never, old, new]);
+        assert_eq!(order(0.4), [never, old]);
         assert_eq!(order(0.01), [never]);
     }
 }

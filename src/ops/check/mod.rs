@@ -136,9 +136,7 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         ..Report::default()
     };
     let ledger = data::Ledger::read(repository);
-    let damaged = catalogue.damage().iter().map(|frame| frame.pack).collect();
-    let mut others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, &damaged, share));
-    others.retain(|(id, _)| !doubtful.contains(id));
+    let others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, &doubtful, share));
     let anyhow: Vec<_> = doubtful.iter().map(|id| (*id, sizes[id])).collect();
     let seen = match anyhow.is_empty() && others.is_empty() {
         true => data::Seen::default(),
