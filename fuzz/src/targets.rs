@@ -443,7 +443,7 @@ pub fn sqlite_header(bytes: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-/// A whole database, as its pages are scanned: in whatever order, it is well or it is not.
+/// A whole database, as its pages are scanned: in whatever order, it is well and has so many rows, or it is not.
 pub fn sqlite_pages(bytes: &[u8]) -> Verdict {
     let Some(header) = sqlite::sniff(bytes) else { return Verdict::Refused };
     let size = header.page_bytes as usize;
@@ -463,11 +463,11 @@ pub fn sqlite_pages(bytes: &[u8]) -> Verdict {
             parts.reverse();
         }
         parts.into_iter().for_each(|(n, bytes)| scan.look((n * part * size) as u64, bytes));
-        Some(scan.wrong().is_none())
+        Some(scan.rows())
     };
     let all = scanned(pages.max(1), false);
     assert_eq!(all, scanned(1, true));
-    Verdict::accepted_if(all == Some(true))
+    Verdict::accepted_if(matches!(all, Some(Some(_))))
 }
 
 /// Builds trees and packs as the bytes say, and reads them back.

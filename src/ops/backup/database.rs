@@ -82,12 +82,22 @@ pub(super) fn fingerprint_of(found: &Found) -> Fingerprint {
 /// An image that was read to its end.
 pub(super) struct Image {
     pub bytes: u64,
-    /// As they are stored.
-    pub facts: Vec<u8>,
+    facts: sqlite::Facts,
     /// What the next run may rely on.
     pub fingerprint: Fingerprint,
     /// It sees the pages as they are stored.
-    pub scan: Option<Arc<Scan>>,
+    scan: Option<Arc<Scan>>,
+}
+
+impl Image {
+    /// Facts about it as they are stored, now that all pages were seen, and who saw them.
+    pub fn told(self) -> (Vec<u8>, Option<Arc<Scan>>) {
+        let Self { mut facts, scan, .. } = self;
+        if let Some(scan) = &scan {
+            facts.count(scan);
+        }
+        (facts_of(facts).encode(), scan)
+    }
 }
 
 impl<'a> Run<'a> {
@@ -143,8 +153,8 @@ impl<'a> Run<'a> {
             let (parent, scan) = (parent.clone(), scan.clone());
             out.send(Task::Piece(Piece { cut: Cut::Blocks, bytes: piece, ends, places, parent, scan }))?;
         }
-        let facts = match reading.finish() {
-            Ok(facts) => facts_of(facts).encode(),
+        let facts = match reading.finish(scan.as_deref()) {
+            Ok(facts) => facts,
             Err(failure) => return Ok(Err(failure)),
         };
         let fingerprint = self.settled_print(fingerprint).unwrap_or(Fingerprint::NONE);

@@ -191,7 +191,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         match self.run.image(&item, &path, out)? {
             Ok(image) => {
                 self.databases.insert(&item.found.path);
-                out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(image))))
+                out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(Box::new(image)))))
             }
             Err(failure)
                 if self.source.kind == SourceKind::Sqlite || failure.kind() == sqlite::FailureKind::Interrupted =>
@@ -381,7 +381,7 @@ fn take_metadata(stored: &mut StoredEntry, stat: &Stat) {
 /// What came of a big file.
 pub(super) enum BigRead {
     File(BigFile),
-    Image(database::Image),
+    Image(Box<database::Image>),
 }
 
 /// A big file that has been read to its end.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::parent::{Like, Lists};
-use super::read::{BigBegin, Done, Got, Outcome};
+use super::read::{BigBegin, Done, Got, Outcome, large};
 use super::{Reasons, Run, Source, database};
 use crate::entry::{ChunkRef, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -139,15 +139,16 @@ impl<'a, 'r> Gather<'a, 'r> {
     }
 
     fn entry(&mut self, done: Done) -> Result<()> {
-        let Done { path, stat, got, before, failure, bytes_read, scan, fingerprint } = done;
+        let Done { path, stat, got, before, failure, bytes_read, image, fingerprint } = done;
         self.statistics.bytes_read += bytes_read;
         let mut known_failure = failure.is_some();
         if let Some(failure) = failure {
             self.reasons.add(&self.source.name, &failure.path, &failure.why, self.run.job);
         }
+        let (facts, scan) = image.map(|image| image.told()).unzip();
         let record = match got {
             Got::Record(record) => Some(record),
-            Got::Big(stored) => Some(self.complete(*stored)?),
+            Got::Big(stored) => Some(self.complete(*stored, facts)?),
             Got::Same => self.first_name(stat.map(|s| (s.dev, s.ino))),
             Got::Nothing => None,
         };
@@ -181,7 +182,7 @@ impl<'a, 'r> Gather<'a, 'r> {
         let is_image = crate::ops::database::is_image(&record);
         self.is_plain &= links.is_none() && !is_image;
         if is_image {
-            self.images.push(database::Stored { path, record, scan });
+            self.images.push(database::Stored { path, record, scan: scan.flatten() });
         }
         Ok(())
     }
@@ -257,8 +258,9 @@ impl<'a, 'r> Gather<'a, 'r> {
         }
     }
 
-    /// Adds the content of a big file to its entry.
-    fn complete(&mut self, mut stored: StoredEntry) -> Result<Vec<u8>> {
+    /// Adds to the entry of a big file what went ahead: its content, and of an image what all of its pages tell.
+    fn complete(&mut self, mut stored: StoredEntry, facts: Option<Vec<u8>>) -> Result<Vec<u8>> {
+        stored.facts = facts.map(|facts| large(facts, &mut self.frames)).transpose()?;
         let Self { big, frames, big_lists, .. } = self;
         let like = &mut Like { frames, tree: None, lists: Some(big_lists) };
         stored.entry.content = std::mem::take(big).finish(like)?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cut::{Cut, is_sqlite};
+use super::database::Image;
 use super::parent::Parent;
 use super::{Run, database};
 use crate::crypto::ChunkKind;
@@ -107,7 +108,7 @@ pub(super) struct Done {
     pub failure: Option<Failure>,
     pub bytes_read: u64,
     /// Of a database that was read.
-    pub scan: Option<Arc<Scan>>,
+    pub image: Option<Box<Image>>,
     /// For the cache: the next run takes it for unchanged while it looks like this. `None`: there is nothing to keep.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -155,8 +156,6 @@ struct Seen {
     content: Content,
     changed: Option<Failure>,
     bytes_read: u64,
-    /// Of the database whose image it is.
-    facts: Option<Vec<u8>>,
 }
 
 impl<'a, 'r> Reader<'a, 'r> {
@@ -193,7 +192,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             Plan::Failed(failure) => return Ok(Begun::Done(Box::new(Done::failed(failure, before)))),
         };
         let fingerprint = Some(print);
-        let done = Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, scan: None, fingerprint };
+        let done = Done { path, stat: Some(stat), got, before, failure: None, bytes_read: 0, image: None, fingerprint };
         Ok(Begun::Done(Box::new(done)))
     }
 
@@ -255,7 +254,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         let fingerprint = Some(settled.unwrap_or(Fingerprint::NONE));
         let bytes_read = seen.bytes_read;
         let (stat, failure) = (Some(seen.stat), seen.changed);
-        Done { path, stat, got, before, failure, bytes_read, scan: None, fingerprint }
+        Done { path, stat, got, before, failure, bytes_read, image: None, fingerprint }
     }
 
     /// Reads a small file. What changed meanwhile is read once more.
@@ -296,7 +295,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         let changed = what.map(|what| changed(&found.path, what));
         let bytes_read = (self.filled - start) as u64;
         let content = Content::default();
-        Ok(Seen { stat, xattrs, target: Vec::new(), extents, content, changed, bytes_read, facts: None })
+        Ok(Seen { stat, xattrs, target: Vec::new(), extents, content, changed, bytes_read })
     }
 
     fn append(&mut self, file: &OpenFile, offset: u64, len: usize) -> std::result::Result<usize, Failure> {
@@ -376,17 +375,14 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     fn big_end(&mut self, item: Big, read: std::result::Result<BigRead, Failure>) -> Result<Done> {
         let Big { found, before, link } = item;
-        let scan = match &read {
-            Ok(BigRead::Image(image)) => image.scan.clone(),
-            _ => None,
-        };
-        let (seen, print) = match read.and_then(|read| big_seen(&found, read)) {
+        let (seen, image) = match read.and_then(|read| big_seen(&found, read)) {
             Ok(both) => both,
             Err(failure) => return Ok(Done::failed(failure, before)),
         };
         let stored = self.describe(&seen, link)?;
         let done = self.done(found.path, seen, Got::Big(Box::new(stored)), before);
-        Ok(Done { scan, fingerprint: print.or(done.fingerprint), ..done })
+        let fingerprint = image.as_ref().map(|image| image.fingerprint).or(done.fingerprint);
+        Ok(Done { image, fingerprint, ..done })
     }
 
     /// The entry for what was seen; large attributes and extents go into chunks of their own.
@@ -405,20 +401,18 @@ impl<'a, 'r> Reader<'a, 'r> {
         entry.content = seen.content.clone();
         let xattrs = (!seen.xattrs.is_empty()).then(|| encode_xattrs(&seen.xattrs));
         let extents = seen.extents.as_deref().map(encode_extents);
-        let (xattrs, extents) = (self.large(xattrs)?, self.large(extents)?);
-        Ok(StoredEntry { entry, xattrs, extents, facts: self.large(seen.facts.clone())?, unknown: Vec::new() })
+        let mut large = |bytes: Option<Vec<u8>>| bytes.map(|bytes| large(bytes, &mut self.frames)).transpose();
+        Ok(StoredEntry { entry, xattrs: large(xattrs)?, extents: large(extents)?, facts: None, unknown: Vec::new() })
     }
+}
 
-    fn large(&mut self, bytes: Option<Vec<u8>>) -> Result<Option<Large>> {
-        Ok(match bytes {
-            Some(bytes) if bytes.len() > INLINE_BYTES_MAX => {
-                let id = self.frames.store(ChunkKind::Attr, &bytes)?;
-                Some(Large::Chunk(ChunkRef { id, len: bytes.len() as u64 }))
-            }
-            Some(bytes) => Some(Large::Inline(bytes)),
-            None => None,
-        })
+/// What belongs to an entry: within its record, if that does not grow by much.
+pub(super) fn large(bytes: Vec<u8>, frames: &mut FrameWriter<'_, '_>) -> Result<Large> {
+    if bytes.len() <= INLINE_BYTES_MAX {
+        return Ok(Large::Inline(bytes));
     }
+    let id = frames.store(ChunkKind::Attr, &bytes)?;
+    Ok(Large::Chunk(ChunkRef { id, len: bytes.len() as u64 }))
 }
 
 fn read_other(found: &Found) -> std::result::Result<Seen, Failure> {
@@ -431,25 +425,24 @@ fn read_other(found: &Found) -> std::result::Result<Seen, Failure> {
         content: Content::default(),
         changed: None,
         bytes_read: 0,
-        facts: None,
     })
 }
 
-/// What was seen of a big file whose content went ahead, and what the next run may rely on, if that is not its stat.
-fn big_seen(found: &Found, read: BigRead) -> std::result::Result<(Seen, Option<Fingerprint>), Failure> {
+/// What was seen of a big file whose content went ahead, and the image that it is, if it is one.
+fn big_seen(found: &Found, read: BigRead) -> std::result::Result<(Seen, Option<Box<Image>>), Failure> {
     let (target, content, bytes_read) = (Vec::new(), Content::default(), 0);
     match read {
         BigRead::File(big) => {
             let (stat, xattrs) = (*big.file.stat(), big.file.xattrs()?);
             // An incomplete file is stored as the bytes that came.
             let extents = if big.complete { big.extents } else { None };
-            Ok((Seen { stat, xattrs, target, extents, content, changed: big.changed, bytes_read, facts: None }, None))
+            Ok((Seen { stat, xattrs, target, extents, content, changed: big.changed, bytes_read }, None))
         }
         BigRead::Image(image) => {
             let stat = Stat { size: image.bytes, ..found.stat };
-            let (xattrs, facts) = (found.xattrs()?, Some(image.facts));
-            let seen = Seen { stat, xattrs, target, extents: None, content, changed: None, bytes_read, facts };
-            Ok((seen, Some(image.fingerprint)))
+            let seen =
+                Seen { stat, xattrs: found.xattrs()?, target, extents: None, content, changed: None, bytes_read };
+            Ok((seen, Some(image)))
         }
     }
 }
@@ -458,7 +451,7 @@ impl Done {
     fn failed(failure: Failure, before: Option<Vec<u8>>) -> Self {
         let path = failure.path.clone();
         let (stat, failure) = (None, Some(failure));
-        Self { path, stat, got: Got::Nothing, before, failure, bytes_read: 0, scan: None, fingerprint: None }
+        Self { path, stat, got: Got::Nothing, before, failure, bytes_read: 0, image: None, fingerprint: None }
     }
 }
 

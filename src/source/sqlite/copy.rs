@@ -1,6 +1,5 @@
 //! A held state, written into a private folder.
 
-use std::fs::File;
 use std::io;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -18,7 +17,7 @@ pub(super) fn pages(
     folder: &Folder,
     cancel: &Cancel,
     failed: impl Fn(rusqlite::Error) -> Failure,
-) -> Result<File, Failure> {
+) -> Result<(), Failure> {
     let mut writer = folder.create_image()?;
     let mut buffer = vec![0; RUN_BYTES];
     let run = RUN_BYTES as u32 / snapshot.page_bytes;
@@ -29,7 +28,7 @@ pub(super) fn pages(
         snapshot.read_pages(first, bytes).map_err(&failed)?;
         writer.append(bytes)?;
     }
-    writer.finish()
+    writer.finish().map(drop)
 }
 
 /// By the engine's own copier. It never begins anew: writers cannot change what the transaction holds.
@@ -38,8 +37,8 @@ pub(super) fn steps(
     folder: &Folder,
     cancel: &Cancel,
     failed: impl Fn(rusqlite::Error) -> Failure,
-) -> Result<File, Failure> {
-    let file = folder.create_image()?.finish()?;
+) -> Result<(), Failure> {
+    folder.create_image()?.finish()?;
     // The copier would give an empty database its first page.
     if snapshot.pages > 0 {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -62,5 +61,5 @@ pub(super) fn steps(
             }
         }
     }
-    Ok(file)
+    Ok(())
 }

@@ -5,6 +5,7 @@ use rusqlite::types::ValueRef;
 
 use super::failure::said;
 use super::header::Encoding;
+use super::scan::Scan;
 
 /// The most tables that are counted; a number for the rest.
 pub const TABLES_MAX: usize = 4096;
@@ -36,8 +37,25 @@ pub struct Facts {
     pub tables: Vec<TableFacts>,
     /// Tables that could not be counted, by name.
     pub uncounted: Vec<Uncounted>,
+    /// Tables that are left to be counted by [`Self::count`], and the pages on which they begin.
+    pub left: Vec<(Vec<u8>, u32)>,
     /// How many tables more there are than [`TABLES_MAX`], or with names longer than [`TABLE_NAME_BYTES_MAX`].
     pub tables_more: u64,
+}
+
+impl Facts {
+    /// Has what is left counted by a scan that has seen all pages.
+    pub fn count(&mut self, scan: &Scan) {
+        let rows = scan.rows();
+        for (name, root) in std::mem::take(&mut self.left) {
+            match rows.as_ref().and_then(|rows| rows.get(&root)) {
+                Some(rows) => self.tables.push(TableFacts { name, rows: *rows }),
+                None => self.uncounted.push(Uncounted { name, why: "its pages do not fit together".into() }),
+            }
+        }
+        self.tables.sort_by(|a, b| a.name.cmp(&b.name));
+        self.uncounted.sort_by(|a, b| a.name.cmp(&b.name));
+    }
 }
 
 /// How the writers of a database keep it whole.
@@ -72,6 +90,7 @@ pub struct Uncounted {
 pub(super) struct Counts {
     pub tables: Vec<TableFacts>,
     pub uncounted: Vec<Uncounted>,
+    pub left: Vec<(Vec<u8>, u32)>,
     pub more: u64,
 }
 
@@ -102,7 +121,8 @@ pub(super) fn roots(connection: &Connection) -> rusqlite::Result<Vec<(u32, bool)
     connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-pub(super) fn counts(connection: &Connection) -> Counts {
+/// Counts all tables, or those alone that have no pages of their own, and tells where the others begin.
+pub(super) fn counts(connection: &Connection, virtual_only: bool) -> Counts {
     let mut counts = Counts::default();
     let names = match names(connection, &mut counts.more) {
         Ok(names) => names,
@@ -111,7 +131,11 @@ pub(super) fn counts(connection: &Connection) -> Counts {
             return counts;
         }
     };
-    for name in names {
+    for (name, root) in names {
+        if let Some(root) = root.filter(|_| virtual_only) {
+            counts.left.push((name, root));
+            continue;
+        }
         match count(connection, &name) {
             Ok(rows) => counts.tables.push(TableFacts { name, rows }),
             Err(e) => counts.uncounted.push(Uncounted { name, why: said(&e) }),
@@ -120,13 +144,18 @@ pub(super) fn counts(connection: &Connection) -> Counts {
     counts
 }
 
-fn names(connection: &Connection, more: &mut u64) -> rusqlite::Result<Vec<Vec<u8>>> {
-    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+/// Names of tables, and the pages on which they begin, if they have any.
+fn names(connection: &Connection, more: &mut u64) -> rusqlite::Result<Vec<(Vec<u8>, Option<u32>)>> {
+    let sql = "SELECT name, rootpage FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut names = Vec::new();
     while let Some(row) = rows.next()? {
         match bytes(row.get_ref(0)?) {
-            name if names.len() < TABLES_MAX && name.len() <= TABLE_NAME_BYTES_MAX => names.push(name.to_vec()),
+            name if names.len() < TABLES_MAX && name.len() <= TABLE_NAME_BYTES_MAX => {
+                let root = row.get::<_, u32>(1).ok().filter(|root| *root > 0);
+                names.push((name.to_vec(), root));
+            }
             _ => *more += 1,
         }
     }

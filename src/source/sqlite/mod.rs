@@ -12,6 +12,7 @@
 //! - **While a [`Reading`] lives, nobody in this process opens or closes the same file.** The locks of POSIX belong to the
 //!   process: closing any handle of the file drops those that the engine holds, and a writer may then change what is
 //!   being read. In a database without a log this is noticed at the end, from the file's time; nothing here relies on it.
+//!   The one other handle, from which the pages are read, is opened before the engine's locks and closed after them.
 //! - Private copies lie in folders of mode 0700 and go when their [`Reading`] goes, after errors as well.
 //! - Memory does not grow with the database: the engine keeps half a megabyte of pages, and one run is buffered here.
 //!
@@ -20,6 +21,7 @@
 
 mod check;
 mod copy;
+mod direct;
 mod facts;
 mod failure;
 mod header;
@@ -31,6 +33,7 @@ mod reading;
 mod scan;
 mod snapshot;
 mod spool;
+mod trees;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! How a database is opened: which way is tried when, and how long.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -79,11 +78,8 @@ impl Opening<'_> {
                 None => self.attempt_without_locks(place, stamps),
             };
         }
-        let is_large = stamps.main.size >= self.options.spool_bytes_min;
-        // Before the engine has locks on it, which closing would drop.
-        let main = is_large.then(|| File::open(&place.real)).transpose().map_err(|e| place.unreadable(&e))?;
-        match hold(&place.real, Mode::InPlace) {
-            Ok(snapshot) => self.attempt_in_place(place, Snapshot { main, ..snapshot }),
+        match Snapshot::hold(&place.real, Mode::InPlace) {
+            Ok(snapshot) => self.attempt_in_place(place, snapshot),
             // A journal that went while the engine looked at it, since its writer committed, seems to be left behind.
             Err(e) if is_left_behind(&e) && !has_content(stamps.side[JOURNAL]) => Err(place.changed()),
             Err(e) if matches!(e.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)) => {
@@ -118,7 +114,7 @@ impl Opening<'_> {
         if has_content(stamps.side[LOG]) || has_content(stamps.side[JOURNAL]) {
             return self.attempt_aside(place, &promise);
         }
-        let snapshot = hold(&place.real, Mode::Immutable).map_err(|e| Failure::engine(&place.shown, &e))?;
+        let snapshot = Snapshot::hold(&place.real, Mode::Immutable).map_err(|e| Failure::engine(&place.shown, &e))?;
         promise.check(place)?;
         check_empty(place, &snapshot, &stamps.main)?;
         self.serve(place, snapshot, Way::Immutable, promise, None)
@@ -134,7 +130,7 @@ impl Opening<'_> {
             }
         }
         promise.check(place)?;
-        let snapshot = hold(&folder.image(), Mode::Own).map_err(|e| Failure::engine(&place.shown, &e))?;
+        let snapshot = Snapshot::hold(&folder.image(), Mode::Own).map_err(|e| Failure::engine(&place.shown, &e))?;
         self.serve(place, snapshot, Way::Aside, Promise::Own, Some(folder))
     }
 
@@ -148,7 +144,7 @@ impl Opening<'_> {
         folder: Option<Folder>,
     ) -> Result<Reading, Failure> {
         if self.has_pages {
-            Reading::new(place, snapshot, way, promise, folder, None)
+            Reading::new(place, snapshot, way, promise, folder)
         } else {
             self.copy(place, &snapshot, &promise)
         }
@@ -158,25 +154,23 @@ impl Opening<'_> {
     pub fn copy(&self, place: &Place, snapshot: &Snapshot, promise: &Promise) -> Result<Reading, Failure> {
         let folder = Folder::create(&self.options.spool)?;
         let failed = |e| Failure::engine(&place.shown, &e);
-        let (image, way) = if self.has_pages {
-            (copy::pages(snapshot, &folder, self.cancel, failed)?, Way::Copied)
+        let way = if self.has_pages {
+            copy::pages(snapshot, &folder, self.cancel, failed)?;
+            Way::Copied
         } else {
-            (copy::steps(snapshot, &folder, self.cancel, failed)?, Way::Stepped)
+            copy::steps(snapshot, &folder, self.cancel, failed)?;
+            Way::Stepped
         };
         snapshot.check().map_err(failed)?;
         promise.check(place)?;
-        let copied = hold(&folder.image(), Mode::Immutable).map_err(failed)?;
+        let copied = Snapshot::hold(&folder.image(), Mode::Immutable).map_err(failed)?;
         if (copied.page_bytes, copied.pages) != (snapshot.page_bytes, snapshot.pages) {
             let why = format!("{} pages were copied as {}", snapshot.pages, copied.pages);
             return Err(Failure::of(FailureKind::Spool, &place.shown, why));
         }
         snapshot.end().map_err(failed)?;
-        Reading::new(place, copied, way, Promise::Own, Some(folder), Some(image))
+        Reading::new(place, copied, way, Promise::Own, Some(folder))
     }
-}
-
-fn hold(path: &Path, mode: Mode) -> rusqlite::Result<Snapshot> {
-    snapshot::connect(path, mode).and_then(Snapshot::hold)
 }
 
 fn has_content(stamp: Option<Stamp>) -> bool {

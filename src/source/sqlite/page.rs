@@ -42,6 +42,8 @@ pub(super) struct Child {
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub children: Vec<Child>,
+    /// How many rows or keys it has itself: an index keeps some in its interior pages, a table none.
+    pub cells: u32,
     /// The first pages of what did not fit into a cell.
     pub overflows: Vec<u32>,
     /// How many pages that needs in all.
@@ -172,6 +174,9 @@ impl Layout {
         if used != page.len() - content {
             return Err("its bytes do not add up");
         }
+        if is_leaf || tree == Tree::Index {
+            parts.cells = get_u16(page, at + 3) as u32;
+        }
         if !is_leaf {
             parts.children.push(Child { page: get_u32(page, at + 8), rows: (next_row(after), i64::MAX) });
         }
@@ -222,6 +227,7 @@ impl Layout {
 impl Parts {
     fn clear(&mut self) {
         self.children.clear();
+        self.cells = 0;
         self.overflows.clear();
         self.overflow_pages = 0;
         self.rows = None;

@@ -160,9 +160,7 @@ impl Place {
 
     /// The file beside the database whose name ends so.
     pub fn side(&self, ending: &str) -> PathBuf {
-        let mut name = self.real.clone().into_os_string();
-        name.push(ending);
-        name.into()
+        beside(&self.real, ending)
     }
 
     pub fn stamps(&self) -> Result<Stamps, Failure> {
@@ -213,6 +211,13 @@ impl Place {
 
 pub(super) fn network_name(number: u64) -> Option<&'static str> {
     NETWORKS.iter().find(|(magic, _)| *magic == number).map(|(_, name)| *name)
+}
+
+/// The file beside a database whose name ends so.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 fn stamp(path: &Path) -> std::io::Result<Option<Stamp>> {

@@ -1,8 +1,6 @@
 //! A database that is open for reading.
 
 use std::cell::RefCell;
-use std::fs::File;
-use std::io;
 
 use super::facts::{self, Facts, Journal};
 use super::failure::Failure;
@@ -14,7 +12,6 @@ use super::snapshot::Snapshot;
 use super::spool::{Folder, RUN_BYTES};
 use super::{FailureKind, Options, Way};
 use crate::event::Cancel;
-use crate::spare;
 
 /// So many times as fast as reading, which waits for what is done with the bytes.
 const COPYING_IS_FASTER: u64 = 4;
@@ -28,8 +25,6 @@ pub struct Reading {
     way: Way,
     promise: Promise,
     snapshot: Snapshot,
-    /// The whole image, if it was copied; `snapshot` is one of it.
-    copy: Option<File>,
     window: RefCell<Window>,
     /// After the connection, which has files open in it.
     _folder: Option<Folder>,
@@ -49,11 +44,10 @@ impl Reading {
         way: Way,
         promise: Promise,
         folder: Option<Folder>,
-        copy: Option<File>,
     ) -> Result<Self, Failure> {
         let place = place.clone();
         let window = RefCell::default();
-        let reading = Self { place, way, promise, snapshot, copy, window, _folder: folder };
+        let reading = Self { place, way, promise, snapshot, window, _folder: folder };
         reading.header()?;
         Ok(reading)
     }
@@ -74,10 +68,7 @@ impl Reading {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
         let len = self.bytes().saturating_sub(offset).min(buffer.len() as u64) as usize;
         let buffer = &mut buffer[..len];
-        match &self.copy {
-            Some(copy) => spare::read_exact_at(copy, buffer, offset).map_err(|e| self.copy_failed(&e))?,
-            None => self.read_pages(offset, buffer)?,
-        }
+        self.read_pages(offset, buffer)?;
         Ok(len)
     }
 
@@ -154,10 +145,11 @@ impl Reading {
     /// Tells the facts, and gives the database back. Only now is it known that the image is one state: an error here
     /// means that what was read must not be used.
     ///
-    /// Rows are counted, which reads the smallest index of each table once more.
-    pub fn finish(self) -> Result<Facts, Failure> {
+    /// Rows are counted, which reads the smallest index of each table once more, unless a scan counts them: see
+    /// [`Facts::count`].
+    pub fn finish(self, scan: Option<&Scan>) -> Result<Facts, Failure> {
         let header = self.header()?;
-        let counts = facts::counts(&self.snapshot.connection);
+        let counts = facts::counts(&self.snapshot.connection, scan.is_some_and(Scan::counts));
         let facts = Facts {
             page_bytes: self.snapshot.page_bytes,
             pages: self.snapshot.pages,
@@ -168,6 +160,7 @@ impl Reading {
             schema: facts::schema(&self.snapshot.connection),
             tables: counts.tables,
             uncounted: counts.uncounted,
+            left: counts.left,
             tables_more: counts.more,
         };
         self.snapshot.check().map_err(|e| self.failed(&e))?;
@@ -190,9 +183,5 @@ impl Reading {
 
     fn failed(&self, error: &rusqlite::Error) -> Failure {
         Failure::engine(&self.place.shown, error)
-    }
-
-    fn copy_failed(&self, error: &io::Error) -> Failure {
-        Failure::spool(format!("cannot read the private copy of {}", self.place.shown), error)
     }
 }

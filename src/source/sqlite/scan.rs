@@ -12,6 +12,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::page::{Layout, Parts, Pointer, Tree, overflow_next};
+use super::trees::Trees;
 
 /// In larger databases a page of overflow may begin as pages of b-trees do.
 const PAGES_MAX: u32 = 1 << 25;
@@ -61,6 +62,7 @@ struct Seen {
     maps: u64,
     waiting: HashMap<u32, Rows>,
     is_ordered: bool,
+    trees: Option<Trees>,
     wrong: Option<String>,
 }
 
@@ -78,6 +80,8 @@ enum Rows {
 struct Found {
     looks: Vec<(u32, u8)>,
     uses: Vec<(u8, Pointer)>,
+    /// Pages of b-trees, whether they are leaves, and the rows or keys in them.
+    cells: Vec<(u32, bool, u32)>,
     rows: Vec<(u32, Rows)>,
     overflow_pages: i64,
     maps: u64,
@@ -93,6 +97,7 @@ impl Scan {
             maps: 0,
             waiting: HashMap::new(),
             is_ordered: true,
+            trees: Trees::new(pages),
             wrong: None,
         };
         for page in layout.map_pages().chain(Some(layout.lock_page()).filter(|page| *page <= pages)) {
@@ -165,6 +170,7 @@ impl Scan {
             }
         };
         found.looks.push((by, tree));
+        found.cells.push((by, parts.children.is_empty(), parts.cells));
         found.overflow_pages -= parts.overflow_pages as i64;
         let overflow = |page: &u32| (OVERFLOW, Pointer { page: *page, usage: MAP_OVERFLOW_FIRST, by });
         found.uses.extend(parts.overflows.iter().map(overflow));
@@ -219,6 +225,17 @@ impl Scan {
         None
     }
 
+    /// Whether rows are counted.
+    pub fn counts(&self) -> bool {
+        self.seen().trees.is_some()
+    }
+
+    /// How many rows, or keys, are in the tree that begins on a page, by that page, now that all pages and roots were
+    /// seen. `None`: they were not counted, or [something is wrong](Self::wrong).
+    pub fn rows(&self) -> Option<HashMap<u32, u64>> {
+        self.wrong().is_none().then(|| self.seen().trees.as_ref().map(Trees::cells))?
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,6 +260,13 @@ impl Seen {
             if let Some(known) = self.roles.get_mut(page as usize) {
                 *known |= looks << 4;
             }
+        }
+        if let Some(trees) = &mut self.trees {
+            for (page, is_leaf, cells) in found.cells {
+                if is_leaf { trees.leaf(page, cells) } else { trees.interior(page, cells) }
+            }
+            let children = found.uses.iter().filter(|(_, pointer)| pointer.usage == MAP_CHILD);
+            children.for_each(|(_, pointer)| trees.hangs(pointer.page, pointer.by));
         }
         for (role, pointer) in found.uses {
             self.uses(role, pointer.page);

@@ -1,16 +1,15 @@
 //! One state of a database, held by a read transaction, and its pages.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Error, OpenFlags, ffi};
-use rustix::process::{Flock, FlockType};
+use rusqlite::{Connection, Error, OpenFlags, Statement, ffi};
 
-use super::page::LOCK_BYTE;
-use super::place::uri;
+use super::SIDE_FILES;
+use super::direct::Direct;
+use super::place::{beside, uri};
 
 /// How a database is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +22,8 @@ pub(super) enum Mode {
     Own,
 }
 
-/// Opens a database for reading with flat memory. Waits for nobody. No state of it is held yet.
-pub(super) fn connect(path: &Path, mode: Mode) -> rusqlite::Result<Connection> {
+/// Opens a database for reading with flat memory.
+fn connect(path: &Path, mode: Mode) -> rusqlite::Result<Connection> {
     let (access, options) = match mode {
         Mode::InPlace => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro"),
         Mode::Immutable => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
@@ -56,18 +55,25 @@ pub(super) struct Snapshot {
     pub connection: Connection,
     pub page_bytes: u32,
     pub pages: u32,
-    /// The file itself, to see who waits for it. Open for longer than the engine has locks on it, and so behind it.
-    pub main: Option<File>,
+    /// Behind the connection, which has locks on the file.
+    direct: Option<Direct>,
 }
 
 impl Snapshot {
-    /// Begins the transaction that holds the state. `connection` has none.
-    pub fn hold(connection: Connection) -> rusqlite::Result<Self> {
+    /// Opens a database and begins the transaction that holds the state that it is in. Waits for nobody.
+    pub fn hold(path: &Path, mode: Mode) -> rusqlite::Result<Self> {
+        // Without it, all pages come from the engine, which tells better what is in the way.
+        let mut direct = Direct::open(path).ok();
+        let connection = connect(path, mode)?;
         // A transaction begins with its first read, not with its name.
         connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1;")?;
         let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = page_count(&connection)?;
-        Ok(Self { connection, page_bytes, pages, main: None })
+        if let Some(direct) = &mut direct {
+            let log = (mode != Mode::Immutable).then(|| beside(path, SIDE_FILES[0]));
+            let _ = direct.hold(path, log.as_deref(), page_bytes);
+        }
+        Ok(Self { connection, page_bytes, pages, direct })
     }
 
     pub fn bytes(&self) -> u64 {
@@ -75,30 +81,46 @@ impl Snapshot {
     }
 
     /// The pages from `first` on (the first of all is 1), as many as fill the buffer.
-    pub fn read_pages(&self, first: u32, buffer: &mut [u8]) -> rusqlite::Result<()> {
+    pub fn read_pages(&self, mut first: u32, mut buffer: &mut [u8]) -> rusqlite::Result<()> {
         let size = self.page_bytes as usize;
         debug_assert!(buffer.len().is_multiple_of(size));
-        // The table knows how to find one page, not a range of them: a range would visit all pages before it.
-        let mut statement = self.connection.prepare("SELECT pgno, data FROM sqlite_dbpage WHERE pgno = ?1")?;
-        for (page, number) in buffer.chunks_exact_mut(size).zip(first..) {
-            let mut rows = statement.query([number])?;
-            let row = rows.next()?.ok_or_else(|| lost(format!("page {number} is not there")))?;
-            let data = row.get_ref(1)?.as_bytes()?;
-            if row.get::<_, u32>(0)? != number || data.len() != size {
-                return Err(lost(format!("page {number} came as {} bytes of another", data.len())));
+        let mut statement = None;
+        while !buffer.is_empty() {
+            let in_file = self.direct.as_ref().map_or(0, |direct| direct.run(first)) as usize;
+            let (part, rest) = buffer.split_at_mut(in_file.max(1).saturating_mul(size).min(buffer.len()));
+            let offset = u64::from(first - 1) * size as u64;
+            match &self.direct {
+                // What cannot be read there the engine is asked for: its word counts.
+                Some(direct) if in_file > 0 && direct.read(part, offset).is_ok() => {}
+                _ => ask(self.statement(&mut statement)?, first, part, size)?,
             }
-            page.copy_from_slice(data);
+            first += (part.len() / size) as u32;
+            buffer = rest;
         }
         Ok(())
     }
 
+    #[cfg(test)]
+    pub fn pages_in_file(&self) -> u32 {
+        let in_file = |page: &u32| self.direct.as_ref().is_some_and(|direct| direct.run(*page) > 0);
+        (1..=self.pages).filter(in_file).count() as u32
+    }
+
+    /// Gives one page by its number.
+    fn statement<'c, 's>(&'c self, known: &'s mut Option<Statement<'c>>) -> rusqlite::Result<&'s mut Statement<'c>> {
+        match known {
+            Some(statement) => Ok(statement),
+            // The table knows how to find one page, not a range of them: a range would visit all pages before it.
+            none => {
+                let sql = "SELECT pgno, data FROM sqlite_dbpage WHERE pgno = ?1";
+                Ok(none.insert(self.connection.prepare(sql)?))
+            }
+        }
+    }
+
     /// Whether another process is about to write, and has to wait, as far as can be told.
     pub fn is_awaited(&self) -> bool {
-        // By the file format's locks: writers lock the second of these bytes, and the first when they wait for readers.
-        let mut lock = Flock::from(FlockType::ReadLock);
-        (lock.start, lock.length) = (LOCK_BYTE, 2);
-        let blocked = |main| rustix::process::fcntl_getlk(main, &lock).ok().flatten();
-        self.main.as_ref().and_then(blocked).is_some()
+        self.direct.as_ref().is_some_and(Direct::is_awaited)
     }
 
     /// Whether writers append to a log. Only where it is read in place.
@@ -123,6 +145,20 @@ impl Snapshot {
     pub fn end(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch("ROLLBACK")
     }
+}
+
+/// The pages from `first` on, from the engine.
+fn ask(statement: &mut Statement<'_>, first: u32, buffer: &mut [u8], size: usize) -> rusqlite::Result<()> {
+    for (page, number) in buffer.chunks_exact_mut(size).zip(first..) {
+        let mut rows = statement.query([number])?;
+        let row = rows.next()?.ok_or_else(|| lost(format!("page {number} is not there")))?;
+        let data = row.get_ref(1)?.as_bytes()?;
+        if row.get::<_, u32>(0)? != number || data.len() != size {
+            return Err(lost(format!("page {number} came as {} bytes of another", data.len())));
+        }
+        page.copy_from_slice(data);
+    }
+    Ok(())
 }
 
 fn page_count(connection: &Connection) -> rusqlite::Result<u32> {

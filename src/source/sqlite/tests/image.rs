@@ -62,7 +62,7 @@ fn any_part_of_the_image_can_be_read() {
     for offset in [len as u64, len as u64 + 1, u64::MAX] {
         assert_eq!(reading.read_at(offset, &mut [0; 9]).unwrap(), 0);
     }
-    reading.finish().unwrap();
+    reading.finish(None).unwrap();
     drop(connection);
 }
 
@@ -75,12 +75,43 @@ fn what_is_written_meanwhile_is_not_in_the_image() {
     let reading = bench.open(&path).unwrap();
     connection.execute_batch("DELETE FROM person; VACUUM; PRAGMA wal_checkpoint(PASSIVE);").unwrap();
     let image = whole(&reading);
-    let facts = reading.finish().unwrap();
+    let facts = reading.finish(None).unwrap();
     let restored = bench.restored(&image);
     assert!(is_whole(&restored));
     assert_eq!((rows(&restored, "person"), rows(&connection, "person")), (before, 0));
     let person = facts.tables.iter().find(|table| table.name == b"person").unwrap();
     assert_eq!(person.rows, before as u64);
+}
+
+#[test]
+fn what_is_in_the_file_comes_from_there_and_stays_as_it_was() {
+    for journal in ["WAL", "DELETE"] {
+        let bench = Bench::new();
+        let path = bench.path("db");
+        let connection = database(&path, &format!("PRAGMA journal_mode = {journal}; PRAGMA wal_autocheckpoint = 0;"));
+        connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).unwrap();
+        connection.execute_batch("UPDATE person SET name = 'short' WHERE id = 7").unwrap();
+        let snapshot = snapshot::Snapshot::hold(&path, snapshot::Mode::InPlace).unwrap();
+        let from_file = snapshot.pages_in_file();
+        let in_log = snapshot.pages - from_file;
+        assert!(if journal == "WAL" { in_log > 0 && in_log < 9 } else { in_log == 0 }, "{journal}: {in_log}");
+        drop(snapshot);
+
+        let reading = bench.open(&path).unwrap();
+        let before = crate::child::child("cat").arg(&path).output().unwrap().stdout;
+        if journal == "WAL" {
+            connection.execute_batch("DELETE FROM words; UPDATE person SET photo = NULL; VACUUM").unwrap();
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+        }
+        let image = whole(&reading);
+        reading.finish(None).unwrap();
+        let differing = image.chunks(4096).zip(before.chunks(4096)).filter(|(a, b)| a != b).count();
+        assert!(differing <= in_log as usize && image.len() == before.len(), "{journal}: {differing}");
+        let restored = bench.restored(&image);
+        assert!(is_whole(&restored));
+        let short = "SELECT count(*) FROM person WHERE name = 'short'";
+        assert_eq!(restored.query_row(short, [], |row| row.get::<_, u32>(0)).unwrap(), 1);
+    }
 }
 
 /// A file of that many pages, nearly all of them a hole that belongs to no table.
@@ -122,7 +153,7 @@ fn the_page_that_holds_the_locks_is_as_in_the_file() {
             }
             at += len as u64;
         }
-        reading.finish().unwrap();
+        reading.finish(None).unwrap();
         let file = File::open(&path).unwrap();
         assert_eq!(file.metadata().unwrap().len(), at);
         for (at, len, is_zero) in image {

@@ -47,8 +47,15 @@ impl Bench {
         let reading = self.open(path).unwrap();
         assert_eq!(reading.way(), way);
         let image = whole(&reading);
-        let is_damaged = scanned(&reading, &image).is_some();
-        let facts = reading.finish().unwrap();
+        let scan = scan(&reading, &image);
+        let is_damaged = scan.as_ref().is_some_and(|scan| scan.wrong().is_some());
+        let facts = reading.finish(None).unwrap();
+        if let Some(scan) = scan.filter(|_| !is_damaged) {
+            let mut counted = self.open(path).unwrap().finish(Some(&scan)).unwrap();
+            assert!(!counted.left.is_empty() || facts.tables.is_empty());
+            counted.count(&scan);
+            assert_eq!(counted, facts);
+        }
         // The engine itself cannot tell where it lacks a module.
         if let Ok(said) = check(&self.restored(&image), Check::Quick) {
             assert_eq!(is_damaged, !said.is_empty(), "{said:?}");
@@ -89,6 +96,10 @@ fn whole(reading: &Reading) -> Vec<u8> {
 
 /// What a scan says of it, that sees its last pages first.
 fn scanned(reading: &Reading, image: &[u8]) -> Option<String> {
+    scan(reading, image)?.wrong()
+}
+
+fn scan(reading: &Reading, image: &[u8]) -> Option<Scan> {
     if image.is_empty() {
         return None;
     }
@@ -96,7 +107,7 @@ fn scanned(reading: &Reading, image: &[u8]) -> Option<String> {
     for (n, part) in image.chunks(1 << 16).enumerate().collect::<Vec<_>>().into_iter().rev() {
         scan.look((n << 16) as u64, part);
     }
-    scan.wrong()
+    Some(scan)
 }
 
 /// A database with a bit of everything, kept open.

@@ -142,7 +142,7 @@ fn a_change_where_no_lock_can_be_had_is_noticed() {
     set_mode(&folder, 0o755);
     let writer = Connection::open(&path).unwrap();
     writer.execute_batch("DELETE FROM person").unwrap();
-    assert_eq!(reading.finish().unwrap_err().kind(), FailureKind::Changed);
+    assert_eq!(reading.finish(None).unwrap_err().kind(), FailureKind::Changed);
     // Who is at work now has an index of the log, so that locks can be had.
     set_mode(&folder, 0o555);
     let (image, _) = bench.read(&path, Way::Live);

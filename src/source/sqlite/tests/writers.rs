@@ -141,7 +141,9 @@ fn every_image_is_one_committed_state() {
             bench.has_pages = turn != 4;
             let mut reading = bench.open(&path).unwrap();
             let image = slowly(&mut reading, &bench);
-            let facts = reading.finish().unwrap();
+            let scan = scan(&reading, &image).unwrap();
+            let mut facts = reading.finish((turn % 2 == 0).then_some(&scan)).unwrap();
+            facts.count(&scan);
             assert_invariants(&bench.restored(&image), &facts);
         }
         writers.stop();
@@ -190,7 +192,7 @@ fn who_waits_to_write_is_made_way_for() {
         }
         let image = whole(&reading);
         assert!(image.starts_with(&first));
-        reading.finish().unwrap();
+        reading.finish(None).unwrap();
         assert!(waiter.wait().unwrap().success());
         let restored = bench.restored(&image);
         assert!(is_whole(&restored));
