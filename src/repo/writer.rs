@@ -162,8 +162,8 @@ impl<'r> ChunkWriter<'r> {
         let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
         let chunks = pack.builder.chunks() + frame.chunks.len();
         let table = 36 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
-        let share = (self.stored_bytes() / PACK_SHARE).next_power_of_two();
-        let target = share.clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
+        let share = (self.stored_bytes() / PACK_SHARE).clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
+        let target = 1 << (share + share / 3).ilog2();
         pack.builder.is_empty()
             || pack.builder.len() + (frame.body.len() + table) as u64 <= target && chunks <= PACK_CHUNKS
     }

@@ -27,7 +27,7 @@ use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
 
 /// Bytes of an image that are handed out together.
-const PIECE_BYTES: usize = 64 * BLOCK_BYTES;
+const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
 
 /// The databases that were found, so that what lies beside them is known for what it is.
 #[derive(Debug, Default)]
@@ -138,11 +138,12 @@ impl<'a> Run<'a> {
         };
         let parent = item.before.as_ref().and_then(|record| Parent::of(self.reader, record)).map(Arc::new);
         let path = item.found.path.clone();
-        out.send(Task::BigBegin(BigBegin { path, fingerprint: None, stored: Vec::new(), parent: parent.clone() }))?;
+        out.send(Task::BigBegin(BigBegin { path, fingerprint: None, begun: Vec::new(), parent: parent.clone() }))?;
         let bytes = reading.bytes();
         let mut at = 0;
         while at < bytes && !self.job.cancel.is_cancelled() {
-            let mut piece = vec![0; (bytes - at).min(PIECE_BYTES as u64) as usize];
+            let mut piece = self.buffers.take();
+            piece.resize((bytes - at).min(PIECE_BYTES as u64) as usize, 0);
             let read = reading.make_way(at, options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
             if let Err(failure) = read {
                 return Ok(Err(failure));
@@ -151,7 +152,15 @@ impl<'a> Run<'a> {
             let ends = (1..=piece.len().div_ceil(BLOCK_BYTES)).map(|n| (n * BLOCK_BYTES).min(piece.len())).collect();
             at += piece.len() as u64;
             let (parent, scan) = (parent.clone(), scan.clone());
-            out.send(Task::Piece(Piece { cut: Cut::Blocks, bytes: piece, ends, places, parent, scan }))?;
+            out.send(Task::Piece(Piece {
+                cut: Cut::Blocks,
+                bytes: piece,
+                ends,
+                places,
+                is_noted: false,
+                parent,
+                scan,
+            }))?;
         }
         let facts = match reading.finish(scan.as_deref()) {
             Ok(facts) => facts,

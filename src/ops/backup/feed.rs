@@ -28,7 +28,7 @@ const BATCH_READS: usize = 64;
 const HANDLES_MAX: usize = 512;
 const BATCH_ITEMS: usize = 1024;
 /// Bytes of a big file that are handed out together.
-const PIECE_BYTES: usize = 4 << 20;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// A group of hard links.
 struct Links {
@@ -191,7 +191,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         match self.run.image(&item, &path, out)? {
             Ok(image) => {
                 self.databases.insert(&item.found.path);
-                out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(Box::new(image)))))
+                out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(image))))
             }
             Err(failure)
                 if self.source.kind == SourceKind::Sqlite || failure.kind() == sqlite::FailureKind::Interrupted =>
@@ -283,7 +283,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     /// Reads and cuts a big file, and hands out its pieces. What changed while it was read is read once more. Where an
-    /// earlier run was interrupted in it, this one goes on behind its chunks.
+    /// earlier run was interrupted in it, this one reads what that did not store.
     fn big(
         &mut self,
         item: Big,
@@ -292,13 +292,12 @@ impl<'a, 'r> Feeder<'a, 'r> {
         out: &mut Feed<'_, Task<'r>>,
     ) -> Result<()> {
         self.send_batch(out)?;
-        let mut stored = match begun {
+        let mut begun = match begun {
             Some((was, chunks)) if was == fingerprint(&item.found.stat) => chunks,
             _ => Vec::new(),
         };
-        let catalogue = self.run.catalogue;
-        stored.truncate(stored.iter().position(|chunk| !catalogue.contains(&chunk.id)).unwrap_or(stored.len()));
-        let mut read = self.read_big(&item, stored, out)?;
+        begun.truncate(begun.iter().rposition(|chunk| self.is_stored(chunk)).map_or(0, |last| last + 1));
+        let mut read = self.read_big(&item, begun, out)?;
         if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
             read = self.read_big(&item, Vec::new(), out)?;
         }
@@ -309,11 +308,16 @@ impl<'a, 'r> Feeder<'a, 'r> {
         out.send(Task::BigEnd(Box::new(item), read))
     }
 
-    /// The outer error stops the run, the inner one is about this file.
+    fn is_stored(&self, chunk: &ChunkRef) -> bool {
+        self.run.catalogue.contains(&chunk.id)
+    }
+
+    /// The outer error stops the run, the inner one is about this file. It begins with these chunks, of which some are
+    /// stored.
     fn read_big(
         &self,
         item: &Big,
-        mut stored: Vec<ChunkRef>,
+        mut begun: Vec<ChunkRef>,
         out: &mut Feed<'_, Task<'r>>,
     ) -> Result<std::result::Result<BigFile, Failure>> {
         let opened = item.found.open().and_then(|file| file.extents().map(|extents| (file, extents)));
@@ -330,15 +334,22 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if cut == Cut::Blocks {
             // Between holes blocks are shorter, and where they end is not known here.
             let usable = |chunk: &&ChunkRef| extents.is_none() && chunk.len == BLOCK_BYTES as u64;
-            stored.truncate(stored.iter().take_while(usable).count());
+            begun.truncate(begun.iter().take_while(usable).count());
+        }
+        if extents.is_some() {
+            // Chunks go on over holes, so where they lie in the file is not known here.
+            begun.truncate(begun.iter().take_while(|chunk| self.is_stored(chunk)).count());
         }
         let parent = item.before.as_ref().and_then(|record| Parent::of(self.run.reader, record)).map(Arc::new);
-        let mut skip: u64 = stored.iter().map(|chunk| chunk.len).sum();
+        let mut skip: u64 = begun.iter().map(|chunk| chunk.len).sum();
         let mut cutting =
-            Cutting { run: self.run, cut, parent, bytes: Vec::new(), done: skip, blocks: Vec::new(), out };
-        cutting.begin(item, self.run.settled(file.stat()), stored)?;
+            Cutting { run: self.run, cut, parent, bytes: self.run.buffers.take(), done: skip, blocks: Vec::new(), out };
+        cutting.begin(item, self.run.settled(file.stat()), &begun)?;
+        let mut short = match cutting.pass(&file, &begun)? {
+            Ok(complete) => !complete,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let whole = [Extent { offset: 0, len: file.stat().size }];
-        let mut short = false;
         for extent in extents.as_deref().unwrap_or(&whole) {
             let skipped = skip.min(extent.len);
             skip -= skipped;
@@ -349,6 +360,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             }
         }
         cutting.hand_out(true)?;
+        self.run.buffers.give(cutting.bytes);
         let changed = match file.changed() {
             Ok(None) if !short => None,
             Ok(what) => Some(changed(&item.found.path, what.unwrap_or("size"))),
@@ -381,7 +393,7 @@ fn take_metadata(stored: &mut StoredEntry, stat: &Stat) {
 /// What came of a big file.
 pub(super) enum BigRead {
     File(BigFile),
-    Image(Box<database::Image>),
+    Image(database::Image),
 }
 
 /// A big file that has been read to its end.
@@ -413,9 +425,47 @@ struct Cutting<'c, 'r, 'f> {
 }
 
 impl Cutting<'_, '_, '_> {
-    fn begin(&mut self, item: &Big, fingerprint: Option<Fingerprint>, stored: Vec<ChunkRef>) -> Result<()> {
+    fn begin(&mut self, item: &Big, fingerprint: Option<Fingerprint>, begun: &[ChunkRef]) -> Result<()> {
         let (path, parent) = (item.found.path.clone(), self.parent.clone());
-        self.out.send(Task::BigBegin(BigBegin { path, fingerprint, stored, parent }))
+        self.out.send(Task::BigBegin(BigBegin { path, fingerprint, begun: begun.to_vec(), parent }))
+    }
+
+    /// Hands out the chunks with which the file begins: those that are stored, and the bytes of those that are not.
+    /// Whether all of these were there.
+    fn pass(&mut self, file: &OpenFile, begun: &[ChunkRef]) -> Result<std::result::Result<bool, Failure>> {
+        let catalogue = self.run.catalogue;
+        let is_stored = |chunk: &ChunkRef| catalogue.contains(&chunk.id);
+        let mut at = 0;
+        for run in begun.chunk_by(|a, b| is_stored(a) && is_stored(b)) {
+            let bytes = run.iter().map(|chunk| chunk.len).sum::<u64>();
+            if is_stored(&run[0]) {
+                self.out.send(Task::Stored(run.to_vec()))?;
+            } else if self.run.job.cancel.is_cancelled() {
+                break;
+            } else {
+                match self.again(file, at, bytes as usize)? {
+                    Ok(true) => {}
+                    other => return Ok(other),
+                }
+            }
+            at += bytes;
+        }
+        Ok(Ok(true))
+    }
+
+    /// Hands out one chunk, as it was cut before.
+    fn again(&mut self, file: &OpenFile, at: u64, len: usize) -> Result<std::result::Result<bool, Failure>> {
+        let mut bytes = self.run.buffers.take();
+        bytes.resize(len, 0);
+        match file.read_at(at, &mut bytes) {
+            Ok(got) if got == len => {}
+            Ok(_) => return Ok(Ok(false)),
+            Err(failure) => return Ok(Err(failure)),
+        }
+        let (cut, parent) = (self.cut, self.parent.clone());
+        let piece = Piece { cut, bytes, ends: vec![len], places: vec![at], is_noted: true, parent, scan: None };
+        self.out.send(Task::Piece(piece))?;
+        Ok(Ok(true))
     }
 
     /// Reads one extent; whether all of it was there.
@@ -465,12 +515,13 @@ impl Cutting<'_, '_, '_> {
             Cut::Blocks => self.cut_blocks(at_end),
         };
         let Some(end) = ends.last().copied() else { return Ok(()) };
-        let rest = self.bytes[end..].to_vec();
+        let mut rest = self.run.buffers.take();
+        rest.extend_from_slice(&self.bytes[end..]);
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
         bytes.truncate(end);
         self.done += end as u64;
         let (cut, parent) = (self.cut, self.parent.clone());
-        self.out.send(Task::Piece(Piece { cut, bytes, ends, places, parent, scan: None }))
+        self.out.send(Task::Piece(Piece { cut, bytes, ends, places, is_noted: false, parent, scan: None }))
     }
 
     fn cut_content(&mut self, at_end: bool) -> (Vec<usize>, Vec<u64>) {

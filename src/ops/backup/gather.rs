@@ -96,14 +96,20 @@ impl<'a, 'r> Gather<'a, 'r> {
                 self.run.job.advance(files, bytes);
             }
             Outcome::Leaf(known) => self.leaf(known)?,
-            Outcome::Piece(chunks) => {
-                self.statistics.bytes_read += self.pieces(chunks, true)?;
-            }
-            Outcome::BigBegin(BigBegin { path, fingerprint, stored, parent }) => {
+            Outcome::BigBegin(BigBegin { path, fingerprint, begun, parent }) => {
                 self.forget_big();
                 self.big_lists.parent = parent;
                 self.big_at = fingerprint.map(|fingerprint| (path, fingerprint));
-                self.pieces(stored, false)?;
+                self.note(&begun, false);
+            }
+            Outcome::Piece(chunks, is_noted) => {
+                if !is_noted {
+                    self.note(&chunks, true);
+                }
+                self.statistics.bytes_read += self.pieces(chunks)?;
+            }
+            Outcome::Stored(chunks) => {
+                self.pieces(chunks)?;
             }
             Outcome::BigEnd(done) => {
                 self.entry(*done)?;
@@ -114,14 +120,18 @@ impl<'a, 'r> Gather<'a, 'r> {
         Ok(())
     }
 
-    /// Adds chunks to the big file: their bytes. Noted at once, so that a run that is killed need not read them again.
-    fn pieces(&mut self, chunks: Vec<ChunkRef>, is_more: bool) -> Result<u64> {
-        let bytes = chunks.iter().map(|chunk| chunk.len).sum();
+    /// Notes chunks of the big file at once: if this run is killed, the next need not read those that were stored.
+    fn note(&mut self, chunks: &[ChunkRef], is_more: bool) {
         if let (Some(cache), Some((path, fingerprint))) = (&mut self.cache, &self.big_at)
-            && cache.pieces(path, fingerprint, is_more, &chunks).is_none()
+            && cache.pieces(path, fingerprint, is_more, chunks).is_none()
         {
             self.cache = None;
         }
+    }
+
+    /// Adds chunks to the big file: their bytes.
+    fn pieces(&mut self, chunks: Vec<ChunkRef>) -> Result<u64> {
+        let bytes = chunks.iter().map(|chunk| chunk.len).sum();
         for chunk in chunks {
             let Self { big, frames, big_lists, .. } = self;
             big.push(chunk, &mut Like { frames, tree: None, lists: Some(big_lists) })?;

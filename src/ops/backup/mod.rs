@@ -4,6 +4,7 @@
 //! by itself, and pieces of big files, already cut. Results come back in path order and go into the tree as they come,
 //! so no list of all files is ever held.
 
+mod buffers;
 mod cut;
 mod database;
 mod feed;
@@ -15,6 +16,7 @@ mod recall;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use self::buffers::Buffers;
 use super::notes::program;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
@@ -142,6 +144,7 @@ struct Run<'a> {
     writer: ChunkWriter<'a>,
     job: Job<'a>,
     started: Time,
+    buffers: Buffers,
 }
 
 /// What came of one source.
@@ -191,6 +194,7 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         writer: ChunkWriter::new(&session, &reader, LEVEL),
         job,
         started,
+        buffers: Buffers::default(),
     };
     announce(&previous, job);
     let (mut statistics, mut reasons, mut skipped) = (Statistics::default(), Reasons::default(), Skipped::default());

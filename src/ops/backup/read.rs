@@ -45,8 +45,10 @@ pub(super) enum Task<'a> {
     Batch(Vec<Item>),
     /// Entries of which none has changed.
     Leaf(KnownLeaf),
-    Piece(Piece<'a>),
     BigBegin(BigBegin<'a>),
+    Piece(Piece<'a>),
+    /// Chunks of a big file that need not be read.
+    Stored(Vec<ChunkRef>),
     /// The big file is at its end, or could not be read.
     BigEnd(Box<Big>, std::result::Result<BigRead, Failure>),
 }
@@ -59,17 +61,19 @@ pub(super) struct Piece<'a> {
     pub ends: Vec<usize>,
     /// Where each of them lies: see [`Parent::offer`].
     pub places: Vec<u64>,
+    /// The next run knows of them already.
+    pub is_noted: bool,
     pub parent: Option<Arc<Parent<'a>>>,
     /// Of a database, whose pages these are.
     pub scan: Option<Arc<Scan>>,
 }
 
-/// A big file is read from its start, or from behind these chunks.
+/// A big file, of which an earlier run cut the first chunks: all of these, or what there is now, come as tasks.
 pub(super) struct BigBegin<'a> {
     pub path: Vec<u8>,
     /// What it looks like, if that can be relied on.
     pub fingerprint: Option<Fingerprint>,
-    pub stored: Vec<ChunkRef>,
+    pub begun: Vec<ChunkRef>,
     pub parent: Option<Arc<Parent<'a>>>,
 }
 
@@ -84,8 +88,10 @@ pub(super) struct Big {
 pub(super) enum Outcome<'a> {
     Batch(Vec<Done>),
     Leaf(KnownLeaf),
-    Piece(Vec<ChunkRef>),
     BigBegin(BigBegin<'a>),
+    /// Chunks that were read, and whether the next run knows of them already.
+    Piece(Vec<ChunkRef>, bool),
+    Stored(Vec<ChunkRef>),
     BigEnd(Box<Done>),
 }
 
@@ -326,14 +332,16 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     fn piece(&mut self, piece: Piece<'a>) -> Result<Vec<ChunkRef>> {
-        let Piece { cut, bytes, ends, places, parent, scan } = piece;
+        let Piece { cut, bytes, ends, places, parent, scan, .. } = piece;
         if let (Some(scan), Some(place)) = (scan, places.first()) {
             scan.look(*place, &bytes);
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let parts: Vec<&[u8]> = starts.zip(&ends).map(|(start, end)| &bytes[start..*end]).collect();
         let ids = self.run.repository.keys().identity.chunk_ids(ChunkKind::Data, &parts);
-        self.chunks(&Cuts { cut, parts, places }, ids, || parent)
+        let chunks = self.chunks(&Cuts { cut, parts, places }, ids, || parent);
+        self.run.buffers.give(bytes);
+        chunks
     }
 
     fn store_content(
@@ -442,7 +450,7 @@ fn big_seen(found: &Found, read: BigRead) -> std::result::Result<(Seen, Option<B
             let stat = Stat { size: image.bytes, ..found.stat };
             let seen =
                 Seen { stat, xattrs: found.xattrs()?, target, extents: None, content, changed: None, bytes_read };
-            Ok((seen, Some(image)))
+            Ok((seen, Some(Box::new(image))))
         }
     }
 }
@@ -460,8 +468,12 @@ impl<'a> Work<Task<'a>, Outcome<'a>> for Reader<'a, '_> {
         Ok(match task {
             Task::Batch(items) => Outcome::Batch(self.batch(items)?),
             Task::Leaf(leaf) => Outcome::Leaf(leaf),
-            Task::Piece(piece) => Outcome::Piece(self.piece(piece)?),
             Task::BigBegin(begin) => Outcome::BigBegin(begin),
+            Task::Piece(piece) => {
+                let is_noted = piece.is_noted;
+                Outcome::Piece(self.piece(piece)?, is_noted)
+            }
+            Task::Stored(chunks) => Outcome::Stored(chunks),
             Task::BigEnd(item, read) => Outcome::BigEnd(Box::new(self.big_end(*item, read)?)),
         })
     }
