@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs larder beside its peers, and writes what came out into docs/benchmarks.md.
 
-    compare.py LARDER FOLDER CORPUS...      ("nights": see nights.py)
+    compare.py LARDER FOLDER CORPUS...      ("nights" and "scale": see nights.py and scale.py)
 
 Each tool in turn makes a repository in FOLDER and takes each step in a process of its own, measured from outside; all of
 it is done three times, the tools one after the other, and the median of each figure counts. Source and binaries are in
@@ -9,6 +9,7 @@ the page cache, nothing is left to be flushed when a step begins. Nothing is del
 steps over inodes that were freed, which makes whoever creates files next pay for it. Restores are compared with the source.
 """
 
+import importlib
 import os
 import shutil
 import statistics
@@ -64,6 +65,8 @@ TOOLS = {
 # What the peers do with a database: its file as it is, neither one state of it for sure, nor checked.
 TOOLS["larder, as files"] = TOOLS["larder"] | {"version": None, "backup": ["larder -q backup --raw-databases {source}"]}
 ALL = ["bupstash", "restic", "borg", "cp -a"]
+# What is measured without peers.
+ALONE = ["nights", "scale"]
 PEERS = {"manyfiles": ["bupstash", "restic", "cp -a"], "manyfiles-500k": ["restic", "cp -a"], "media": ["bupstash", "cp -a"]}
 PEERS |= dict.fromkeys(["sqlite", "sqlite-skewed", "sqlite-light"], ["larder, as files", *ALL])
 
@@ -202,10 +205,9 @@ def put(name, text):
 
 def main(larder, folder, names):
     os.environ["PATH"] = f"{Path(larder).resolve().parent}:{os.environ['PATH']}"
-    for name in names or [*corpora.BUILDERS, "nights"]:
-        if name == "nights":
-            import nights
-            nights.main(larder, folder)
+    for name in names or [*corpora.BUILDERS, *ALONE]:
+        if name in ALONE:
+            importlib.import_module(name).main(larder, folder)
             continue
         corpus = corpora.build(folder, name)
         tools = ["larder", *PEERS.get(name, ALL)]

@@ -136,7 +136,7 @@ fn by_id(listing: &Listing, prefix: &str) -> Result<SnapshotInfo> {
     let Some(first) = found.next() else {
         return Err(Error::new(Kind::Missing, format!("no snapshot {prefix}"))
             .why("no id begins so")
-            .fix("list them: larder snapshots"));
+            .fix("list them: larder snapshots; those that were forgotten: larder undelete"));
     };
     if found.next().is_some() {
         return Err(Error::new(Kind::Usage, format!("the id {prefix} is not unique"))
