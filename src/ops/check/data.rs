@@ -4,15 +4,14 @@
 //! byte costs the frame that it is in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::made::{Plan, Soon};
 use super::{Report, Request};
 use crate::entry::Time;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId};
 use crate::pack::{ChunkInfo, FrameBytes, FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
@@ -20,6 +19,10 @@ use crate::record::BadFrame;
 use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository};
 use crate::seal::Decompressor;
 use crate::storage::ErrorKind;
+
+/// Who may have to stop before the end reads about so much at a time, and later a quarter of what was read by then, so
+/// that the end is about on time.
+const BATCH_BYTES: u64 = 64 << 20;
 
 /// When each pack was last read and found whole.
 pub(super) struct Ledger(HashMap<ObjectId, Time>);
@@ -95,48 +98,73 @@ pub(super) fn read_packs(
     report: &mut Report,
     job: Job<'_>,
 ) -> Result<Seen> {
-    let total: u64 = anyhow.iter().chain(others).map(|(_, size)| size).sum();
-    let bytes_max = request.bytes_max.unwrap_or(u64::MAX);
-    job.phase("reading data", Some((anyhow.len() + others.len()) as u64), Some(total.min(bytes_max)));
-    let (begun, bytes, packs) = (repository.world().elapsed(), AtomicU64::new(0), AtomicU64::new(0));
-    let seen = Mutex::new(Seen::default());
-    let reader = ChunkReader::new(repository, catalogue);
+    let mut left = request.bytes_max.unwrap_or(u64::MAX).saturating_sub(sum(anyhow));
+    let is_within = |(_, size): &&(ObjectId, u64)| {
+        let is_within = left > 0;
+        left = left.saturating_sub(*size);
+        is_within
+    };
+    let within: Vec<(ObjectId, u64)> = others.iter().take_while(is_within).copied().collect();
+    let packs = [anyhow, &within].concat();
+    let begun = repository.world().elapsed();
     let out_of_time = || request.time_max.is_some_and(|max| repository.world().elapsed().saturating_sub(begun) >= max);
-    let failed = || Error::new(Kind::Failed, "another thread failed");
-    // Who may have to stop before the end has every pack done by itself.
-    let is_limited = request.time_max.is_some() || request.bytes_max.is_some();
-    let planned = anyhow.iter().chain(others).filter(|_| !is_limited).map(|(id, _)| *id).collect();
-    let plan = Plan::new(&reader, &planned, job)?;
-    let one = |id: &ObjectId, plan: Option<&Plan<'_>>| -> Result<()> {
-        job.cancel.check()?;
-        let read = read_pack(&reader, id, plan)?;
-        seen.lock().map_err(|_| failed())?.add(*id, read);
-        Ok(())
+    let batches = match request.time_max {
+        None => vec![&packs[..]],
+        Some(_) => std::iter::once(anyhow).chain(batches(&within)).collect(),
     };
-    let next = |id: &ObjectId, size: u64| -> Result<()> {
-        one(id, Some(&plan))?;
-        packs.fetch_add(1, Ordering::Relaxed);
-        job.advance(1, size);
-        Ok(())
-    };
-    anyhow.par_iter().try_for_each(|(id, size)| {
-        bytes.fetch_add(*size, Ordering::Relaxed);
-        next(id, *size)
-    })?;
-    others.par_iter().try_for_each(|(id, size)| {
-        if out_of_time() || bytes.fetch_add(*size, Ordering::Relaxed) >= bytes_max {
-            bytes.fetch_sub(*size, Ordering::Relaxed);
-            return Ok(());
+    let reader = ChunkReader::new(repository, catalogue);
+    let mut seen = Seen::default();
+    let (mut count, mut bytes) = (packs.len() as u64, sum(&packs));
+    for (n, batch) in batches.into_iter().enumerate() {
+        if n > 0 && out_of_time() {
+            break;
         }
-        next(id, *size)
-    })?;
-    // A pack with something that did not come out as it must is judged by itself.
-    plan.finish(job)?.iter().try_for_each(|id| one(id, None))?;
-    report.packs_read = packs.into_inner();
-    report.bytes_read = bytes.into_inner();
-    let mut seen = seen.into_inner().map_err(|_| failed())?;
+        job.phase("reading data", Some(count), Some(bytes));
+        count -= batch.len() as u64;
+        bytes -= sum(batch);
+        read_batch(&reader, batch, &mut seen, job)?;
+        report.packs_read += batch.len() as u64;
+        report.bytes_read += sum(batch);
+    }
     seen.wrong.sort_by_key(|wrong| wrong.pack);
     Ok(seen)
+}
+
+fn sum(packs: &[(ObjectId, u64)]) -> u64 {
+    packs.iter().map(|(_, size)| size).sum()
+}
+
+/// In parts of which each is soon done.
+fn batches(packs: &[(ObjectId, u64)]) -> impl Iterator<Item = &[(ObjectId, u64)]> {
+    let (mut before, mut bytes) = (0, 0);
+    packs.chunk_by(move |(_, size), _| {
+        bytes += size;
+        let goes_on = bytes < BATCH_BYTES.max(before / 4);
+        if !goes_on {
+            before += std::mem::take(&mut bytes);
+        }
+        goes_on
+    })
+}
+
+/// Reads packs, of which what is stored as differences is made together.
+fn read_batch(reader: &ChunkReader<'_>, packs: &[(ObjectId, u64)], seen: &mut Seen, job: Job<'_>) -> Result<()> {
+    let plan = Plan::new(reader, &packs.iter().map(|(id, _)| *id).collect(), job)?;
+    let read = |id: &ObjectId, plan: Option<&Plan<'_>>| {
+        job.cancel.check()?;
+        read_pack(reader, id, plan)
+    };
+    let all = packs.par_iter().map(|(id, size)| {
+        let read = read(id, Some(&plan))?;
+        job.advance(1, *size);
+        Ok((*id, read))
+    });
+    all.collect::<Result<Vec<_>>>()?.into_iter().for_each(|(id, read)| seen.add(id, read));
+    // A pack with something that did not come out as it must is judged by itself.
+    for id in plan.finish(job)? {
+        seen.add(id, read(&id, None)?);
+    }
+    Ok(())
 }
 
 impl Seen {
@@ -271,6 +299,20 @@ impl Pack<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_all_packs_in_order() {
+        let packs: Vec<_> = (0..=255).map(|n| (ObjectId::new([n; 32]), u64::from(n) << 20)).collect();
+        let all: Vec<_> = batches(&packs).collect();
+        assert_eq!(all.concat(), packs);
+        let mut before = 0;
+        for (batch, is_last) in all.iter().zip((1..all.len()).map(|_| false).chain([true])) {
+            let (least, last) = (BATCH_BYTES.max(before / 4), batch[batch.len() - 1].1);
+            assert!(sum(batch) < least + last && (is_last || sum(batch) >= least), "{} after {before}", sum(batch));
+            before += sum(batch);
+        }
+        assert!(all.len() > 10);
+    }
 
     #[test]
     fn what_was_never_read_comes_first_and_what_is_read_anyhow_takes_no_place() {
