@@ -1,6 +1,7 @@
 //! Live SQLite databases: taken as images of one moment, found by themselves, and told when something is odd.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -167,6 +168,48 @@ fn what_only_looks_like_a_database_is_kept_as_it_is_and_told_every_night() {
     for (name, bytes) in &odd {
         assert!(fs::read(machine.place("to").join(name)).unwrap() == *bytes, "{name}");
         assert_eq!(fs::read(machine.place("to").join(format!("{name}-wal"))).unwrap(), b"log");
+    }
+}
+
+/// What is in a log belongs to the name beside which it lies.
+#[test]
+fn of_a_database_with_several_names_the_one_with_the_log_is_whole() {
+    for other in ["a.db", "z.db"] {
+        let machine = Machine::new();
+        let (app, aside) = (machine.place("app"), machine.place("aside"));
+        fs::create_dir_all(&app).unwrap();
+        fs::create_dir_all(&aside).unwrap();
+        let db = Connection::open(aside.join("db")).unwrap();
+        db.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t(a); INSERT INTO t VALUES(1);
+             PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES(2);",
+        )
+        .unwrap();
+        // As somebody leaves it who is killed.
+        for ending in ["", "-wal"] {
+            fs::copy(aside.join(format!("db{ending}")), app.join(format!("m.db{ending}"))).unwrap();
+        }
+        drop(db);
+        fs::hard_link(app.join("m.db"), app.join(other)).unwrap();
+        for night in 0..2 {
+            let run = save(&machine, &[]).expect(3);
+            assert!(run.stderr.contains(&format!("app: {other}: is another name of m.db: ")), "{night}: {}", run.stderr);
+            assert!(!run.stderr.contains("app: m.db"), "{}", run.stderr);
+            let to = machine.place(&format!("to-{night}"));
+            machine.restore("latest", &to).expect(0);
+            let count = |name: &str| number(&Connection::open(to.join(name)).unwrap(), "SELECT count(*) FROM t");
+            assert_eq!((count("m.db"), count(other)), (2, 1));
+            assert!(!to.join("m.db-wal").exists());
+            std::thread::sleep(std::time::Duration::from_millis(3100));
+        }
+        // Once the log is written back, it is one file again.
+        drop(Connection::open(app.join("m.db")).unwrap().execute_batch("INSERT INTO t VALUES(3)"));
+        assert!(!app.join("m.db-wal").exists());
+        save(&machine, &[]).expect(0);
+        let to = machine.place("to");
+        machine.restore("latest", &to).expect(0);
+        assert_eq!(number(&Connection::open(to.join(other)).unwrap(), "SELECT count(*) FROM t"), 3);
+        assert_eq!(fs::metadata(to.join("m.db")).unwrap().nlink(), 2);
     }
 }
 

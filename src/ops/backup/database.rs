@@ -21,7 +21,7 @@ use crate::error::{Kind as ErrorKind, Result};
 use crate::flow::Feed;
 use crate::record::{self, Depth, Verdict};
 use crate::repo::{Catalogue, ChunkReader, Fingerprint};
-use crate::source::files::{self, Found};
+use crate::source::files::{self, Found, Stat};
 use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
@@ -55,9 +55,14 @@ impl KnownDatabases {
     }
 }
 
-/// Whether the file may be a database, by what costs nothing, and then by its first bytes. It is closed again.
+/// Whether the file may be a database, by what costs nothing.
+pub(super) fn may_be_database(found: &Found) -> bool {
+    found.stat.kind == Kind::File && found.stat.size > 0 && found.stat.size.is_multiple_of(512)
+}
+
+/// Whether it may be one, by its first bytes, too. It is closed again.
 pub(super) fn is_database(found: &Found) -> bool {
-    if found.stat.kind != Kind::File || found.stat.size == 0 || !found.stat.size.is_multiple_of(512) {
+    if !may_be_database(found) {
         return false;
     }
     let mut first = [0; 16];
@@ -68,15 +73,23 @@ pub(super) fn is_database(found: &Found) -> bool {
 /// What a database looks like: the file, and the log or journal in which a part of its state may be.
 pub(super) fn fingerprint_of(found: &Found) -> Fingerprint {
     let mut print = fingerprint(&found.stat);
-    for stat in SIDE_FILES.iter().filter(|side| **side != "-shm").filter_map(|side| found.beside(side)) {
-        if stat.kind == Kind::File && stat.size > 0 {
-            print.size = print.size.saturating_add(stat.size);
-            print.mtime = print.mtime.max(stat.mtime);
-            // Not its change time, which moves with every reader: the engine gives the log the owner of the database.
-            print.ctime = print.ctime.max(stat.mtime);
-        }
+    for stat in side_files(found) {
+        print.size = print.size.saturating_add(stat.size);
+        print.mtime = print.mtime.max(stat.mtime);
+        // Not its change time, which moves with every reader: the engine gives the log the owner of the database.
+        print.ctime = print.ctime.max(stat.mtime);
     }
     print
+}
+
+/// The log and the journal beside it, if anything is in them.
+fn side_files(found: &Found) -> impl Iterator<Item = Stat> {
+    let sides = SIDE_FILES.iter().filter(|side| **side != "-shm").filter_map(|side| found.beside(side));
+    sides.filter(|stat| stat.kind == Kind::File && stat.size > 0)
+}
+
+pub(super) fn has_side_files(found: &Found) -> bool {
+    side_files(found).next().is_some()
 }
 
 /// An image that was read to its end.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::cut::{Cut, FIRST_BYTES, is_sqlite};
-use super::database::{self, KnownDatabases};
+use super::database::{self, KnownDatabases, may_be_database};
 use super::parent::Parent;
 use super::read::{Big, BigBegin, Item, Piece, Plan, Task};
 use super::recall::{Before, Passed, Recall};
@@ -34,6 +34,8 @@ const PIECE_BYTES: usize = 1 << 20;
 struct Links {
     group: [u8; 16],
     left: u64,
+    /// The first name, if the file may be a database.
+    first: Option<Vec<u8>>,
 }
 
 pub(super) struct Feeder<'a, 'r> {
@@ -44,6 +46,8 @@ pub(super) struct Feeder<'a, 'r> {
     walk: Walk,
     recall: Recall<'a>,
     links: HashMap<(u64, u64), Links>,
+    /// Names of databases with several, beside which a part of their state lies.
+    apart: HashMap<(u64, u64), Vec<u8>>,
     databases: KnownDatabases,
     batch: Vec<Item>,
     batch_bytes: u64,
@@ -69,7 +73,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
     ) -> Self {
         let reads_max = (HANDLES_MAX / batches.max(1)).clamp(1, BATCH_READS);
         let recall = Recall::new(known);
-        let (links, batch) = (HashMap::new(), Vec::new());
+        let (links, apart, batch) = (HashMap::new(), HashMap::new(), Vec::new());
         let databases = KnownDatabases::default();
         let is_file = !source.path.is_dir();
         Self {
@@ -80,6 +84,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             walk,
             recall,
             links,
+            apart,
             batch,
             batch_bytes: 0,
             batch_reads: 0,
@@ -135,7 +140,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if full { self.send_batch(out) } else { Ok(()) }
     }
 
-    fn found(&mut self, found: Found, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
+    fn found(&mut self, mut found: Found, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         if self.databases.leaves_out(&found) {
             if self.run.request.files.tell_left_out {
                 let path = text::escape(&found.path);
@@ -152,6 +157,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Passed::Alone => self.break_up(out)?,
         }
         let known = self.recall.known_at(&found.path);
+        if let Some(failure) = self.set_apart(&mut found) {
+            self.push(Item { plan: Plan::Failed(failure), before: None, link: None }, out)?;
+        }
         let is_linked = found.stat.kind != Kind::Directory && found.stat.links > 1;
         let (link, is_first) = match is_linked.then(|| self.link_of(&found)) {
             Some((group, is_first)) => (Some(group), is_first),
@@ -214,6 +222,34 @@ impl<'a, 'r> Feeder<'a, 'r> {
         Ok(())
     }
 
+    /// Of a database with several names, one beside which a log or journal lies stands for itself: what that holds belongs
+    /// to this name only. Under the others something is missing then, which comes back.
+    fn set_apart(&mut self, found: &mut Found) -> Option<Failure> {
+        if found.stat.kind != Kind::File || found.stat.links < 2 || !may_be_database(found) {
+            return None;
+        }
+        let inode = (found.stat.dev, found.stat.ino);
+        let pair = match database::has_side_files(found) && self.is_database(found) {
+            true => {
+                found.stat.links = 1;
+                self.apart.insert(inode, found.path.clone());
+                let first = self.links.get_mut(&inode).and_then(|links| links.first.take());
+                first.map(|first| (first, found.path.clone()))
+            }
+            false => {
+                let is_told = self.links.contains_key(&inode);
+                self.apart.get(&inode).filter(|_| !is_told).map(|apart| (found.path.clone(), apart.clone()))
+            }
+        };
+        pair.map(|(path, apart)| {
+            let why = format!(
+                "is another name of {}: what is saved under this one lacks what is in the log or journal beside that",
+                text::escape(&apart)
+            );
+            Failure { path, kind: FailureKind::Unreadable, why }
+        })
+    }
+
     /// The group of a file with several names, and whether this is the first of them.
     fn link_of(&mut self, found: &Found) -> ([u8; 16], bool) {
         let key = (found.stat.dev, found.stat.ino);
@@ -228,7 +264,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
         let hash = self.run.repository.keys().identity.links.hash(&found.path);
         let mut group = [0; 16];
         group.copy_from_slice(&hash[..16]);
-        self.links.insert(key, Links { group, left: found.stat.links - 1 });
+        let first = may_be_database(found).then(|| found.path.clone());
+        self.links.insert(key, Links { group, left: found.stat.links - 1, first });
         (group, true)
     }
 
