@@ -171,6 +171,27 @@ fn what_only_looks_like_a_database_is_kept_as_it_is_and_told_every_night() {
     }
 }
 
+#[test]
+fn what_only_has_the_name_of_a_log_or_journal_is_saved() {
+    let machine = Machine::new();
+    let app = machine.place("app");
+    fs::create_dir_all(&app).unwrap();
+    let db = Connection::open(app.join("diary")).unwrap();
+    db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t(a)").unwrap();
+    drop(Connection::open(app.join("other")).unwrap().execute_batch("CREATE TABLE t(a)"));
+    fs::write(app.join("other-journal"), "Dear journal").unwrap();
+    fs::write(app.join("other-shm"), [0; 32768]).unwrap();
+    let run = save(&machine, &["-v"]).expect(0);
+    for left_out in ["diary-wal", "diary-shm", "other-shm"] {
+        assert!(run.stderr.contains(&format!("left out: app: {left_out}: a part of a database")), "{}", run.stderr);
+    }
+    machine.restore("latest", &machine.place("to")).expect(0);
+    let mut names: Vec<_> = fs::read_dir(machine.place("to")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["diary", "other", "other-journal"]);
+    drop(db);
+}
+
 /// What is in a log belongs to the name beside which it lies.
 #[test]
 fn of_a_database_with_several_names_the_one_with_the_log_is_whole() {
@@ -193,7 +214,11 @@ fn of_a_database_with_several_names_the_one_with_the_log_is_whole() {
         fs::hard_link(app.join("m.db"), app.join(other)).unwrap();
         for night in 0..2 {
             let run = save(&machine, &[]).expect(3);
-            assert!(run.stderr.contains(&format!("app: {other}: is another name of m.db: ")), "{night}: {}", run.stderr);
+            assert!(
+                run.stderr.contains(&format!("app: {other}: is another name of m.db: ")),
+                "{night}: {}",
+                run.stderr
+            );
             assert!(!run.stderr.contains("app: m.db"), "{}", run.stderr);
             let to = machine.place(&format!("to-{night}"));
             machine.restore("latest", &to).expect(0);

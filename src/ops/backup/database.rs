@@ -26,6 +26,8 @@ use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
 
+/// Of the log's format, with which its index begins.
+const WAL_VERSION: u32 = 3_007_000;
 /// Bytes of an image that are handed out together.
 const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
 
@@ -47,12 +49,26 @@ impl KnownDatabases {
         SIDE_FILES.iter().any(|side| base(side))
     }
 
-    /// Whether this is one of these, and so is left out. It is counted.
+    /// Whether this is one of these, by name and by what it begins with, and so is left out. It is counted.
     pub fn leaves_out(&mut self, found: &Found) -> bool {
-        let leaves_out = found.stat.kind == Kind::File && self.belongs(&found.path);
+        let leaves_out = found.stat.kind == Kind::File && self.belongs(&found.path) && !is_strange(found);
         self.files_left_out += u64::from(leaves_out);
         leaves_out
     }
+}
+
+/// Whether a file of such a name is something else: it begins neither as the engine's do, nor with zeroes, as those that
+/// were used up.
+fn is_strange(found: &Found) -> bool {
+    let mut first = [0; 8];
+    let read = found.open().and_then(|file| file.read_at(0, &mut first));
+    let begins = |with: &[u8]| first.starts_with(with);
+    let is_known = match &found.path {
+        path if path.ends_with(b"-wal") => begins(b"\x37\x7f\x06\x82") || begins(b"\x37\x7f\x06\x83"),
+        path if path.ends_with(b"-shm") => begins(&WAL_VERSION.to_ne_bytes()),
+        _ => begins(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"),
+    };
+    read.is_ok() && first != [0; 8] && !is_known
 }
 
 /// Whether the file may be a database, by what costs nothing.
