@@ -535,7 +535,7 @@ impl Catalogue {
 
     /// Whether nothing is known to be lost.
     pub fn is_whole(&self) -> bool {
-        self.missing.is_empty() && self.unreadable.is_empty() && self.damage.is_empty()
+        self.missing.is_empty() && self.unreadable.is_empty() && self.damage.iter().all(BadFrame::is_outside)
     }
 
     /// Whether a prune has condemned anything.

@@ -186,12 +186,9 @@ fn confirmable(repository: &Repository, snapshots: &[&SnapshotInfo], job: Job<'_
 fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> (Vec<BadFrame>, u64) {
     let (mut news, mut untold) = (Vec::new(), Vec::new());
     for wrong in &seen.wrong {
-        let is_known = |frame: &&BadFrame| {
-            let mut known = catalogue.damage().iter().filter(|old| old.pack == frame.pack);
-            known.any(|old| old.frame.is_none() || old.frame == frame.frame)
-        };
-        let fresh: Vec<_> = wrong.frames.iter().filter(|frame| !is_known(frame)).cloned().collect();
-        if wrong.frames.is_empty() || !fresh.is_empty() {
+        let fresh = wrong.frames.iter().filter(|bad| !catalogue.damage().iter().any(|old| is_same(old, bad)));
+        let fresh: Vec<_> = fresh.cloned().collect();
+        if is_outside(wrong) || !fresh.is_empty() {
             untold.push(wrong);
         }
         news.extend(fresh);
@@ -199,10 +196,19 @@ fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) 
     let read = seen.whole.iter().copied().chain(seen.wrong.iter().map(|wrong| wrong.pack)).collect();
     catalogue.learn(&read, seen.wrong.iter().flat_map(|wrong| wrong.frames.iter().cloned()).collect());
     for wrong in untold.into_iter().filter(|wrong| !is_spare(catalogue, wrong)) {
-        let fix = if wrong.frames.is_empty() { remedy::WHOLE } else { remedy::CONTENT };
+        let fix = if is_outside(wrong) { remedy::OUTSIDE } else { remedy::CONTENT };
         findings.add(format!("pack {}", wrong.pack.short()), &wrong.what, fix);
     }
     (news, seen.wrong.iter().filter(|wrong| is_spare(catalogue, wrong)).count() as u64)
+}
+
+fn is_same(one: &BadFrame, other: &BadFrame) -> bool {
+    (one.pack, one.frame) == (other.pack, other.frame)
+}
+
+/// Whether every chunk in it is good.
+fn is_outside(wrong: &data::Wrong) -> bool {
+    wrong.frames.iter().all(BadFrame::is_outside)
 }
 
 /// Whether all that a pack has lost, and there is such, is stored elsewhere, too.
@@ -280,14 +286,18 @@ fn record(repository: &Repository, learnt: Learnt, report: &mut Report) -> Resul
     }
 }
 
-/// Damage records of which nothing is true any more: every pack that they name was read and is whole, since somebody
-/// put the object back, or since it was the machine's bad hour and not the disk's.
+/// Damage records of which nothing is true any more: all that they name was read and is good, since somebody put the object
+/// back, or since it was the machine's bad hour and not the disk's.
 fn healed(repository: &Repository, seen: &data::Seen) -> Result<Vec<ObjectId>> {
     let mut out = Vec::new();
+    let is_good = |bad: &BadFrame| match seen.wrong.iter().find(|wrong| wrong.pack == bad.pack) {
+        Some(wrong) => !wrong.frames.iter().any(|now| now.frame.is_none() || is_same(now, bad)),
+        None => seen.whole.contains(&bad.pack),
+    };
     for id in repository.list(Folder::Damage)? {
         // One that cannot be read is a finding already.
         let Ok(damage) = repository.damage(&id) else { continue };
-        if damage.frames.iter().all(|frame| seen.whole.contains(&frame.pack)) {
+        if damage.frames.iter().all(is_good) {
             out.push(id);
         }
     }

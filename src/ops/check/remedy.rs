@@ -12,8 +12,8 @@ pub(super) const CONTENT: &str = "back up again, which stores anew what the sour
      comes back only from a second copy of the repository; `larder restore` gives back all that is not named here";
 
 /// A pack that is not what its name says, though all in it is.
-pub(super) const WHOLE: &str = "nothing is lost, as every chunk in the pack is good; every check that reads it names it \
-     until the pack as it was is put back from a second copy of the repository";
+pub(super) const OUTSIDE: &str = "nothing is lost, as every chunk in the pack is good: `larder prune` writes it anew, and \
+     every check names it until then";
 
 /// An index object and a pack that contradict each other.
 pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \
