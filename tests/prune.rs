@@ -212,6 +212,54 @@ fn of_a_damaged_pack_nothing_is_lost_that_can_be_read() {
     assert!(healed > 0);
 }
 
+/// It was damage on the day it was found, and "healthy" the next day, though nothing had changed.
+#[test]
+fn what_takes_nothing_from_any_snapshot_is_no_damage_but_told_until_it_is_removed() {
+    let scene = Scene::new();
+    let (mut spare, mut needed) = (0, 0);
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let bytes = scene.store.get(&key, u64::MAX).unwrap();
+        let mut bad = bytes.clone();
+        bad[table(&bytes).start - 1] ^= 1;
+        let mut untabled = bytes.clone();
+        untabled[table(&bytes).start] ^= 1;
+        for (form, with_index) in [(&bad, true), (&bad, false), (&untabled, false), (&vec![0; bytes.len()], true)] {
+            let about = format!("{key}, {}, {with_index}", *form == bad);
+            let store = scene.copy();
+            replace(&store, &key, form);
+            let indexes = if with_index { Vec::new() } else { engine::keys(&store, Folder::Index) };
+            indexes.iter().for_each(|index| store.delete(index).unwrap());
+            let (lost, repository) = (lost(&scene, &store), engine::open(Arc::new(store.clone())).unwrap());
+            let reports = [engine::check_all(&repository), engine::check_all(&repository), engine::check(&repository)];
+            for report in &reports {
+                assert_eq!(report.found, reports[0].found, "{about}: the same every time");
+                assert_eq!(
+                    (report.is_healthy(), report.packs_spare),
+                    match lost.is_empty() {
+                        true => (true, 1),
+                        false => (false, 0),
+                    },
+                    "{about}: {:?}",
+                    report.found
+                );
+            }
+            if lost.is_empty() {
+                let report = run(Arc::new(store.clone()), &LAZY).unwrap();
+                assert!(report.packs_removed > 0 && report.removed_bytes >= bytes.len() as u64, "{about}: {report:?}");
+                assert!(!engine::keys(&store, Folder::Packs).contains(&key), "{about}");
+                assert_eq!(engine::check(&repository).packs_spare, 0, "{about}");
+                scene.check(Arc::new(store), &about);
+                spare += 1;
+            } else {
+                let _refused = run(Arc::new(store.clone()), &AT_ONCE);
+                assert!(engine::keys(&store, Folder::Packs).contains(&key), "{about}");
+                needed += 1;
+            }
+        }
+    }
+    assert!(spare > 1 && needed > 1, "{spare} {needed}");
+}
+
 fn names(store: &MemoryStorage) -> Vec<Key> {
     store.list("").unwrap().into_iter().map(|listed| listed.key).collect()
 }

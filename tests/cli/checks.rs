@@ -92,6 +92,22 @@ fn the_last_of_a_series_may_go_once_a_check_has_found_it_damaged() {
 }
 
 #[test]
+fn damage_that_no_snapshot_needs_is_told_until_it_is_removed_and_is_no_alarm() {
+    let (machine, pack) = machine();
+    std::fs::remove_file(machine.place("etc").join("own")).unwrap();
+    machine.backup(&machine.place("etc")).expect(0);
+    machine.run(["forget", "latest~1"]).expect(0);
+    flip(&pack);
+    for args in [&["check", "--data", "all"][..], &["check"], &["-q", "check"]] {
+        machine.run(args).expect(0).prints("spare      1 pack is damaged, but no snapshot loses anything by it");
+    }
+    assert_eq!(machine.run(["check", "--json"]).expect(0).stdout.matches(r#""packs_spare":1"#).count(), 1);
+    machine.run(["prune"]).expect(0);
+    let run = machine.run(["check", "--data", "all"]).expect(0).prints("healthy");
+    assert!(!run.stdout.contains("spare"), "{}", run.stdout);
+}
+
+#[test]
 fn who_may_not_write_is_told_that_the_list_will_not_know() {
     let (machine, pack) = machine();
     machine.give_to_nobody();

@@ -16,7 +16,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::{notes, whole};
@@ -84,7 +84,7 @@ pub struct Report {
     pub bytes_total: u64,
     /// Packs never read whole by any check, after this one.
     pub packs_unread: u64,
-    /// Packs that are damaged, though all that is in them is stored elsewhere, too.
+    /// Packs that are damaged, though no snapshot loses anything by it.
     pub packs_spare: u64,
     /// Snapshots that this check confirmed.
     pub confirmed: Vec<ObjectId>,
@@ -109,6 +109,10 @@ struct Findings {
     harmed: BTreeSet<ObjectId>,
     /// Nodes with entries that cannot be read.
     malformed: BTreeSet<ChunkId>,
+    /// What is wrong with packs that were read.
+    wrong: BTreeMap<ObjectId, String>,
+    /// Whether not all is known of what snapshots need.
+    has_gaps: bool,
 }
 
 impl Findings {
@@ -142,10 +146,10 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         true => data::Seen::default(),
         false => data::read_packs(repository, &catalogue, &anyhow, &others, request, &mut report, job)?,
     };
-    let news;
-    (news, report.packs_spare) = learn(&mut catalogue, &seen, &mut findings);
+    let news = learn(&mut catalogue, &seen, &mut findings);
     job.phase("checking snapshots", None, None);
     structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots(&listing)?;
+    report.packs_spare = judge(&catalogue, &seen, &mut findings);
     report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
     let was_read = |id: &ObjectId| seen.whole.contains(id) || seen.wrong.iter().any(|wrong| wrong.pack == *id);
     report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
@@ -180,45 +184,49 @@ fn confirmable(repository: &Repository, snapshots: &[&SnapshotInfo], job: Job<'_
     Ok(whole)
 }
 
-/// Takes what was seen in the place of what was known; frames that nobody knew to be bad come back, and how many packs
-/// have lost nothing that is not stored elsewhere. What is known is a finding only where something needs it, since what
-/// was stored again is as good as before.
-fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> (Vec<BadFrame>, u64) {
-    let (mut news, mut untold) = (Vec::new(), Vec::new());
-    for wrong in &seen.wrong {
-        let fresh = wrong.frames.iter().filter(|bad| !catalogue.damage().iter().any(|old| is_same(old, bad)));
-        let fresh: Vec<_> = fresh.cloned().collect();
-        if is_outside(wrong) || !fresh.is_empty() {
-            untold.push(wrong);
-        }
-        news.extend(fresh);
-    }
+/// Takes what was seen in the place of what was known; what nobody knew to be bad comes back.
+fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> Vec<BadFrame> {
+    let is_known = |bad: &&BadFrame| catalogue.damage().iter().any(|old| is_same(old, bad));
+    let bad = || seen.wrong.iter().flat_map(|wrong| &wrong.frames);
+    let news = bad().filter(|bad| !is_known(bad)).cloned().collect();
     let read = seen.whole.iter().copied().chain(seen.wrong.iter().map(|wrong| wrong.pack)).collect();
-    catalogue.learn(&read, seen.wrong.iter().flat_map(|wrong| wrong.frames.iter().cloned()).collect());
-    for wrong in untold.into_iter().filter(|wrong| !is_spare(catalogue, wrong)) {
-        let fix = if is_outside(wrong) { remedy::OUTSIDE } else { remedy::CONTENT };
-        findings.add(format!("pack {}", wrong.pack.short()), &wrong.what, fix);
+    catalogue.learn(&read, bad().cloned().collect());
+    findings.wrong = seen.wrong.iter().map(|wrong| (wrong.pack, wrong.what.clone())).collect();
+    news
+}
+
+/// Tells of packs that take something from a snapshot, or may do so, as far as trees could be read; how many others are
+/// damaged. What nobody needs is no finding, and neither is what is stored elsewhere, too.
+fn judge(catalogue: &Catalogue, seen: &data::Seen, findings: &mut Findings) -> u64 {
+    let blamed: HashSet<ObjectId> = findings.chunks.keys().flat_map(|id| catalogue.packs_lost(id)).collect();
+    let mut spare = 0;
+    for wrong in &seen.wrong {
+        let (lost, is_outside) = (lost_with(catalogue, wrong), wrong.frames.iter().all(BadFrame::is_outside));
+        let is_elsewhere = !lost.is_empty() && lost.iter().all(|id| catalogue.has_copy(id));
+        // Nobody knows what lies in a pack without a table that no index names.
+        let may_take = findings.has_gaps && !is_elsewhere || lost.is_empty() && !findings.chunks.is_empty();
+        if !is_outside && !may_take && !blamed.contains(&wrong.pack) {
+            spare += 1;
+            continue;
+        }
+        let object = format!("pack {}", wrong.pack.short());
+        if !findings.found.iter().any(|found| (&found.object, &found.what) == (&object, &wrong.what)) {
+            findings.add(object, &wrong.what, if is_outside { remedy::OUTSIDE } else { remedy::CONTENT });
+        }
     }
-    (news, seen.wrong.iter().filter(|wrong| is_spare(catalogue, wrong)).count() as u64)
+    spare
+}
+
+/// The chunks whose copies in a pack cannot be had.
+fn lost_with(catalogue: &Catalogue, wrong: &data::Wrong) -> Vec<ChunkPrefix> {
+    match wrong.frames.iter().any(|bad| bad.frame.is_none()) {
+        true => catalogue.frames_in(&wrong.pack).values().flat_map(|f| &f.chunks).map(|chunk| chunk.id).collect(),
+        false => wrong.frames.iter().flat_map(|bad| bad.chunks.iter().copied()).collect(),
+    }
 }
 
 fn is_same(one: &BadFrame, other: &BadFrame) -> bool {
     (one.pack, one.frame) == (other.pack, other.frame)
-}
-
-/// Whether every chunk in it is good.
-fn is_outside(wrong: &data::Wrong) -> bool {
-    wrong.frames.iter().all(BadFrame::is_outside)
-}
-
-/// Whether all that a pack has lost, and there is such, is stored elsewhere, too.
-fn is_spare(catalogue: &Catalogue, wrong: &data::Wrong) -> bool {
-    let is_all = wrong.frames.iter().any(|frame| frame.frame.is_none());
-    let lost: Vec<ChunkPrefix> = match is_all {
-        true => catalogue.frames_in(&wrong.pack).values().flat_map(|f| &f.chunks).map(|chunk| chunk.id).collect(),
-        false => wrong.frames.iter().flat_map(|frame| frame.chunks.iter().copied()).collect(),
-    };
-    !lost.is_empty() && lost.iter().all(|id| catalogue.has_copy(id))
 }
 
 /// What became of which snapshot, where lists say something else of it. Whatever is known to be damaged was read again, so

@@ -38,14 +38,13 @@ pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_
     if !is_kept_busy {
         trash::empty(repository, options.grace, &mut run.report, job)?;
     }
-    let ids = |numbers: &[usize]| numbers.iter().map(|number| packs[*number].id).collect::<Vec<_>>();
-    let (drop, repack) = (ids(&choice.drop), ids(&choice.repack));
     let rounds = match options.grace {
-        None => vec![drop, repack],
-        Some(_) => vec![[drop, repack].concat()],
+        None => vec![choice.drop, choice.repack],
+        Some(_) => vec![[choice.drop, choice.repack].concat()],
     };
-    for condemned in rounds.into_iter().filter(|condemned| !condemned.is_empty()) {
-        run.round(&condemned)?;
+    for numbers in rounds.into_iter().filter(|numbers| !numbers.is_empty()) {
+        run.round(&numbers.iter().map(|number| packs[*number].id).collect::<Vec<_>>())?;
+        run.report.removed_bytes += numbers.iter().map(|number| packs[*number].size).sum::<u64>();
     }
     run.clear_tombs()?;
     run.clear_damage()?;
@@ -119,7 +118,7 @@ impl Run<'_> {
         storage.barrier()?;
         // 9
         self.retire(replaced.as_deref().unwrap_or_default())?;
-        self.remove(&catalogue, condemned, in_trash)?;
+        self.remove(condemned, in_trash)?;
         storage.barrier()?;
         if replaced.is_none() {
             let replaced = index::replace(self.session, &stays, self.job)?;
@@ -258,7 +257,7 @@ impl Run<'_> {
         replaced.iter().try_for_each(|id| Ok(storage.delete(&Folder::Index.key(id))?))
     }
 
-    fn remove(&mut self, catalogue: &Catalogue, condemned: &[ObjectId], in_trash: bool) -> Result<()> {
+    fn remove(&mut self, condemned: &[ObjectId], in_trash: bool) -> Result<()> {
         self.job.phase("removing packs", Some(condemned.len() as u64), None);
         let storage = self.repository.storage();
         for id in condemned {
@@ -268,10 +267,7 @@ impl Run<'_> {
             }
             self.job.advance(1, 0);
         }
-        let own: HashSet<&ObjectId> = condemned.iter().collect();
-        let removed = catalogue.packs().iter().filter(|info| own.contains(&info.id));
         self.report.packs_removed += condemned.len() as u64;
-        self.report.removed_bytes += removed.map(|info| info.size).sum::<u64>();
         self.report.in_trash |= in_trash;
         Ok(())
     }

@@ -30,7 +30,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId, SessionId};
 use crate::index::{StoredCopy, live};
-use crate::repo::{Catalogue, ChunkReader, PackInfo, Place, Repository, pack_session};
+use crate::repo::{Catalogue, ChunkReader, Folder, PackInfo, Place, Repository, Unreadable, pack_session};
 
 const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names, then prune \
                       again";
@@ -122,7 +122,7 @@ pub fn plan_without(
     let spared = if options.grace.is_some() { tableless(&catalogue) } else { HashSet::new() };
     let scales = Scales::new(repository, &catalogue, &used, &spared, &alive)?;
     let (packs, choice, whole) = scales.choose(&options.limits);
-    let trashed = repository.trashed(crate::repo::Folder::Packs)?;
+    let trashed = repository.trashed(Folder::Packs)?;
     Ok(Plan {
         snapshots: listing.snapshots.len() as u64,
         choice,
@@ -201,6 +201,8 @@ struct Scales<'a> {
     needed: HashSet<ChunkPrefix>,
     /// Of each pack, by its number; `None`: it is gone.
     states: Vec<Option<State>>,
+    /// Packs of which nobody can tell what lies in them.
+    useless: Vec<Pack>,
 }
 
 impl<'a> Scales<'a> {
@@ -224,21 +226,22 @@ impl<'a> Scales<'a> {
         let last: HashSet<u32> = last.map(|(_, place)| place.pack).collect();
         let damaged: HashSet<ObjectId> = catalogue.damage().iter().map(|bad| bad.pack).collect();
         let sessions = alive_sessions(repository, alive)?;
-        let state = |(number, info): (u32, &PackInfo)| {
-            let is_of_live_run = || {
-                let session = pack_session(repository, &info.id);
-                session.is_ok_and(|session| sessions.contains(&session))
-            };
-            match () {
-                () if catalogue.missing().contains(&info.id) => None,
-                () if catalogue.is_condemned(&info.id) => Some(State::Condemned),
-                () if last.contains(&number) || !sessions.is_empty() && is_of_live_run() => Some(State::Kept),
-                () if damaged.contains(&info.id) => Some(State::Damaged),
-                () => Some(State::Free),
-            }
+        let is_of_live_run = |id: &ObjectId| {
+            // Where its head is lost, it may be.
+            !sessions.is_empty() && pack_session(repository, id).map_or(true, |session| sessions.contains(&session))
+        };
+        let state = |(number, info): (u32, &PackInfo)| match () {
+            () if catalogue.missing().contains(&info.id) => None,
+            () if catalogue.is_condemned(&info.id) => Some(State::Condemned),
+            () if last.contains(&number) || is_of_live_run(&info.id) => Some(State::Kept),
+            () if damaged.contains(&info.id) => Some(State::Damaged),
+            () => Some(State::Free),
         };
         let states = (0..).zip(catalogue.packs()).map(state).collect();
-        Ok(Self { catalogue, copies, needed, states })
+        // Where nothing is missing, it does not lie there.
+        let is_missed = |id: &ObjectId| !lost.is_empty() || used.has_gaps || is_of_live_run(id);
+        let useless = useless(repository, catalogue, is_missed)?;
+        Ok(Self { catalogue, copies, needed, states, useless })
     }
 
     /// What to do: with all deltas as they are, or, where that saves more than may be wasted, with those stored whole
@@ -307,8 +310,22 @@ impl<'a> Scales<'a> {
                 packs.push(Pack { id: info.id, size: info.size, frames, state });
             }
         }
+        packs.extend(self.useless.iter().cloned());
         packs
     }
+}
+
+/// Packs that no index names, and that do not say themselves either what lies in them.
+fn useless(repository: &Repository, catalogue: &Catalogue, is_missed: impl Fn(&ObjectId) -> bool) -> Result<Vec<Pack>> {
+    let is_useless = |it: &&Unreadable| it.folder == Folder::Packs && it.error.kind() == Kind::Damage;
+    let of = |it: &Unreadable| match repository.pack_size(&it.id) {
+        Err(e) if e.kind() == Kind::Missing => None,
+        size => Some(size.map(|size| {
+            let state = if is_missed(&it.id) { State::Kept } else { State::Damaged };
+            Pack { id: it.id, size, frames: Vec::new(), state }
+        })),
+    };
+    catalogue.unreadable().iter().filter(is_useless).filter_map(of).collect()
 }
 
 fn gone(what: &str) -> Error {
