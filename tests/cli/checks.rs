@@ -47,6 +47,13 @@ fn a_list_says_which_snapshots_are_damaged() {
     assert!(lines[1].ends_with("  ok") && lines[2].ends_with("  damaged"), "{list}");
     assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
     machine.run(["show", "latest"]).expect(0).prints("state     damaged, as a check found on ");
+    let said = "\n  damaged, as a check found on ";
+    machine.run(["restore", "latest"]).expect(0).prints(said).prints("larder check names what is lost");
+    machine.run(["restore", "latest", "own", "-n", "--to", "/nowhere"]).expect(0).prints(said);
+    let plan = machine.run(["restore", "latest", "--json"]).expect(0).json();
+    assert!(plan["state"] == "damaged" && plan["damage_found"].is_string(), "{plan}");
+    let run = machine.run(["restore", "latest~1"]).expect(0);
+    assert!(!run.stdout.contains("damaged"), "{}", run.stdout);
     machine.run(["pin", "latest"]).expect(0);
     machine.run(["snapshots"]).expect(0).prints("damaged, pinned");
     // A drill that fails adds nothing; one that gets all of it back is as good as a check.
