@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use larder::error::{Kind, Result};
 use larder::id::ObjectId;
 use larder::ops::backup;
+use larder::ops::check;
 use larder::ops::forget::{self, What};
 use larder::ops::prune::plan::Limits;
 use larder::ops::prune::{self, Options, Report};
@@ -258,6 +259,39 @@ fn what_takes_nothing_from_any_snapshot_is_no_damage_but_told_until_it_is_remove
         }
     }
     assert!(spare > 1 && needed > 1, "{spare} {needed}");
+}
+
+/// "forget the snapshots that it names" was the advice, and the check named paths.
+#[test]
+fn where_a_prune_goes_no_further_the_check_says_what_to_forget() {
+    let scene = Scene::new();
+    let (mut stuck, mut free) = (0, 0);
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let bytes = scene.store.get(&key, u64::MAX).unwrap();
+        let flipped = |at: usize| [&bytes[..at], &[bytes[at] ^ 1], &bytes[at + 1..]].concat();
+        for form in [None, Some(flipped(4)), Some(flipped(HEAD_BYTES)), Some(flipped(table(&bytes).start - 1))] {
+            let about = format!("{key}, {}", form.is_some());
+            let store = scene.copy();
+            store.delete(&key).unwrap();
+            form.iter().for_each(|bytes| store.put(&key, bytes).unwrap());
+            let repository = engine::open(Arc::new(store.clone())).unwrap();
+            let found = engine::check_all(&repository).found;
+            let named = |found: &check::Found| Some(found.fix.split_once(": larder forget ")?.1.to_owned());
+            let ids: BTreeSet<String> = found.iter().filter_map(named).collect();
+            assert_eq!(run(Arc::new(store.clone()), &LAZY).is_err(), !ids.is_empty(), "{about}: {found:?}");
+            let Some(ids) = ids.first() else {
+                free += 1;
+                continue;
+            };
+            let of = |id: &str| scene.kept.iter().find(|(kept, _)| kept.short() == id).unwrap().0;
+            forget(Arc::new(store.clone()), &ids.split(' ').map(of).collect::<Vec<_>>());
+            run(Arc::new(store.clone()), &AT_ONCE).unwrap_or_else(|e| panic!("{about}, {ids}: {e:?}"));
+            let left = engine::check_all(&repository).found;
+            assert!(left.iter().all(|found| named(found).is_none()), "{about}: {left:?}");
+            stuck += 1;
+        }
+    }
+    assert!(stuck > 3 && free > 3, "{stuck} {free}");
 }
 
 fn names(store: &MemoryStorage) -> Vec<Key> {

@@ -113,6 +113,8 @@ struct Findings {
     wrong: BTreeMap<ObjectId, String>,
     /// Whether not all is known of what snapshots need.
     has_gaps: bool,
+    /// Snapshots for want of whose chunks a prune removes nothing.
+    stuck: BTreeSet<ObjectId>,
 }
 
 impl Findings {
@@ -120,6 +122,12 @@ impl Findings {
         let (object, what, fix) = (object.into(), what.into(), fix.into());
         self.found.push(Found { object, what, fix, affects: Vec::new(), affects_more: 0 });
         self.found.len() - 1
+    }
+
+    /// Where a prune goes no further, the advice against what is lost says how it does.
+    fn advise_to_give_up(&mut self) {
+        let lost = self.found.iter_mut().filter(|found| found.fix == remedy::CONTENT && !self.stuck.is_empty());
+        lost.for_each(|found| found.fix = remedy::give_up(&self.stuck));
     }
 }
 
@@ -155,6 +163,7 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
     if !(findings.chunks.is_empty() && findings.malformed.is_empty()) {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
+        findings.advise_to_give_up();
     }
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && !findings.harmed.contains(&info.id));
     report.confirmed = confirmable(repository, &unconfirmed.collect::<Vec<_>>(), job)?;
