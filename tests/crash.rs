@@ -560,8 +560,9 @@ fn of_a_file_in_which_a_run_was_killed_only_what_is_missing_is_read() {
     fs::remove_file(&packs[0].1).unwrap();
     let kept: u64 = packs[1..].iter().map(|(_, pack)| fs::metadata(pack).unwrap().len()).sum();
     let json = machine.run(["backup", "--json", source.to_str().unwrap()]).expect(0).json();
+    // Pieces that were stored, but not noted yet, are read as well.
     let again = json["bytes_read"].as_u64().unwrap();
-    assert!(again >= lost && again < total as u64 - kept + (2 << 20), "{again} were read, {kept} of {total} kept");
+    assert!(again >= lost && again < total as u64 - kept + (10 << 20), "{again} were read, {kept} of {total} kept");
     let to = machine.place("to");
     machine.restore("latest", &to).expect(0);
     assert_same(&look(&source), &look(&to), "after the kill");

@@ -14,9 +14,11 @@ use jiff::tz::TimeZone;
 use larder::error::{Kind, Result};
 use larder::id::ObjectId;
 use larder::ops::backup;
+use larder::ops::check;
 use larder::ops::forget::{self, What};
 use larder::ops::prune::plan::Limits;
 use larder::ops::prune::{self, Options, Report};
+use larder::pack::HEAD_BYTES;
 use larder::repo::Folder;
 use larder::storage::memory::MemoryStorage;
 use larder::storage::wrap::fault::{Fault, FaultStorage};
@@ -54,6 +56,7 @@ struct Scene {
     first: PathBuf,
     store: MemoryStorage,
     kept: Vec<(ObjectId, Tree)>,
+    forgotten: (ObjectId, Tree),
 }
 
 /// A file of which a piece changes every night, so that it is stored as deltas, beside a few others.
@@ -81,7 +84,8 @@ impl Scene {
         }
         night(&first, 0);
         forget(Arc::new(store.clone()), &[all[0].0]);
-        Self { _base: base, first, store, kept: all.split_off(1) }
+        let kept = all.split_off(1);
+        Self { _base: base, first, store, kept, forgotten: all.remove(0) }
     }
 
     fn copy(&self) -> MemoryStorage {
@@ -105,6 +109,189 @@ impl Scene {
         let report = engine::check_all(&repository);
         assert_eq!(report.found, [], "{about}");
     }
+}
+
+const LAZY: Options = Options { limits: Limits { unused_max: 1.0, repack_bytes_max: None }, ..WITH_TRASH };
+
+/// Where a pack's table lies.
+fn table(pack: &[u8]) -> std::ops::Range<usize> {
+    let number = |at: usize| u32::from_le_bytes(pack[at..at + 4].try_into().unwrap()) as usize;
+    let trailer = pack.len() - 16;
+    number(trailer)..number(trailer) + number(trailer + 4)
+}
+
+fn replace(store: &MemoryStorage, key: &Key, bytes: &[u8]) {
+    store.delete(key).unwrap();
+    store.put(key, bytes).unwrap();
+}
+
+/// The paths that a restore of each snapshot that stays loses.
+fn lost(scene: &Scene, store: &MemoryStorage) -> BTreeSet<(ObjectId, Vec<u8>)> {
+    let repository = engine::open(Arc::new(store.clone())).unwrap();
+    let lost = scene.kept.iter().flat_map(|(id, _)| {
+        let report = engine::restore(&repository, id, &scratch().path().join("to")).unwrap();
+        report.lost.into_iter().map(|lost| (*id, lost.path))
+    });
+    lost.collect()
+}
+
+/// Every check named it for ever, though nothing was lost. What only forgotten snapshots need goes to the trash in a pack
+/// with a table, or nobody would find it there.
+#[test]
+fn a_pack_whose_chunks_are_all_good_is_written_anew() {
+    let scene = Scene::new();
+    let mut padded = 0;
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let bytes = scene.store.get(&key, u64::MAX).unwrap();
+        let (table, end) = (table(&bytes), bytes.len());
+        let flipped = |at: usize| [&bytes[..at], &[bytes[at] ^ 1], &bytes[at + 1..]].concat();
+        let mut forms = vec![flipped(end - 1), flipped(end - 16), flipped(table.start), bytes[..end - 1].to_vec()];
+        forms.push([&bytes[..], b"x"].concat());
+        if table.end < end - 16 {
+            forms.push(flipped(table.end));
+            padded += 1;
+        }
+        for (n, form) in forms.iter().enumerate() {
+            let about = format!("{key}, form {n}");
+            let store = scene.copy();
+            replace(&store, &key, form);
+            let repository = engine::open(Arc::new(store.clone())).unwrap();
+            for found in [engine::check_all(&repository), engine::check(&repository)].map(|report| report.found) {
+                let pack = format!("pack {}", &key.as_str()[key.as_str().len() - 64..][..8]);
+                assert!(found.len() == 1 && found[0].object == pack, "{about}: {found:?}");
+                assert!(found[0].fix.contains("`larder prune` writes it anew"), "{about}: {found:?}");
+            }
+            run(Arc::new(store.clone()), &LAZY).unwrap();
+            assert!(!engine::keys(&store, Folder::Packs).contains(&key), "{about}");
+            assert_eq!(engine::count(&store, Folder::Damage), 0, "{about}");
+            scene.check(Arc::new(store.clone()), &about);
+            let trashed = repository.trashed_snapshots().unwrap().snapshots.remove(0);
+            forget::undelete::undelete(&repository, &trashed, engine::job()).unwrap();
+            engine::assert_restores(&repository, &scene.forgotten.0, &scene.forgotten.1, &about);
+            scene.check(Arc::new(store), &about);
+        }
+    }
+    assert!(padded > 0);
+}
+
+/// What is lost is all that is lost, whatever is pruned; and once it is stored again, the damaged pack goes.
+#[test]
+fn of_a_damaged_pack_nothing_is_lost_that_can_be_read() {
+    let scene = Scene::new();
+    let mut healed = 0;
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let bytes = scene.store.get(&key, u64::MAX).unwrap();
+        // The end of the last frame, the beginning of the first one, the head.
+        let places =
+            [(table(&bytes).start - 1, true), (table(&bytes).start - 1, false), (HEAD_BYTES, true), (90, false)];
+        for (at, with_table) in places {
+            let about = format!("byte {at} of {key}, its table {with_table}");
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            bad[table(&bytes).start] ^= u8::from(with_table);
+            let store = scene.copy();
+            replace(&store, &key, &bad);
+            let before = lost(&scene, &store);
+            let repository = engine::open(Arc::new(store.clone())).unwrap();
+            engine::check_all(&repository);
+            for options in [LAZY, WITH_TRASH, AT_ONCE] {
+                let _refused = run(Arc::new(store.clone()), &options);
+                assert_eq!(lost(&scene, &store), before, "{about}");
+            }
+            let source = scene.first.with_file_name("source");
+            let last = engine::backup(&repository, &source).unwrap().snapshot;
+            let tree = look(&source);
+            if run(Arc::new(store.clone()), &LAZY).is_ok() && lost(&scene, &store).is_empty() {
+                assert_eq!(engine::check_all(&repository).found, [], "{about}");
+                assert_eq!(engine::count(&store, Folder::Damage), 0, "{about}");
+                healed += usize::from(!before.is_empty());
+            }
+            engine::assert_restores(&repository, &last, &tree, &about);
+            assert!(lost(&scene, &store).is_subset(&before), "{about}");
+        }
+    }
+    assert!(healed > 0);
+}
+
+/// It was damage on the day it was found, and "healthy" the next day, though nothing had changed.
+#[test]
+fn what_takes_nothing_from_any_snapshot_is_no_damage_but_told_until_it_is_removed() {
+    let scene = Scene::new();
+    let (mut spare, mut needed) = (0, 0);
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let bytes = scene.store.get(&key, u64::MAX).unwrap();
+        let mut bad = bytes.clone();
+        bad[table(&bytes).start - 1] ^= 1;
+        let mut untabled = bytes.clone();
+        untabled[table(&bytes).start] ^= 1;
+        for (form, with_index) in [(&bad, true), (&bad, false), (&untabled, false), (&vec![0; bytes.len()], true)] {
+            let about = format!("{key}, {}, {with_index}", *form == bad);
+            let store = scene.copy();
+            replace(&store, &key, form);
+            let indexes = if with_index { Vec::new() } else { engine::keys(&store, Folder::Index) };
+            indexes.iter().for_each(|index| store.delete(index).unwrap());
+            let (lost, repository) = (lost(&scene, &store), engine::open(Arc::new(store.clone())).unwrap());
+            let reports = [engine::check_all(&repository), engine::check_all(&repository), engine::check(&repository)];
+            for report in &reports {
+                assert_eq!(report.found, reports[0].found, "{about}: the same every time");
+                assert_eq!(
+                    (report.is_healthy(), report.packs_spare),
+                    match lost.is_empty() {
+                        true => (true, 1),
+                        false => (false, 0),
+                    },
+                    "{about}: {:?}",
+                    report.found
+                );
+            }
+            if lost.is_empty() {
+                let report = run(Arc::new(store.clone()), &LAZY).unwrap();
+                assert!(report.packs_removed > 0 && report.removed_bytes >= bytes.len() as u64, "{about}: {report:?}");
+                assert!(!engine::keys(&store, Folder::Packs).contains(&key), "{about}");
+                assert_eq!(engine::check(&repository).packs_spare, 0, "{about}");
+                scene.check(Arc::new(store), &about);
+                spare += 1;
+            } else {
+                let _refused = run(Arc::new(store.clone()), &AT_ONCE);
+                assert!(engine::keys(&store, Folder::Packs).contains(&key), "{about}");
+                needed += 1;
+            }
+        }
+    }
+    assert!(spare > 1 && needed > 1, "{spare} {needed}");
+}
+
+/// "forget the snapshots that it names" was the advice, and the check named paths.
+#[test]
+fn where_a_prune_goes_no_further_the_check_says_what_to_forget() {
+    let scene = Scene::new();
+    let (mut stuck, mut free) = (0, 0);
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let bytes = scene.store.get(&key, u64::MAX).unwrap();
+        let flipped = |at: usize| [&bytes[..at], &[bytes[at] ^ 1], &bytes[at + 1..]].concat();
+        for form in [None, Some(flipped(4)), Some(flipped(HEAD_BYTES)), Some(flipped(table(&bytes).start - 1))] {
+            let about = format!("{key}, {}", form.is_some());
+            let store = scene.copy();
+            store.delete(&key).unwrap();
+            form.iter().for_each(|bytes| store.put(&key, bytes).unwrap());
+            let repository = engine::open(Arc::new(store.clone())).unwrap();
+            let found = engine::check_all(&repository).found;
+            let named = |found: &check::Found| Some(found.fix.split_once(": larder forget ")?.1.to_owned());
+            let ids: BTreeSet<String> = found.iter().filter_map(named).collect();
+            assert_eq!(run(Arc::new(store.clone()), &LAZY).is_err(), !ids.is_empty(), "{about}: {found:?}");
+            let Some(ids) = ids.first() else {
+                free += 1;
+                continue;
+            };
+            let of = |id: &str| scene.kept.iter().find(|(kept, _)| kept.short() == id).unwrap().0;
+            forget(Arc::new(store.clone()), &ids.split(' ').map(of).collect::<Vec<_>>());
+            run(Arc::new(store.clone()), &AT_ONCE).unwrap_or_else(|e| panic!("{about}, {ids}: {e:?}"));
+            let left = engine::check_all(&repository).found;
+            assert!(left.iter().all(|found| named(found).is_none()), "{about}: {left:?}");
+            stuck += 1;
+        }
+    }
+    assert!(stuck > 3 && free > 3, "{stuck} {free}");
 }
 
 fn names(store: &MemoryStorage) -> Vec<Key> {

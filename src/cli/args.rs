@@ -66,7 +66,8 @@ pub struct Global {
     /// Show neither progress nor results: only lists that were asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
-    /// Tell more: what a backup leaves out, and without a terminal the progress once a minute
+    /// Tell more: what a backup leaves out, why a cache was not of full use, and without a terminal the progress once a
+    /// minute
     #[arg(short, long, global = true, action = ArgAction::SetTrue, help_heading = "Output")]
     pub verbose: bool,
     /// Print JSON instead of text

@@ -1,6 +1,7 @@
 //! What every command is given besides its own arguments.
 
 use std::ffi::OsString;
+use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 
@@ -13,6 +14,7 @@ use super::signal::Watch;
 use crate::clock::World;
 use crate::error::Result;
 use crate::event::Cancel;
+use crate::repo::CacheTrouble;
 
 /// A command's surroundings.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Context<'a> {
     pub watch: &'a Watch,
     /// Clock and chance.
     pub world: &'a dyn World,
+    /// What keeps the caches of the repository that was opened from being of use.
+    pub cache_trouble: OnceLock<CacheTrouble>,
 }
 
 impl<'a> Context<'a> {
@@ -54,6 +58,14 @@ impl<'a> Context<'a> {
         let Global { quiet, verbose, json, .. } = *self.global;
         let talk = if json { Talk::Programs(self.output.clone()) } else { Talk::People(Paint::stderr()) };
         Reporter::start(Look::choose(quiet, verbose, json), talk, self.world).without_notes(quiet)
+    }
+
+    /// Tells who wants to know more why a run took longer than it had to. Nothing else comes of it.
+    pub fn tell_cache_trouble(&self) {
+        let is_asked = self.global.verbose && !self.global.json;
+        if let (true, Some(why)) = (is_asked, self.cache_trouble.get().and_then(CacheTrouble::get)) {
+            super::tell(&format!("the local cache was not of full use: {why}\n"));
+        }
     }
 
     /// Where the repository is.

@@ -37,9 +37,13 @@ pub fn open(context: &Context<'_>) -> Result<Repository> {
 pub fn open_on(storage: Arc<dyn Storage>, context: &Context<'_>) -> Result<Repository> {
     let secret = context.secret()?;
     let repository = with_key(&secret, |key| Repository::open(storage.clone(), Arc::new(System::default()), key))?;
+    let trouble = context.cache_trouble.get_or_init(|| repository.cache_trouble().clone());
     Ok(match cache_root() {
         Some(root) => repository.with_cache(&root),
-        None => repository,
+        None => {
+            trouble.set("neither HOME nor XDG_CACHE_HOME says where it is to be".into());
+            repository
+        }
     })
 }
 

@@ -245,6 +245,8 @@ fn tell_gap(found: &SnapshotInfo, limit: crate::entry::Time, context: &Context<'
 /// A snapshot, and what of it an address means.
 #[derive(Debug)]
 pub struct Meant {
+    /// Where it stands in the list.
+    pub info: SnapshotInfo,
     /// The snapshot.
     pub snapshot: Snapshot,
     /// How a run ends that does all its work; see [`Chosen::exit`].
@@ -283,12 +285,12 @@ pub fn names(snapshot: &Snapshot) -> Vec<String> {
 
 /// Finds what an address means.
 pub fn meant(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
-    let Chosen { snapshot, exit, .. } = chosen(repository, address, context)?;
+    let Chosen { info, snapshot, exit } = chosen(repository, address, context)?;
     let names = names(&snapshot);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let part = match Target::find(address.rest.as_deref(), &names)? {
         Target::All => None,
         Target::Source { name, path } => names.iter().position(|other| *other == name).map(|n| (n, path)),
     };
-    Ok(Meant { snapshot, exit, part })
+    Ok(Meant { info, snapshot, exit, part })
 }

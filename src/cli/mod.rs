@@ -30,6 +30,7 @@ mod view;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::Parser;
 
@@ -59,8 +60,9 @@ fn run_command(cli: &Cli, output: &Output) -> Exit {
         Err(error) => return fail(&error, Exit::of(error.kind()), cli.global.json, output),
     };
     let world = System::default();
-    let context = Context { global: &cli.global, output, watch: &watch, world: &world };
+    let context = Context { global: &cli.global, output, watch: &watch, world: &world, cache_trouble: OnceLock::new() };
     let done = cli.command.run(&context).and_then(|exit| output.finish().map(|()| exit));
+    context.tell_cache_trouble();
     match done {
         Ok(exit) => exit,
         // Whoever read our data has seen enough.
@@ -127,8 +129,9 @@ mod tests {
         let exit = match Cli::try_parse_from(&args) {
             Ok(cli) => {
                 let watch = Watch::default();
+                let (world, cache_trouble) = (System::default(), OnceLock::new());
                 let context =
-                    Context { global: &cli.global, output: &output, watch: &watch, world: &System::default() };
+                    Context { global: &cli.global, output: &output, watch: &watch, world: &world, cache_trouble };
                 cli.command
                     .run(&context)
                     .unwrap_or_else(|error| fail(&error, Exit::of(error.kind()), cli.global.json, &output))

@@ -85,10 +85,21 @@ impl Note {
 pub struct BadFrame {
     /// In which pack.
     pub pack: ObjectId,
-    /// Its ordinal; `None`: the pack as a whole is gone or useless.
+    /// Its ordinal, or [`Self::OUTSIDE`]; `None`: the pack as a whole is gone or useless.
     pub frame: Option<u32>,
     /// The chunks that are lost with it, as far as known.
     pub chunks: Vec<ChunkPrefix>,
+}
+
+impl BadFrame {
+    /// In the place of an ordinal, what lies outside of frames: the pack's table, its trailer, its padding. No frame has
+    /// it, so no copy is doubted for it.
+    pub const OUTSIDE: u32 = u32::MAX;
+
+    /// Whether it says nothing against any chunk.
+    pub fn is_outside(&self) -> bool {
+        self.frame == Some(Self::OUTSIDE)
+    }
 }
 
 /// Copies that a writer must not count on. One section for the index audience.

@@ -5,8 +5,9 @@
 //! ever sees what a holder of the repository's keys wrote. Any number of processes may read the same file; nobody waits for anybody.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redb::{Database, ReadOnlyDatabase};
@@ -14,11 +15,50 @@ use redb::{Database, ReadOnlyDatabase};
 use super::Repository;
 use crate::clock;
 use crate::crypto::Secret;
+use crate::text;
 
 /// Memory that redb may use for one file, bytes.
 const MEMORY_BYTES: usize = 8 << 20;
 /// A draft that was not touched for so long belongs to nobody.
 const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DAMAGED: &str = "it is damaged, and will be made anew";
+pub(super) const NOT_WRITTEN: &str = "nothing can be written there";
+
+/// The first reason why a cache was of no use, or less than it could be, if there was one. Nothing fails for it, but a run may
+/// take much longer. A clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct CacheTrouble(Arc<OnceLock<String>>);
+
+impl CacheTrouble {
+    /// What it was, safe to print.
+    pub fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// There was one. It must be safe to print.
+    pub fn set(&self, why: String) {
+        // Only the first counts: the others follow from it.
+        let _ = self.0.set(why);
+    }
+
+    /// The file or folder at this path was of no use.
+    pub(super) fn note(&self, path: &Path, why: &str) {
+        self.set(format!("{}: {why}", text::path(path)));
+    }
+
+    /// What came of writing there.
+    pub(super) fn written<T>(&self, path: &Path, result: io::Result<T>) -> Option<T> {
+        result.map_err(|e| self.note(path, &e.to_string())).ok()
+    }
+
+    /// What came of reading there: what is not there is no trouble.
+    pub(super) fn read<T>(&self, path: &Path, result: io::Result<T>) -> Option<T> {
+        match result {
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            other => self.written(path, other),
+        }
+    }
+}
 
 /// A cache file being written. Dropped without [`Self::publish`], it removes its draft.
 pub(super) struct Draft {
@@ -82,13 +122,20 @@ pub(super) fn published(repository: &Repository, folder: &str, what: &str) -> Ve
         name.is_some_and(|name| name.starts_with(&format!("{what}.")) && name.ends_with(".redb"))
     };
     let entries = walkdir::WalkDir::new(root.join(folder)).min_depth(1).max_depth(1).sort_by_file_name();
-    entries.into_iter().filter_map(|entry| Some(entry.ok()?.into_path())).filter(of_kind).collect()
+    let take = |entry: walkdir::Result<walkdir::DirEntry>| {
+        let why = |e: walkdir::Error| e.into_io_error().unwrap_or_else(|| ErrorKind::Other.into());
+        let path = entry.map(walkdir::DirEntry::into_path).map_err(why);
+        repository.cache_trouble().read(&root.join(folder), path)
+    };
+    entries.into_iter().filter_map(take).filter(of_kind).collect()
 }
 
 /// Opens a published file, if its bytes are those that its name says.
 pub(super) fn open(repository: &Repository, path: &Path) -> Option<ReadOnlyDatabase> {
     let named = path.file_stem()?.to_str()?.rsplit('.').next()?;
-    if hash_file(&name_key(repository), &File::open(path).ok()?)? != named {
+    let file = repository.cache_trouble().read(path, File::open(path))?;
+    if hash_file(&name_key(repository), &file).is_none_or(|hash| hash != named) {
+        repository.cache_trouble().note(path, DAMAGED);
         return None;
     }
     Database::builder().set_cache_size(MEMORY_BYTES).open_read_only(path).ok()
@@ -112,7 +159,7 @@ pub(super) fn remove_older(folder: &Path, age_max: Duration, is_one: impl Fn(&st
 /// A folder of the repository's caches; `None` where none can be kept.
 pub(super) fn folder(repository: &Repository, name: &str) -> Option<PathBuf> {
     let folder = repository.cache()?.join(name);
-    make_private_folder(&folder).ok()?;
+    repository.cache_trouble().written(&folder, make_private_folder(&folder))?;
     tag(repository);
     Some(folder)
 }
@@ -146,7 +193,7 @@ fn hidden_file(repository: &Repository, folder: &Path) -> Option<(PathBuf, File)
     remove_older(folder, DRAFT_AGE_MAX, |name| name.starts_with('.'));
     let random: [u8; 16] = clock::random(repository.world()).ok()?;
     let path = folder.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
-    let file = private_file(&path).ok()?;
+    let file = repository.cache_trouble().written(folder, private_file(&path))?;
     Some((path, file))
 }
 

@@ -367,9 +367,21 @@ impl Catalogue {
         frames
     }
 
-    /// Packs that hold copies of this chunk which do not count.
-    pub fn packs_lost(&self, id: &ChunkId) -> impl Iterator<Item = ObjectId> {
-        self.doubtful.get(&id.prefix()).into_iter().flatten().map(|place| self.pack(place.pack).id)
+    /// Packs that hold copies which do not count of a chunk that cannot be had, or of what it is made from.
+    pub fn packs_lost(&self, id: &ChunkId) -> Vec<ObjectId> {
+        let (mut out, mut todo, mut seen) = (Vec::new(), vec![id.prefix()], HashSet::new());
+        while let Some(id) = todo.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            for place in self.copies_to_read(&id) {
+                match self.is_good(&place) {
+                    true => todo.extend(self.bases(&id, &place).into_iter().filter(|base| !self.has_copy(base))),
+                    false => out.push(self.pack(place.pack).id),
+                }
+            }
+        }
+        out
     }
 
     /// Whether nothing is known against what lies at this place.
@@ -535,7 +547,7 @@ impl Catalogue {
 
     /// Whether nothing is known to be lost.
     pub fn is_whole(&self) -> bool {
-        self.missing.is_empty() && self.unreadable.is_empty() && self.damage.is_empty()
+        self.missing.is_empty() && self.unreadable.is_empty() && self.damage.iter().all(BadFrame::is_outside)
     }
 
     /// Whether a prune has condemned anything.

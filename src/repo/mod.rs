@@ -27,6 +27,7 @@ mod trash;
 mod twice;
 mod writer;
 
+pub use cache::CacheTrouble;
 pub use catalogue::{Catalogue, PackInfo, Place, Unreadable};
 pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Plain, Step};
 pub use file::FileReader;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cache::CacheTrouble;
 use super::{Folder, layout, malformed, twice, unopened};
 use crate::chunk::{Cutter, Params};
 use crate::clock::{self, World};
@@ -74,6 +75,7 @@ pub struct Repository {
     /// The key slot that opened it.
     slot: ObjectId,
     cache: Option<PathBuf>,
+    cache_trouble: CacheTrouble,
 }
 
 impl Repository {
@@ -131,13 +133,18 @@ impl Repository {
 
     fn new(storage: Arc<dyn Storage>, world: Arc<dyn World>, config: Config, keys: Keyring, slot: ObjectId) -> Self {
         let cutter = Cutter::new(&keys.identity.chunker, config.chunker);
-        Self { storage, world, config, keys, cutter, slot, cache: None }
+        Self { storage, world, config, keys, cutter, slot, cache: None, cache_trouble: CacheTrouble::default() }
     }
 
     /// Keeps caches below this folder, in one named after the repository.
     pub fn with_cache(mut self, root: &Path) -> Self {
         self.cache = Some(root.join(self.id().to_hex()));
         self
+    }
+
+    /// What keeps caches from being of use, as far as it was met.
+    pub fn cache_trouble(&self) -> &CacheTrouble {
+        &self.cache_trouble
     }
 
     fn newest_config(storage: &dyn Storage) -> Result<u32> {

@@ -104,8 +104,11 @@ impl Segment {
         }
         places.sort_unstable_by_key(|(prefix, place, _)| (*prefix, place.rank, place.pack, place.frame, place.nth));
         let draft = Draft::create(repository, FOLDER)?;
-        fill(draft.database()?, covers, packs, &places)?;
-        Self::open(repository, &draft.publish(WHAT)?)
+        let path = fill(draft.database()?, covers, packs, &places).and_then(|()| draft.publish(WHAT));
+        if path.is_none() {
+            repository.cache_trouble().note(&cache::folder(repository, FOLDER)?, cache::NOT_WRITTEN);
+        }
+        Self::open(repository, &path?)
     }
 
     /// The copies of a chunk, with the segment's own pack numbers, and with what they need; those stored whole first.

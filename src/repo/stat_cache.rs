@@ -28,8 +28,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cache::{self, CacheTrouble};
 use super::known::{Cursor, Fingerprint, Known, KnownLeaf, WHAT, put_entry};
-use super::{Catalogue, Repository, cache};
+use super::{Catalogue, Repository};
 use crate::clock;
 use crate::crypto::{self, Secret, TAG_BYTES};
 use crate::entry::ChunkRef;
@@ -102,6 +103,8 @@ fn logs(folder: &Path, name: &str) -> (Vec<PathBuf>, PathBuf) {
 
 /// One log, block by block.
 struct Log {
+    path: PathBuf,
+    trouble: CacheTrouble,
     file: BufReader<File>,
     key: Secret,
     /// What stands with its end, if it has one.
@@ -157,14 +160,16 @@ fn take_leaf(r: &mut Reader<'_>) -> wire::Result<Leaf> {
 
 impl Log {
     fn open(repository: &Repository, path: &Path) -> Option<Self> {
-        let mut file = BufReader::with_capacity(256 << 10, File::open(path).ok()?);
+        let (path, trouble) = (path.to_owned(), repository.cache_trouble().clone());
+        let mut file = BufReader::with_capacity(256 << 10, trouble.read(&path, File::open(&path))?);
         let (mut salt, mut head) = ([0; SALT_BYTES], [0; HEAD_BYTES]);
         file.read_exact(&mut salt).ok()?;
         file.read_exact(&mut head).ok()?;
         let key = key_of(repository, &salt);
         let end = crypto::open(&key, u64::MAX, b"", &head).and_then(|head| End::parse(&head));
         let (entries, ready) = (Vec::new(), VecDeque::new());
-        Some(Self { file, key, end, next: 0, is_stored: false, is_whole: false, entries, ready, begun: None })
+        let (is_stored, is_whole, begun) = (false, false, None);
+        Some(Self { path, trouble, file, key, end, next: 0, is_stored, is_whole, entries, ready, begun })
     }
 
     /// The prefixes of the packs that were there at its end.
@@ -263,6 +268,10 @@ impl Iterator for Log {
     fn next(&mut self) -> Option<Memory> {
         while self.ready.is_empty() {
             if self.block().is_none() {
+                // Of a run that was killed it always does.
+                if self.end.is_some() && !self.is_whole {
+                    self.trouble.note(&self.path, cache::DAMAGED);
+                }
                 // It ends early: what came of a leaf counts by itself.
                 let _ = self.entries();
                 return self.ready.pop_front().or_else(|| self.begun.take().map(Memory::Entry));
@@ -297,7 +306,15 @@ impl StatCache {
         is_listed: impl Fn(&ObjectId) -> bool,
     ) -> Option<Self> {
         let (parts, last) = logs(&repository.cache()?.join(FOLDER), &name_of(repository, source));
-        let parts = parts.iter().chain([&last]).filter_map(|path| Log::open(repository, path));
+        let open = |path: &PathBuf| {
+            let log = Log::open(repository, path);
+            // It got its name with its end.
+            if *path == last && last.exists() && log.as_ref().is_none_or(|log| log.end.is_none()) {
+                repository.cache_trouble().note(path, cache::DAMAGED);
+            }
+            log
+        };
+        let parts = parts.iter().chain([&last]).filter_map(open);
         let counts = |log: &Log| log.end.as_ref().is_none_or(|end| is_listed(&end.snapshot));
         let mut logs: VecDeque<Log> = parts.filter(counts).collect();
         logs.iter_mut().for_each(|log| log.is_stored = log.is_stored(catalogue));
@@ -341,6 +358,7 @@ impl Iterator for StatCache {
 
 /// Writes the log of a run.
 pub struct StatCacheWriter {
+    trouble: CacheTrouble,
     file: File,
     path: PathBuf,
     folder: PathBuf,
@@ -370,12 +388,13 @@ impl StatCacheWriter {
         logs(&folder, &name).0.iter().skip(LOGS_MAX - 1).for_each(|path| cache::remove(path));
         let salt: [u8; SALT_BYTES] = clock::random(repository.world()).ok()?;
         let path = folder.join(format!("{name}.{}", data_encoding::HEXLOWER.encode(&salt[..8])));
-        let mut file = cache::private_file(&path).ok()?;
+        let trouble = repository.cache_trouble().clone();
+        let mut file = trouble.written(&path, cache::private_file(&path))?;
         file.write_all(&salt).ok()?;
         file.write_all(&[0; HEAD_BYTES]).ok()?;
         let key = key_of(repository, &salt);
         let (block, last, offset) = (Vec::new(), Vec::new(), (SALT_BYTES + HEAD_BYTES) as u64);
-        Some(Self { file, path, folder, name, key, block, file_bytes: 0, last, next: 0, offset })
+        Some(Self { trouble, file, path, folder, name, key, block, file_bytes: 0, last, next: 0, offset })
     }
 
     /// Adds an entry; paths must ascend.
@@ -449,7 +468,7 @@ impl StatCacheWriter {
         let block = [&(sealed.len() as u32).to_le_bytes()[..], &sealed].concat();
         self.next += 1;
         self.offset += block.len() as u64;
-        self.file.write_all(&block).ok()
+        self.trouble.written(&self.path, self.file.write_all(&block))
     }
 
     /// Gives the log its name, as made with this snapshot while these packs were there, and takes away those that it

@@ -128,7 +128,7 @@ impl Repository {
     }
 
     /// Its stored length, likewise.
-    pub(super) fn pack_size(&self, id: &ObjectId) -> Result<u64> {
+    pub fn pack_size(&self, id: &ObjectId) -> Result<u64> {
         self.of_pack(id, |key| self.storage().size(key))
     }
 

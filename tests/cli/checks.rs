@@ -47,6 +47,13 @@ fn a_list_says_which_snapshots_are_damaged() {
     assert!(lines[1].ends_with("  ok") && lines[2].ends_with("  damaged"), "{list}");
     assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
     machine.run(["show", "latest"]).expect(0).prints("state     damaged, as a check found on ");
+    let said = "\n  damaged, as a check found on ";
+    machine.run(["restore", "latest"]).expect(0).prints(said).prints("larder check names what is lost");
+    machine.run(["restore", "latest", "own", "-n", "--to", "/nowhere"]).expect(0).prints(said);
+    let plan = machine.run(["restore", "latest", "--json"]).expect(0).json();
+    assert!(plan["state"] == "damaged" && plan["damage_found"].is_string(), "{plan}");
+    let run = machine.run(["restore", "latest~1"]).expect(0);
+    assert!(!run.stdout.contains("damaged"), "{}", run.stdout);
     machine.run(["pin", "latest"]).expect(0);
     machine.run(["snapshots"]).expect(0).prints("damaged, pinned");
     // A drill that fails adds nothing; one that gets all of it back is as good as a check.
@@ -89,6 +96,22 @@ fn the_last_of_a_series_may_go_once_a_check_has_found_it_damaged() {
     machine.run(["forget", "latest"]).expect(1).says("it is the newest whole one of etc");
     machine.run(["check"]).expect(4);
     machine.run(["forget", "latest"]).expect(0);
+}
+
+#[test]
+fn damage_that_no_snapshot_needs_is_told_until_it_is_removed_and_is_no_alarm() {
+    let (machine, pack) = machine();
+    std::fs::remove_file(machine.place("etc").join("own")).unwrap();
+    machine.backup(&machine.place("etc")).expect(0);
+    machine.run(["forget", "latest~1"]).expect(0);
+    flip(&pack);
+    for args in [&["check", "--data", "all"][..], &["check"], &["-q", "check"]] {
+        machine.run(args).expect(0).prints("spare      1 pack is damaged, but no snapshot loses anything by it");
+    }
+    assert_eq!(machine.run(["check", "--json"]).expect(0).stdout.matches(r#""packs_spare":1"#).count(), 1);
+    machine.run(["prune"]).expect(0);
+    let run = machine.run(["check", "--data", "all"]).expect(0).prints("healthy");
+    assert!(!run.stdout.contains("spare"), "{}", run.stdout);
 }
 
 #[test]

@@ -318,6 +318,31 @@ fn a_cache_that_may_not_be_written_or_read_changes_no_answer() {
     }
 }
 
+/// Every run read all files anew, and nobody could tell why.
+#[test]
+fn a_cache_that_is_of_no_use_is_told_once_to_who_asks() {
+    let (machine, source) = machine_with_cache();
+    let told = |args: &[&str], why: &str| {
+        let said = machine.run([&["backup", text(&source)], args].concat()).expect(0).stderr;
+        assert!(said.is_empty() || said.contains(why), "{why}: {said}");
+        assert_eq!(said.lines().count(), said.matches("the local cache was not of full use: ").count(), "{said}");
+        said.lines().count()
+    };
+    for folder in ["/index/", "/files/"] {
+        let mut files = files_below(&machine.cache);
+        files.retain(|file| text(file).contains(folder));
+        for file in files {
+            fs::write(&file, &fs::read(&file).unwrap()[..100]).unwrap();
+            assert_eq!(told(&["-v"], &format!("{}: it is damaged", text(&file))), 1);
+        }
+        assert_eq!(told(&["-v"], ""), 0, "it was made anew");
+    }
+    fs::remove_dir_all(&machine.cache).unwrap();
+    fs::write(&machine.cache, "x").unwrap();
+    let answers = [&["-v"][..], &[], &["-q"], &["-v", "--json"]].map(|args| told(args, "Not a directory"));
+    assert_eq!(answers, [1, 0, 0, 0]);
+}
+
 /// An old cache is of a snapshot that is gone, or of a repository that was set back.
 #[test]
 fn a_cache_of_another_state_of_the_repository_is_not_believed() {

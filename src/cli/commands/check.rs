@@ -152,6 +152,7 @@ fn spare(packs: u64) -> String {
     let (is, it) = if packs == 1 { ("is", "it") } else { ("are", "them") };
     let packs = render::counted(packs, "pack");
     format!(
-        "spare      {packs} {is} damaged, but all that is in {it} is stored elsewhere, too; the disk may be failing"
+        "spare      {packs} {is} damaged, but no snapshot loses anything by it: larder prune removes {it}; the disk may be \
+         failing"
     )
 }

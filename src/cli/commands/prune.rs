@@ -22,8 +22,8 @@ const UNUSED_MAX: u16 = 500;
 
 /// Give back the space of what no snapshot needs any more
 ///
-/// Packs of which nothing is needed are removed; of others, the emptiest first, what is needed is stored again. Backups may
-/// go on beside it, and other prunes; it waits for runs that began before it condemned anything.
+/// Packs of which nothing is needed are removed; of others, damaged ones and then the emptiest first, what is needed is stored
+/// again. Backups may go on beside it, and other prunes; it waits for runs that began before it condemned anything.
 ///
 /// What is removed lies in the repository's trash for a while, and the next prune after that deletes it, with the forgotten
 /// snapshots that needed it. Until then larder undelete brings them back.

@@ -5,7 +5,7 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::find::{self, Chosen};
 use super::super::{args, engine, json, render, time};
-use super::snapshots::{known, reason, said, shape, words};
+use super::snapshots::{flaw, known, reason, said, shape, words};
 use crate::error::Result;
 use crate::ops::facts::Known;
 use crate::record::{Drill, Journal, Snapshot, SourceBody, State, Statistics};
@@ -159,13 +159,7 @@ fn database_lines(out: &mut Fields, known: &Known) {
 }
 
 fn state(snapshot: &Snapshot, info: &SnapshotInfo, context: &Context<'_>) -> String {
-    let damaged = match info.proof() {
-        Proof::Damaged(time) => Some(format!(
-            "damaged, as a check found on {}: larder check names what is lost",
-            time::local(time, &context.zone())
-        )),
-        _ => None,
-    };
+    let damaged = flaw(info, context).filter(|_| matches!(info.proof(), Proof::Damaged(_)));
     let word = match snapshot.summary.state {
         State::Whole => damaged.unwrap_or_else(|| "ok".to_owned()),
         State::Partial => {

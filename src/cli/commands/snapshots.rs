@@ -242,6 +242,39 @@ pub(super) fn known(
     Ok(out)
 }
 
+/// What is known of it, as `--json` shows it.
+pub(super) fn health(info: &SnapshotInfo) -> json::Health {
+    let time_of = |time| Some(time::rfc3339(time));
+    let (proven, drill_failed, damage_found) = match info.proof() {
+        Proof::None => (None, None, None),
+        Proof::Proven(time) => (time_of(time), None, None),
+        Proof::Failed(time) => (None, time_of(time), None),
+        Proof::Damaged(time) => (None, None, time_of(time)),
+    };
+    let state = match (info.confirmed, info.summary.state) {
+        _ if damage_found.is_some() => json::State::Damaged,
+        (false, _) => json::State::Unconfirmed,
+        (true, State::Whole) => json::State::Ok,
+        (true, State::Partial) => json::State::Partial,
+    };
+    json::Health { state, proven, drill_failed, damage_found }
+}
+
+/// What is known against it, besides what its source could not give, and what tells more.
+pub(super) fn flaw(info: &SnapshotInfo, context: &Context<'_>) -> Option<String> {
+    let at = |time| time::local(time, &context.zone());
+    match info.proof() {
+        Proof::Damaged(time) => {
+            Some(format!("damaged, as a check found on {}: larder check names what is lost", at(time)))
+        }
+        Proof::Failed(time) => {
+            Some(format!("a drill of it failed on {}: larder show {} tells why", at(time), info.id.short()))
+        }
+        _ if !info.confirmed => Some("unconfirmed: the run that made it has not finished".to_owned()),
+        _ => None,
+    }
+}
+
 /// A snapshot as `--json` shows it.
 pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a [Vec<Known>]) -> json::Snapshot<'a> {
     let Snapshot { id, summary, body } = snapshot;
@@ -256,13 +289,7 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
         entries: summary.entries,
         facts: json::SourceFacts { databases: known.iter().map(database).collect() },
     });
-    let time_of = |time| Some(time::rfc3339(time));
-    let (proven, drill_failed, damage_found) = match info.proof() {
-        Proof::None => (None, None, None),
-        Proof::Proven(time) => (time_of(time), None, None),
-        Proof::Failed(time) => (None, time_of(time), None),
-        Proof::Damaged(time) => (None, None, time_of(time)),
-    };
+    let json::Health { state, proven, drill_failed, damage_found } = health(info);
     json::Snapshot {
         id: id.to_hex(),
         time: time::rfc3339(summary.time),
@@ -273,12 +300,7 @@ pub(super) fn shape<'a>(info: &SnapshotInfo, snapshot: &'a Snapshot, known: &'a 
         tags: words(&info.standing.tags),
         note: remark::note(&info.standing),
         pinned: info.standing.is_pinned,
-        state: match (info.confirmed, summary.state) {
-            _ if damage_found.is_some() => json::State::Damaged,
-            (false, _) => json::State::Unconfirmed,
-            (true, State::Whole) => json::State::Ok,
-            (true, State::Partial) => json::State::Partial,
-        },
+        state,
         reasons: body.reasons.iter().map(reason).collect(),
         proven,
         drill_failed,

@@ -19,6 +19,8 @@ struct Naming<'a> {
     findings: &'a mut Findings,
     /// Nodes below which nothing is lost.
     clean: HashSet<ChunkId>,
+    /// Whether the snapshot that is looked at was confirmed.
+    is_confirmed: bool,
     job: Job<'a>,
 }
 
@@ -31,9 +33,11 @@ pub(super) fn name(
     job: Job<'_>,
 ) -> Result<()> {
     job.phase("naming what is affected", None, None);
-    let mut naming = Naming { reader: ChunkReader::new(repository, catalogue), findings, clean: HashSet::new(), job };
+    let (reader, clean) = (ChunkReader::new(repository, catalogue), HashSet::new());
+    let mut naming = Naming { reader, findings, clean, is_confirmed: false, job };
     for info in listing.snapshots.iter().rev() {
         let Ok(snapshot) = repository.snapshot_of(info) else { continue };
+        naming.is_confirmed = info.confirmed;
         for source in &snapshot.body.sources {
             if !naming.node(&info.id, source, &source.root.id, b"", source.root.entries)? {
                 naming.findings.harmed.insert(info.id);
@@ -58,6 +62,7 @@ impl Naming<'_> {
             return Ok(true);
         }
         if let Some(finding) = self.findings.chunks.get(id).copied() {
+            self.stops_prune_if(self.stops(id, true), snapshot);
             self.affects(finding, snapshot, source, first);
             // Only the node knew the names of the others.
             self.findings.found[finding].affects_more += entries.saturating_sub(1);
@@ -68,6 +73,7 @@ impl Naming<'_> {
         let Some(node) = node else { return Ok(false) };
         // Who reads it, loses what those entries were.
         let mut clean = !self.findings.malformed.contains(id);
+        self.stops_prune_if(!clean, snapshot);
         match node.items {
             NodeItems::Inner(children) => {
                 for child in children {
@@ -77,7 +83,9 @@ impl Naming<'_> {
             NodeItems::Leaf(items) => {
                 for (path, record) in items {
                     let Ok(stored) = StoredEntry::parse(&record) else { continue };
-                    for finding in self.lost_by(&stored) {
+                    let (findings, stops) = self.lost_by(&stored);
+                    self.stops_prune_if(stops, snapshot);
+                    for finding in findings {
                         clean = false;
                         self.affects(finding, snapshot, source, &path);
                     }
@@ -99,24 +107,47 @@ impl Naming<'_> {
         }
     }
 
-    /// The findings that take something from an entry, each once.
-    fn lost_by(&self, stored: &StoredEntry) -> HashSet<usize> {
-        let mut out = HashSet::new();
-        for large in [&stored.xattrs, &stored.extents].into_iter().flatten() {
-            if let Large::Chunk(chunk) = large {
-                out.extend(self.findings.chunks.get(&chunk.id));
-            }
+    fn stops_prune_if(&mut self, stops: bool, snapshot: &ObjectId) {
+        if stops {
+            self.findings.stuck.insert(*snapshot);
         }
-        self.lost_content(&stored.entry.content, &mut out);
-        out
     }
 
-    fn lost_content(&self, content: &Content, out: &mut HashSet<usize>) {
-        let mut todo = vec![(content.level, content.chunks.clone())];
+    /// Whether a prune goes no further for want of this chunk, which may tell of others that are needed. One that does not is
+    /// missed where no pack holds it any more, not where it is damaged; and what was never confirmed may lack anything.
+    fn stops(&self, id: &ChunkId, tells: bool) -> bool {
+        let (catalogue, prefix) = (self.reader.catalogue(), id.prefix());
+        let mut copies = catalogue.copies_to_read(&prefix).map(|place| catalogue.pack(place.pack).id);
+        match self.is_confirmed {
+            true => tells || copies.all(|pack| catalogue.missing().contains(&pack)),
+            false => tells && copies.next().is_some(),
+        }
+    }
+
+    /// The findings that take something from an entry, each once, and whether a prune goes no further for it.
+    fn lost_by(&self, stored: &StoredEntry) -> (HashSet<usize>, bool) {
+        let (mut out, mut stops) = (HashSet::new(), false);
+        for large in [&stored.xattrs, &stored.extents].into_iter().flatten() {
+            if let Large::Chunk(chunk) = large
+                && let Some(finding) = self.findings.chunks.get(&chunk.id)
+            {
+                out.insert(*finding);
+                stops |= self.stops(&chunk.id, false);
+            }
+        }
+        stops |= self.lost_content(&stored.entry.content, &mut out);
+        (out, stops)
+    }
+
+    fn lost_content(&self, content: &Content, out: &mut HashSet<usize>) -> bool {
+        let (mut todo, mut stops) = (vec![(content.level, content.chunks.clone())], false);
         while let Some((level, items)) = todo.pop() {
             for item in items {
                 match self.findings.chunks.get(&item.id) {
-                    Some(finding) => drop(out.insert(*finding)),
+                    Some(finding) => {
+                        out.insert(*finding);
+                        stops = stops || self.stops(&item.id, level > 0);
+                    }
                     None if level > 0 => {
                         if let Ok(list) = self.reader.chunk_list(level, &item) {
                             todo.push((level - 1, list.items));
@@ -126,5 +157,6 @@ impl Naming<'_> {
                 }
             }
         }
+        stops
     }
 }

@@ -75,8 +75,31 @@ impl Ledger {
 pub(super) struct Wrong {
     pub pack: ObjectId,
     pub what: String,
-    /// The frames that cannot be used.
+    /// What of it cannot be used.
     pub frames: Vec<BadFrame>,
+}
+
+impl Wrong {
+    /// Nothing of it can be used.
+    fn whole(pack: ObjectId, what: String) -> Self {
+        Self { pack, what, frames: vec![BadFrame { pack, frame: None, chunks: Vec::new() }] }
+    }
+
+    /// These of so many frames cannot be used, nor its table if something is said of that.
+    fn parts(pack: ObjectId, table: String, mut frames: Vec<BadFrame>, last: &str, count: usize) -> Self {
+        let what = match frames.len() {
+            0 if table.is_empty() => {
+                "its bytes are not those that its name says, though every chunk in it is good".into()
+            }
+            0 => table.clone() + "; every chunk in it is good",
+            1 if table.is_empty() => last.to_owned(),
+            n => format!("{n} of {count} frames are damaged; the last: {last}"),
+        };
+        if frames.is_empty() || !table.is_empty() {
+            frames.push(BadFrame { pack, frame: Some(BadFrame::OUTSIDE), chunks: Vec::new() });
+        }
+        Self { pack, what, frames }
+    }
 }
 
 /// What came of reading packs.
@@ -190,26 +213,27 @@ enum Read {
 /// Reads a pack. What this user may not read says nothing about the pack, and ends the check.
 fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId, plan: Option<&Plan<'_>>) -> Result<Read> {
     let (repository, catalogue) = (reader.repository(), reader.catalogue());
-    let all_of_it = |what: String| {
-        Read::Wrong(Wrong { pack: *id, what, frames: vec![BadFrame { pack: *id, frame: None, chunks: Vec::new() }] })
-    };
+    let all_of_it = |what: String| Read::Wrong(Wrong::whole(*id, what));
     let bytes = match repository.storage().get(&Folder::Packs.key(id), PACK_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(e) if e.kind == ErrorKind::Missing => return Ok(Read::Gone),
         Err(e) if e.kind == ErrorKind::Denied => return Err(e.into()),
         Err(e) => return Ok(all_of_it(Error::from(e).to_string())),
     };
-    let (mut what, key, frames) = match repository.open_pack_bytes(id, &bytes) {
+    let (what, key, frames) = match repository.open_pack_bytes(id, &bytes) {
         Ok((key, table)) => {
             let own = (0..).zip(table.to_prefixes().frames).collect();
             // Another pack's bytes are no use under this name, where readers look for what the index says.
             let said = if ObjectId::of(&bytes) == *id { BTreeMap::new() } else { catalogue.frames_in(id) };
             (String::new(), key, if said.is_empty() { own } else { said })
         }
-        Err(e) => match PackKey::open(repository.keys(), &bytes[..bytes.len().min(HEAD_BYTES)]) {
-            Ok((_, key)) => (e.to_string(), key, catalogue.frames_in(id)),
-            Err(_) => return Ok(all_of_it(e.to_string())),
-        },
+        Err(e) => {
+            let frames = catalogue.frames_in(id);
+            match PackKey::open(repository.keys(), &bytes[..bytes.len().min(HEAD_BYTES)]) {
+                Ok((_, key)) if !frames.is_empty() => (e.to_string(), key, frames),
+                _ => return Ok(all_of_it(e.to_string())),
+            }
+        }
     };
     let decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
     let number = plan.and_then(|plan| plan.number(id)).unwrap_or(u32::MAX);
@@ -224,16 +248,10 @@ fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId, plan: Option<&Plan<'_>>) -
         }
     }
     plan.map_or(Ok(()), |plan| plan.make_soon(&mut pack.soon))?;
-    match bad.len() {
-        0 if what.is_empty() && ObjectId::of(&bytes) == *id => return Ok(Read::Whole),
-        0 if what.is_empty() => {
-            what = "its bytes are not those that its name says, though every chunk in it is good".into()
-        }
-        0 => what += "; every chunk in it is good",
-        1 if what.is_empty() => what = last,
-        n => what = format!("{n} of {} frames are damaged; the last: {last}", frames.len()),
+    match what.is_empty() && bad.is_empty() && ObjectId::of(&bytes) == *id {
+        true => Ok(Read::Whole),
+        false => Ok(Read::Wrong(Wrong::parts(*id, what, bad, &last, frames.len()))),
     }
-    Ok(Read::Wrong(Wrong { pack: *id, what, frames: bad }))
 }
 
 /// A pack that was read.

@@ -83,6 +83,13 @@ fn damage_to_a_base_is_reported_for_all_that_needs_it_and_for_nothing_else() {
             let affected = report.found.iter().flat_map(|found| &found.affects);
             let affected: BTreeSet<_> = affected.map(|one| (one.snapshot, one.path.clone())).collect();
             assert_eq!(affected, lost, "{place:?}");
+            // The pack is named that holds what others are made from.
+            let named: Vec<&String> = report.found.iter().map(|found| &found.object).collect();
+            assert!(
+                named.len() == usize::from(!lost.is_empty()) && named.iter().all(|it| it.starts_with("pack ")),
+                "{named:?}"
+            );
+            assert_eq!(report.packs_spare, u64::from(lost.is_empty()), "{place:?}");
         }
         let files: BTreeSet<&Vec<u8>> = lost.iter().map(|(_, path)| path).collect();
         lost_with_deltas += usize::from(place.rank == 0 && lost.len() > files.len());

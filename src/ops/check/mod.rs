@@ -16,7 +16,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::{notes, whole};
@@ -84,7 +84,7 @@ pub struct Report {
     pub bytes_total: u64,
     /// Packs never read whole by any check, after this one.
     pub packs_unread: u64,
-    /// Packs that are damaged, though all that is in them is stored elsewhere, too.
+    /// Packs that are damaged, though no snapshot loses anything by it.
     pub packs_spare: u64,
     /// Snapshots that this check confirmed.
     pub confirmed: Vec<ObjectId>,
@@ -109,6 +109,12 @@ struct Findings {
     harmed: BTreeSet<ObjectId>,
     /// Nodes with entries that cannot be read.
     malformed: BTreeSet<ChunkId>,
+    /// What is wrong with packs that were read.
+    wrong: BTreeMap<ObjectId, String>,
+    /// Whether not all is known of what snapshots need.
+    has_gaps: bool,
+    /// Snapshots for want of whose chunks a prune removes nothing.
+    stuck: BTreeSet<ObjectId>,
 }
 
 impl Findings {
@@ -116,6 +122,12 @@ impl Findings {
         let (object, what, fix) = (object.into(), what.into(), fix.into());
         self.found.push(Found { object, what, fix, affects: Vec::new(), affects_more: 0 });
         self.found.len() - 1
+    }
+
+    /// Where a prune goes no further, the advice against what is lost says how it does.
+    fn advise_to_give_up(&mut self) {
+        let lost = self.found.iter_mut().filter(|found| found.fix == remedy::CONTENT && !self.stuck.is_empty());
+        lost.for_each(|found| found.fix = remedy::give_up(&self.stuck));
     }
 }
 
@@ -142,15 +154,16 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         true => data::Seen::default(),
         false => data::read_packs(repository, &catalogue, &anyhow, &others, request, &mut report, job)?,
     };
-    let news;
-    (news, report.packs_spare) = learn(&mut catalogue, &seen, &mut findings);
+    let news = learn(&mut catalogue, &seen, &mut findings);
     job.phase("checking snapshots", None, None);
     structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots(&listing)?;
+    report.packs_spare = judge(&catalogue, &seen, &mut findings);
     report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
     let was_read = |id: &ObjectId| seen.whole.contains(id) || seen.wrong.iter().any(|wrong| wrong.pack == *id);
     report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
     if !(findings.chunks.is_empty() && findings.malformed.is_empty()) {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
+        findings.advise_to_give_up();
     }
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && !findings.harmed.contains(&info.id));
     report.confirmed = confirmable(repository, &unconfirmed.collect::<Vec<_>>(), job)?;
@@ -180,39 +193,49 @@ fn confirmable(repository: &Repository, snapshots: &[&SnapshotInfo], job: Job<'_
     Ok(whole)
 }
 
-/// Takes what was seen in the place of what was known; frames that nobody knew to be bad come back, and how many packs
-/// have lost nothing that is not stored elsewhere. What is known is a finding only where something needs it, since what
-/// was stored again is as good as before.
-fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> (Vec<BadFrame>, u64) {
-    let (mut news, mut untold) = (Vec::new(), Vec::new());
-    for wrong in &seen.wrong {
-        let is_known = |frame: &&BadFrame| {
-            let mut known = catalogue.damage().iter().filter(|old| old.pack == frame.pack);
-            known.any(|old| old.frame.is_none() || old.frame == frame.frame)
-        };
-        let fresh: Vec<_> = wrong.frames.iter().filter(|frame| !is_known(frame)).cloned().collect();
-        if wrong.frames.is_empty() || !fresh.is_empty() {
-            untold.push(wrong);
-        }
-        news.extend(fresh);
-    }
+/// Takes what was seen in the place of what was known; what nobody knew to be bad comes back.
+fn learn(catalogue: &mut Catalogue, seen: &data::Seen, findings: &mut Findings) -> Vec<BadFrame> {
+    let is_known = |bad: &&BadFrame| catalogue.damage().iter().any(|old| is_same(old, bad));
+    let bad = || seen.wrong.iter().flat_map(|wrong| &wrong.frames);
+    let news = bad().filter(|bad| !is_known(bad)).cloned().collect();
     let read = seen.whole.iter().copied().chain(seen.wrong.iter().map(|wrong| wrong.pack)).collect();
-    catalogue.learn(&read, seen.wrong.iter().flat_map(|wrong| wrong.frames.iter().cloned()).collect());
-    for wrong in untold.into_iter().filter(|wrong| !is_spare(catalogue, wrong)) {
-        let fix = if wrong.frames.is_empty() { remedy::WHOLE } else { remedy::CONTENT };
-        findings.add(format!("pack {}", wrong.pack.short()), &wrong.what, fix);
-    }
-    (news, seen.wrong.iter().filter(|wrong| is_spare(catalogue, wrong)).count() as u64)
+    catalogue.learn(&read, bad().cloned().collect());
+    findings.wrong = seen.wrong.iter().map(|wrong| (wrong.pack, wrong.what.clone())).collect();
+    news
 }
 
-/// Whether all that a pack has lost, and there is such, is stored elsewhere, too.
-fn is_spare(catalogue: &Catalogue, wrong: &data::Wrong) -> bool {
-    let is_all = wrong.frames.iter().any(|frame| frame.frame.is_none());
-    let lost: Vec<ChunkPrefix> = match is_all {
+/// Tells of packs that take something from a snapshot, or may do so, as far as trees could be read; how many others are
+/// damaged. What nobody needs is no finding, and neither is what is stored elsewhere, too.
+fn judge(catalogue: &Catalogue, seen: &data::Seen, findings: &mut Findings) -> u64 {
+    let blamed: HashSet<ObjectId> = findings.chunks.keys().flat_map(|id| catalogue.packs_lost(id)).collect();
+    let mut spare = 0;
+    for wrong in &seen.wrong {
+        let (lost, is_outside) = (lost_with(catalogue, wrong), wrong.frames.iter().all(BadFrame::is_outside));
+        let is_elsewhere = !lost.is_empty() && lost.iter().all(|id| catalogue.has_copy(id));
+        // Nobody knows what lies in a pack without a table that no index names.
+        let may_take = findings.has_gaps && !is_elsewhere || lost.is_empty() && !findings.chunks.is_empty();
+        if !is_outside && !may_take && !blamed.contains(&wrong.pack) {
+            spare += 1;
+            continue;
+        }
+        let object = format!("pack {}", wrong.pack.short());
+        if !findings.found.iter().any(|found| (&found.object, &found.what) == (&object, &wrong.what)) {
+            findings.add(object, &wrong.what, if is_outside { remedy::OUTSIDE } else { remedy::CONTENT });
+        }
+    }
+    spare
+}
+
+/// The chunks whose copies in a pack cannot be had.
+fn lost_with(catalogue: &Catalogue, wrong: &data::Wrong) -> Vec<ChunkPrefix> {
+    match wrong.frames.iter().any(|bad| bad.frame.is_none()) {
         true => catalogue.frames_in(&wrong.pack).values().flat_map(|f| &f.chunks).map(|chunk| chunk.id).collect(),
-        false => wrong.frames.iter().flat_map(|frame| frame.chunks.iter().copied()).collect(),
-    };
-    !lost.is_empty() && lost.iter().all(|id| catalogue.has_copy(id))
+        false => wrong.frames.iter().flat_map(|bad| bad.chunks.iter().copied()).collect(),
+    }
+}
+
+fn is_same(one: &BadFrame, other: &BadFrame) -> bool {
+    (one.pack, one.frame) == (other.pack, other.frame)
 }
 
 /// What became of which snapshot, where lists say something else of it. Whatever is known to be damaged was read again, so
@@ -280,14 +303,18 @@ fn record(repository: &Repository, learnt: Learnt, report: &mut Report) -> Resul
     }
 }
 
-/// Damage records of which nothing is true any more: every pack that they name was read and is whole, since somebody
-/// put the object back, or since it was the machine's bad hour and not the disk's.
+/// Damage records of which nothing is true any more: all that they name was read and is good, since somebody put the object
+/// back, or since it was the machine's bad hour and not the disk's.
 fn healed(repository: &Repository, seen: &data::Seen) -> Result<Vec<ObjectId>> {
     let mut out = Vec::new();
+    let is_good = |bad: &BadFrame| match seen.wrong.iter().find(|wrong| wrong.pack == bad.pack) {
+        Some(wrong) => !wrong.frames.iter().any(|now| now.frame.is_none() || is_same(now, bad)),
+        None => seen.whole.contains(&bad.pack),
+    };
     for id in repository.list(Folder::Damage)? {
         // One that cannot be read is a finding already.
         let Ok(damage) = repository.damage(&id) else { continue };
-        if damage.frames.iter().all(|frame| seen.whole.contains(&frame.pack)) {
+        if damage.frames.iter().all(is_good) {
             out.push(id);
         }
     }

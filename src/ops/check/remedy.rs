@@ -2,6 +2,8 @@
 //!
 //! `tests/damage.rs` does what is said here, and checks again.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Kind};
 use crate::id::ObjectId;
 use crate::repo::Folder;
@@ -11,9 +13,19 @@ use crate::storage::Key;
 pub(super) const CONTENT: &str = "back up again, which stores anew what the sources still have; what they have no more \
      comes back only from a second copy of the repository; `larder restore` gives back all that is not named here";
 
+/// The same, where a prune removes nothing for want of it.
+pub(super) fn give_up(snapshots: &BTreeSet<ObjectId>) -> String {
+    let ids: Vec<String> = snapshots.iter().map(ObjectId::short).collect();
+    format!(
+        "{CONTENT}; until it is there again `larder prune` removes nothing: where it never will be, restore what is left of the \
+         snapshots that need it, and give them up: larder forget {}",
+        ids.join(" ")
+    )
+}
+
 /// A pack that is not what its name says, though all in it is.
-pub(super) const WHOLE: &str = "nothing is lost, as every chunk in the pack is good; every check that reads it names it \
-     until the pack as it was is put back from a second copy of the repository";
+pub(super) const OUTSIDE: &str = "nothing is lost, as every chunk in the pack is good: `larder prune` writes it anew, and \
+     every check names it until then";
 
 /// An index object and a pack that contradict each other.
 pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \

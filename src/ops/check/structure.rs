@@ -46,6 +46,10 @@ impl<'a> Structure<'a> {
     pub fn objects(&mut self) -> Result<()> {
         for unreadable in self.catalogue.unreadable() {
             let Unreadable { folder, id, error } = unreadable;
+            // Whether anything is lost with a pack, those who need it will tell.
+            if *folder == Folder::Packs && error.kind() == Kind::Damage {
+                continue;
+            }
             let fix = if *folder == Folder::Packs { remedy::CONTENT.into() } else { remedy::small_object(*folder, id) };
             let object = format!("{} {}", folder.kind().name(), id.short());
             self.findings.add(object, error.to_string(), remedy::against(error, fix));
@@ -102,18 +106,19 @@ impl<'a> Structure<'a> {
     /// the index says, or since a damage record names them.
     pub fn packs(&mut self) -> Result<(BTreeMap<ObjectId, u64>, BTreeSet<ObjectId>)> {
         let known: BTreeMap<ObjectId, u64> = self.catalogue.packs().iter().map(|pack| (pack.id, pack.size)).collect();
+        let unreadable: BTreeSet<ObjectId> = self.catalogue.unreadable().iter().map(|it| it.id).collect();
         let mut sizes = BTreeMap::new();
         for listed in self.repository.storage().list(Folder::Packs.name())? {
-            if let Some(id) = Folder::Packs.id(&listed.key) {
-                sizes.insert(id, listed.size);
-            }
+            // What a backup or a prune has stored since the catalogue was read is for the next check.
+            let id = Folder::Packs.id(&listed.key).filter(|id| known.contains_key(id) || unreadable.contains(id));
+            sizes.extend(id.map(|id| (id, listed.size)));
         }
         let look = |(id, size): (&ObjectId, &u64)| -> Result<Option<Doubt>> {
             self.job.cancel.check()?;
             match read_table(self.repository, id) {
                 Err(e) if e.kind() == Kind::Missing => Ok(None),
                 Err(e) if e.kind() == Kind::Denied => Err(e),
-                Ok((_, _, table)) if known.get(id).is_none_or(|known| known == size) => {
+                Ok((_, _, table)) if known.get(id) == Some(size) => {
                     let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
                         self.catalogue.copies_to_read(&chunk.id.prefix()).any(|place| {
                             (place.frame, place.nth, place.kind, place.raw_len) == (frame, nth, kind, chunk.raw_len)
@@ -144,6 +149,7 @@ impl<'a> Structure<'a> {
 
     /// Snapshots: each opens, every node and list is read once, every chunk is there.
     pub fn snapshots(&mut self, listing: &Listing) -> Result<()> {
+        self.findings.has_gaps = !(listing.damaged.is_empty() && listing.gone.is_empty());
         for (id, error) in &listing.damaged {
             let fix = remedy::against(error, remedy::snapshot(id));
             self.findings.add(format!("snapshot {}", id.short()), error.to_string(), fix);
@@ -163,6 +169,7 @@ impl<'a> Structure<'a> {
                     let fix = remedy::against(&e, remedy::snapshot(&info.id));
                     self.findings.add(format!("snapshot {}", info.id.short()), e.to_string(), fix);
                     self.findings.harmed.insert(info.id);
+                    self.findings.has_gaps = true;
                 }
             }
         }
@@ -215,6 +222,7 @@ impl<'a> Structure<'a> {
         self.job.cancel.check()?;
         let finding = self.findings.add(name, what, remedy::CONTENT);
         self.findings.chunks.insert(*id, finding);
+        self.findings.has_gaps = true;
         Ok(())
     }
 
@@ -241,6 +249,7 @@ impl<'a> Structure<'a> {
     fn malformed(&mut self, node: &ChunkId, path: &[u8], what: &str) {
         self.findings.add(format!("entry {}", crate::text::escape(path)), what, remedy::CONTENT);
         self.findings.malformed.insert(*node);
+        self.findings.has_gaps = true;
     }
 
     fn attr(&mut self, chunk: &ChunkRef) -> Result<bool> {
@@ -286,19 +295,19 @@ impl<'a> Structure<'a> {
 
     /// The finding that says why a chunk cannot be had.
     fn cause(&mut self, id: &ChunkId) -> usize {
-        let (object, what) = match self.catalogue.packs_lost(id).next() {
-            Some(pack) if self.catalogue.missing().contains(&pack) => (format!("pack {}", pack.short()), GONE),
-            Some(pack) => (format!("pack {}", pack.short()), KNOWN),
+        let (object, what) = match self.catalogue.packs_lost(id).first() {
+            Some(pack) if self.catalogue.missing().contains(pack) => (format!("pack {}", pack.short()), GONE),
+            Some(pack) => {
+                let what = self.findings.wrong.get(pack).map_or(KNOWN, String::as_str);
+                (format!("pack {}", pack.short()), what)
+            }
             None => ("chunks".to_owned(), NOWHERE),
         };
         if let Some(finding) = self.missing.get(&object) {
             return *finding;
         }
-        let found = &self.findings.found;
-        let finding = match found.iter().position(|found| found.object == object) {
-            Some(finding) => finding,
-            None => self.findings.add(object.clone(), what, remedy::CONTENT),
-        };
+        let what = what.to_owned();
+        let finding = self.findings.add(object.clone(), what, remedy::CONTENT);
         self.missing.insert(object, finding);
         finding
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::backup::{LEVEL, RESERVE_SHARE};
 use super::copies::{Task, tasks};
 use super::used::Used;
-use super::{Options, Plan, Report, check_known, copies, gone, index, trash};
+use super::{Options, Plan, Report, check_known, copies, gone, index, needed, trash};
 use crate::crypto::Audience;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
@@ -30,24 +30,24 @@ pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_
     repository.storage().make_room();
     let session = Session::unlisted(repository)?;
     let stored_bytes = plan.stored_bytes.saturating_sub(plan.choice.freed_bytes());
-    let Plan { packs, choice, whole, used, .. } = plan;
+    let Plan { packs, choice, whole, spared, used, .. } = plan;
     let report = Report::default();
-    let mut run = Run { repository, session: &session, options, job, whole, used, is_wait_told: false, report };
+    let mut run = Run { repository, session: &session, options, job, whole, spared, used, is_wait_told: false, report };
     // Space first: what is free already, then what is free without a copy.
     let is_kept_busy = options.grace.is_none() && run.other_runs()? > 0;
     if !is_kept_busy {
         trash::empty(repository, options.grace, &mut run.report, job)?;
     }
-    let ids = |numbers: &[usize]| numbers.iter().map(|number| packs[*number].id).collect::<Vec<_>>();
-    let (drop, repack) = (ids(&choice.drop), ids(&choice.repack));
     let rounds = match options.grace {
-        None => vec![drop, repack],
-        Some(_) => vec![[drop, repack].concat()],
+        None => vec![choice.drop, choice.repack],
+        Some(_) => vec![[choice.drop, choice.repack].concat()],
     };
-    for condemned in rounds.into_iter().filter(|condemned| !condemned.is_empty()) {
-        run.round(&condemned)?;
+    for numbers in rounds.into_iter().filter(|numbers| !numbers.is_empty()) {
+        run.round(&numbers.iter().map(|number| packs[*number].id).collect::<Vec<_>>())?;
+        run.report.removed_bytes += numbers.iter().map(|number| packs[*number].size).sum::<u64>();
     }
     run.clear_tombs()?;
+    run.clear_damage()?;
     repository.storage().set_aside(stored_bytes / RESERVE_SHARE);
     Ok(run.report)
 }
@@ -58,6 +58,7 @@ struct Run<'a> {
     options: &'a Options,
     job: Job<'a>,
     whole: HashSet<ChunkPrefix>,
+    spared: HashSet<ChunkPrefix>,
     used: Used,
     /// Whether it was said for whom this waits.
     is_wait_told: bool,
@@ -117,7 +118,7 @@ impl Run<'_> {
         storage.barrier()?;
         // 9
         self.retire(replaced.as_deref().unwrap_or_default())?;
-        self.remove(&catalogue, condemned, in_trash)?;
+        self.remove(condemned, in_trash)?;
         storage.barrier()?;
         if replaced.is_none() {
             let replaced = index::replace(self.session, &stays, self.job)?;
@@ -191,8 +192,8 @@ impl Run<'_> {
     fn settle_once(&mut self, tomb: &ObjectId, listing: &Listing, catalogue: &Catalogue) -> Result<bool> {
         let reader = ChunkReader::new(self.repository, catalogue);
         self.used.gather(&reader, listing, self.job)?;
-        let needed: HashSet<ChunkPrefix> = self.used.all().collect();
         let (copies, staying) = copies(catalogue, &self.whole);
+        let needed = needed(&self.used, &self.spared, &copies);
         let found = tasks(&needed, &copies, staying, &self.whole);
         let others = catalogue.tombs().iter().any(|other| other != tomb);
         self.check_lost(catalogue, &found.lost, others)?;
@@ -256,7 +257,7 @@ impl Run<'_> {
         replaced.iter().try_for_each(|id| Ok(storage.delete(&Folder::Index.key(id))?))
     }
 
-    fn remove(&mut self, catalogue: &Catalogue, condemned: &[ObjectId], in_trash: bool) -> Result<()> {
+    fn remove(&mut self, condemned: &[ObjectId], in_trash: bool) -> Result<()> {
         self.job.phase("removing packs", Some(condemned.len() as u64), None);
         let storage = self.repository.storage();
         for id in condemned {
@@ -266,10 +267,7 @@ impl Run<'_> {
             }
             self.job.advance(1, 0);
         }
-        let own: HashSet<&ObjectId> = condemned.iter().collect();
-        let removed = catalogue.packs().iter().filter(|info| own.contains(&info.id));
         self.report.packs_removed += condemned.len() as u64;
-        self.report.removed_bytes += removed.map(|info| info.size).sum::<u64>();
         self.report.in_trash |= in_trash;
         Ok(())
     }
@@ -291,15 +289,38 @@ impl Run<'_> {
             return Ok(());
         }
         let listed: HashSet<ObjectId> = self.repository.list(Folder::Packs)?.into_iter().collect();
-        for (id, _) in tombs.iter().filter(|(_, tomb)| !tomb.packs.iter().any(|pack| listed.contains(pack))) {
-            // That its packs are gone must not be undone by a power cut that does not undo this.
-            for pack in tombs.iter().filter(|(other, _)| other == id).flat_map(|(_, tomb)| &tomb.packs) {
-                self.repository.storage().adopt(&Folder::Packs.key(pack));
-            }
-            self.repository.storage().barrier()?;
+        for (id, tomb) in tombs.iter().filter(|(_, tomb)| !tomb.packs.iter().any(|pack| listed.contains(pack))) {
+            self.make_sure_of(&tomb.packs)?;
             self.bury(id)?;
         }
         Ok(())
+    }
+
+    /// Damage records go after the last of the packs that they name.
+    fn clear_damage(&self) -> Result<()> {
+        let storage = self.repository.storage();
+        let records = self.repository.list(Folder::Damage)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let listed: HashSet<ObjectId> = self.repository.list(Folder::Packs)?.into_iter().collect();
+        for id in records {
+            // One that cannot be read now says nothing of its packs.
+            let Ok(damage) = self.repository.damage(&id) else { continue };
+            let packs: Vec<ObjectId> = damage.frames.iter().map(|bad| bad.pack).collect();
+            if !packs.is_empty() && !packs.iter().any(|pack| listed.contains(pack)) {
+                self.make_sure_of(&packs)?;
+                storage.delete(&Folder::Damage.key(&id))?;
+            }
+        }
+        Ok(storage.barrier()?)
+    }
+
+    /// That these packs are gone must not be undone by a power cut that does not undo what comes now.
+    fn make_sure_of(&self, packs: &[ObjectId]) -> Result<()> {
+        let storage = self.repository.storage();
+        packs.iter().for_each(|pack| storage.adopt(&Folder::Packs.key(pack)));
+        Ok(storage.barrier()?)
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`plan`] decides, purely, which packs are worth it. Any choice is safe; what must stay is found out again later.
 //! - [`apply`] does it beside backups and other prunes that go on meanwhile. Its steps are those of docs/concurrency.md,
 //!   which tells why nothing is lost, and `tests/protocol` looks at every history of them.
+//! - What is damaged goes: what can be read of such a pack is stored again.
 //! - Fails closed: a snapshot, a tree, a tomb or a damage record that cannot be read ends it before anything is removed.
 //! - It may stop anywhere. What it condemned and did not remove, the next one condemns again; what it stored is used.
 //! - Packs that were removed lie in the trash for a while, where the store has one, so that who reads an old catalogue
@@ -29,7 +30,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkPrefix, ObjectId, SessionId};
 use crate::index::{StoredCopy, live};
-use crate::repo::{Catalogue, ChunkReader, PackInfo, Place, Repository, pack_session};
+use crate::repo::{Catalogue, ChunkReader, Folder, PackInfo, Place, Repository, Unreadable, pack_session};
 
 const REPAIR: &str = "run `larder check`; put back what it names, or forget the snapshots that it names, then prune \
                       again";
@@ -64,6 +65,8 @@ pub struct Plan {
     pub runs: u64,
     /// Chunks that are to be stored whole, though deltas of them stay: so their bases may go.
     whole: HashSet<ChunkPrefix>,
+    /// Chunks that are to stay, although no snapshot needs them.
+    spared: HashSet<ChunkPrefix>,
     used: Used,
 }
 
@@ -116,15 +119,17 @@ pub fn plan_without(
     job.phase("reading all trees", Some(listing.snapshots.len() as u64), None);
     let mut used = Used::default();
     used.gather(&reader, &listing, job)?;
-    let scales = Scales::new(repository, &catalogue, &used, &alive)?;
+    let spared = if options.grace.is_some() { tableless(&catalogue) } else { HashSet::new() };
+    let scales = Scales::new(repository, &catalogue, &used, &spared, &alive)?;
     let (packs, choice, whole) = scales.choose(&options.limits);
-    let trashed = repository.trashed(crate::repo::Folder::Packs)?;
+    let trashed = repository.trashed(Folder::Packs)?;
     Ok(Plan {
         snapshots: listing.snapshots.len() as u64,
         choice,
         stored_bytes: packs.iter().map(|pack| pack.size).sum(),
         packs,
         whole,
+        spared,
         trashed: (trashed.len() as u64, trashed.iter().map(|(_, size)| size).sum()),
         tombs: catalogue.tombs().len() as u64,
         runs: alive.len() as u64,
@@ -164,6 +169,31 @@ fn copies(catalogue: &Catalogue, whole: &HashSet<ChunkPrefix>) -> (Vec<StoredCop
     (copies, staying)
 }
 
+/// What lies in packs whose own tables may be lost. Only the index tells where, and not any more when they lie in the trash,
+/// where forgotten snapshots may need it.
+fn tableless(catalogue: &Catalogue) -> HashSet<ChunkPrefix> {
+    let packs: HashSet<ObjectId> =
+        catalogue.damage().iter().filter(|bad| bad.is_outside()).map(|bad| bad.pack).collect();
+    if packs.is_empty() {
+        return HashSet::new();
+    }
+    catalogue
+        .every_copy()
+        .filter(|(_, place)| packs.contains(&catalogue.pack(place.pack).id))
+        .map(|(id, _)| *id)
+        .collect()
+}
+
+/// What is to be made whole of these copies: what snapshots need, and of what is spared all that can be.
+fn needed(used: &Used, spared: &HashSet<ChunkPrefix>, copies: &[StoredCopy<Place>]) -> HashSet<ChunkPrefix> {
+    let mut needed: HashSet<ChunkPrefix> = used.all().collect();
+    if !spared.is_empty() {
+        let lost = live(spared.iter().copied(), copies).lost;
+        needed.extend(spared.difference(&lost));
+    }
+    needed
+}
+
 /// What the choice depends on.
 struct Scales<'a> {
     catalogue: &'a Catalogue,
@@ -171,12 +201,20 @@ struct Scales<'a> {
     needed: HashSet<ChunkPrefix>,
     /// Of each pack, by its number; `None`: it is gone.
     states: Vec<Option<State>>,
+    /// Packs of which nobody can tell what lies in them.
+    useless: Vec<Pack>,
 }
 
 impl<'a> Scales<'a> {
-    fn new(repository: &Repository, catalogue: &'a Catalogue, used: &Used, alive: &HashSet<ObjectId>) -> Result<Self> {
+    fn new(
+        repository: &Repository,
+        catalogue: &'a Catalogue,
+        used: &Used,
+        spared: &HashSet<ChunkPrefix>,
+        alive: &HashSet<ObjectId>,
+    ) -> Result<Self> {
         let (copies, _) = copies(catalogue, &HashSet::new());
-        let needed: HashSet<ChunkPrefix> = used.all().collect();
+        let needed = needed(used, spared, &copies);
         let lost = live(needed.iter().copied(), &copies).lost;
         let is_listed = |place: Place| !catalogue.missing().contains(&catalogue.pack(place.pack).id);
         let is_nowhere = |id: &&ChunkPrefix| !catalogue.copies_to_read(id).any(is_listed);
@@ -186,21 +224,24 @@ impl<'a> Scales<'a> {
         // What is damaged, or cannot be made whole, may be all that there is of a chunk.
         let last = catalogue.every_copy().filter(|(id, _)| lost.contains(*id));
         let last: HashSet<u32> = last.map(|(_, place)| place.pack).collect();
+        let damaged: HashSet<ObjectId> = catalogue.damage().iter().map(|bad| bad.pack).collect();
         let sessions = alive_sessions(repository, alive)?;
-        let state = |(number, info): (u32, &PackInfo)| {
-            let is_of_live_run = || {
-                let session = pack_session(repository, &info.id);
-                session.is_ok_and(|session| sessions.contains(&session))
-            };
-            match () {
-                () if catalogue.missing().contains(&info.id) => None,
-                () if catalogue.is_condemned(&info.id) => Some(State::Condemned),
-                () if last.contains(&number) || !sessions.is_empty() && is_of_live_run() => Some(State::Kept),
-                () => Some(State::Free),
-            }
+        let is_of_live_run = |id: &ObjectId| {
+            // Where its head is lost, it may be.
+            !sessions.is_empty() && pack_session(repository, id).map_or(true, |session| sessions.contains(&session))
+        };
+        let state = |(number, info): (u32, &PackInfo)| match () {
+            () if catalogue.missing().contains(&info.id) => None,
+            () if catalogue.is_condemned(&info.id) => Some(State::Condemned),
+            () if last.contains(&number) || is_of_live_run(&info.id) => Some(State::Kept),
+            () if damaged.contains(&info.id) => Some(State::Damaged),
+            () => Some(State::Free),
         };
         let states = (0..).zip(catalogue.packs()).map(state).collect();
-        Ok(Self { catalogue, copies, needed, states })
+        // Where nothing is missing, it does not lie there.
+        let is_missed = |id: &ObjectId| !lost.is_empty() || used.has_gaps || is_of_live_run(id);
+        let useless = useless(repository, catalogue, is_missed)?;
+        Ok(Self { catalogue, copies, needed, states, useless })
     }
 
     /// What to do: with all deltas as they are, or, where that saves more than may be wasted, with those stored whole
@@ -269,8 +310,22 @@ impl<'a> Scales<'a> {
                 packs.push(Pack { id: info.id, size: info.size, frames, state });
             }
         }
+        packs.extend(self.useless.iter().cloned());
         packs
     }
+}
+
+/// Packs that no index names, and that do not say themselves either what lies in them.
+fn useless(repository: &Repository, catalogue: &Catalogue, is_missed: impl Fn(&ObjectId) -> bool) -> Result<Vec<Pack>> {
+    let is_useless = |it: &&Unreadable| it.folder == Folder::Packs && it.error.kind() == Kind::Damage;
+    let of = |it: &Unreadable| match repository.pack_size(&it.id) {
+        Err(e) if e.kind() == Kind::Missing => None,
+        size => Some(size.map(|size| {
+            let state = if is_missed(&it.id) { State::Kept } else { State::Damaged };
+            Pack { id: it.id, size, frames: Vec::new(), state }
+        })),
+    };
+    catalogue.unreadable().iter().filter(is_useless).filter_map(of).collect()
 }
 
 fn gone(what: &str) -> Error {

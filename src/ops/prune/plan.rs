@@ -33,6 +33,8 @@ pub enum State {
     Free,
     /// A prune that may be dead condemned it: writers do not count on it, so it must go.
     Condemned,
+    /// A damage record names it, so it is to go, however little of it is waste.
+    Damaged,
     /// It stays: a run that lives stored it, or it holds what may be the last copy of something.
     Kept,
 }
@@ -94,8 +96,8 @@ impl Pack {
     }
 }
 
-/// Chooses. Packs of which nothing must stay go; of the others those that are emptiest, until no more than the limit is
-/// needed by nobody, or as much is stored again as may be.
+/// Chooses. Packs of which nothing must stay go; of the others those that are damaged, then those that are emptiest, until no
+/// more than the limit is needed by nobody, or as much is stored again as may be.
 pub fn choose(packs: &[Pack], limits: &Limits) -> Choice {
     let mut choice = Choice::default();
     let (mut live, mut unused) = (0, 0);
@@ -106,23 +108,25 @@ pub fn choose(packs: &[Pack], limits: &Limits) -> Choice {
             State::Kept => unused += pack.unused_bytes(),
             _ if pack.is_dead() => choice.drop.push(number),
             State::Condemned => choice.repack.push(number),
-            State::Free => {
+            State::Free | State::Damaged => {
                 unused += pack.unused_bytes();
                 candidates.push((pack.live_bytes(), pack.unused_bytes(), number));
             }
         }
     }
     // The largest share of waste first: a / (a + b) > c / (c + d) if a d > c b.
-    candidates.retain(|(_, unused, _)| *unused > 0);
+    let is_damaged = |number: usize| packs[number].state == State::Damaged;
+    candidates.retain(|(_, unused, number)| *unused > 0 || is_damaged(*number));
     candidates.sort_by(|a, b| {
         let waste = |x: &(u64, u64, usize), y: &(u64, u64, usize)| u128::from(x.1) * u128::from(y.0);
-        waste(b, a).cmp(&waste(a, b)).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2))
+        let by_waste = waste(b, a).cmp(&waste(a, b)).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2));
+        is_damaged(b.2).cmp(&is_damaged(a.2)).then(by_waste)
     });
     choice.repacked_bytes = choice.repack.iter().map(|number| packs[*number].live_bytes()).sum();
     for (pack_live, pack_unused, number) in candidates {
         let is_enough = unused as f64 <= limits.unused_max * (live + unused) as f64;
         let is_too_much = limits.repack_bytes_max.is_some_and(|max| choice.repacked_bytes + pack_live > max);
-        if is_enough {
+        if is_enough && !is_damaged(number) {
             break;
         }
         if !is_too_much {
@@ -170,12 +174,26 @@ mod tests {
         assert_eq!((some.removed_bytes, choose(&packs, &some_bytes(1000)).repack), (1510 + 2010 + 1010, vec![5]));
     }
 
+    #[test]
+    fn what_is_damaged_comes_first_however_little_of_it_is_waste() {
+        let packs = [
+            pack(&[(1000, 1)], State::Free),
+            pack(&[(1000, 100)], State::Damaged),
+            pack(&[(1000, 0)], State::Damaged),
+            pack(&[(1000, 99)], State::Damaged),
+        ];
+        let one = Limits { unused_max: 1.0, repack_bytes_max: None };
+        assert_eq!((choose(&packs, &one).drop, choose(&packs, &one).repack), (vec![2], vec![1, 3]));
+        assert_eq!(choose(&packs, &some_bytes(999)).repack, [3], "the rest is for the next time");
+    }
+
     fn some_bytes(max: u64) -> Limits {
         Limits { unused_max: 0.0, repack_bytes_max: Some(max) }
     }
 
     fn packs() -> impl Strategy<Value = Vec<Pack>> {
-        let state = prop_oneof![4 => Just(State::Free), 1 => Just(State::Condemned), 1 => Just(State::Kept)];
+        let rare = prop::sample::select(vec![State::Condemned, State::Kept, State::Damaged]);
+        let state = prop_oneof![4 => Just(State::Free), 3 => rare];
         let frames = prop::collection::vec((1_u64..5000, prop_oneof![Just(0), Just(100), 0_u64..=100]), 0..6);
         prop::collection::vec((frames, state).prop_map(|(frames, state)| pack(&frames, state)), 0..30)
     }
@@ -192,7 +210,9 @@ mod tests {
                 prop_assert!(pack.state != State::Kept || is_in(&chosen) == 0, "what is kept stays");
                 prop_assert!(pack.state != State::Condemned || is_in(&chosen) == 1, "what is condemned goes");
                 prop_assert_eq!(is_in(&choice.drop) == 1, pack.is_dead() && pack.state != State::Kept);
-                prop_assert!(is_in(&choice.repack) == 0 || pack.state == State::Condemned || pack.unused_bytes() > 0);
+                let is_to_go = matches!(pack.state, State::Condemned | State::Damaged);
+                prop_assert!(is_in(&choice.repack) == 0 || is_to_go || pack.unused_bytes() > 0);
+                prop_assert!(pack.state != State::Damaged || most.is_some() || is_in(&chosen) == 1, "so does damage");
             }
             let forced: u64 = packs.iter().filter(|p| p.state == State::Condemned).map(Pack::live_bytes).sum();
             prop_assert!(limits.repack_bytes_max.is_none_or(|max| choice.repacked_bytes <= max.max(forced)));

@@ -9,10 +9,13 @@ use super::super::super::gaps::Gaps;
 use super::super::super::paint::Paint;
 use super::super::super::view::view;
 use super::super::super::{engine, json, render, time};
+use super::super::snapshots::health;
+use super::files::plan_head;
 use super::{Args, Into};
 use crate::error::{Error, Kind, Result};
 use crate::ops::database::{self, Database, Place, Placed};
 use crate::record::{Snapshot, SourceBody};
+use crate::repo::SnapshotInfo;
 use crate::target::files::Existing;
 use crate::text;
 
@@ -21,6 +24,7 @@ pub(super) struct One<'a, 'c> {
     pub args: &'a Args,
     pub context: &'c Context<'c>,
     pub gaps: &'a Gaps<'c>,
+    pub info: &'a SnapshotInfo,
     pub snapshot: &'a Snapshot,
     pub source: &'a SourceBody,
     pub database: &'a Database<'a>,
@@ -34,9 +38,9 @@ pub(super) fn run(args: &Args, context: &Context<'_>, call: &dyn Fn(&One<'_, '_>
     let begun = context.world.elapsed();
     view(&args.address, context, |view| {
         let (database, source) = view.database()?;
-        let (snapshot, repository) = (&view.meant.snapshot, engine::location(context)?);
+        let (info, snapshot, repository) = (&view.meant.info, &view.meant.snapshot, engine::location(context)?);
         let source = &snapshot.body.sources[source];
-        call(&One { args, context, gaps: view.gaps, snapshot, source, database: &database, repository, begun })?;
+        call(&One { args, context, gaps: view.gaps, info, snapshot, source, database: &database, repository, begun })?;
         Ok(0)
     })
 }
@@ -128,11 +132,10 @@ impl One<'_, '_> {
                 rows: table.and_then(|(.., rows)| rows),
                 to: to.map(raw),
                 is_there,
+                health: health(self.info),
             });
         }
-        let age = time::age(self.snapshot.summary.time, self.context.world.now());
-        let at = time::local(self.snapshot.summary.time, &self.context.zone());
-        output.line(&format!("plan: snapshot {} of {at} ({age})", self.snapshot.id.short()))?;
+        plan_head(self.info, self.context).iter().try_for_each(|line| output.line(line))?;
         let from = origin.map(|origin| format!(", from {}", text::path(&origin))).unwrap_or_default();
         output.line(&format!("  {}  {}{from}", self.shown(), text::size(bytes)))?;
         if let Some((name, condition, rows)) = table {

@@ -8,12 +8,13 @@ use super::super::super::exit::Exit;
 use super::super::super::find::{self, Meant};
 use super::super::super::paint::Paint;
 use super::super::super::{address, engine, json, render, time};
+use super::super::snapshots::{flaw, health};
 use super::Args;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::ops::restore::{self, Part, Pick, Plan, Report, Target};
-use crate::record::{Snapshot, SourceBody};
-use crate::repo::{Catalogue, Repository};
+use crate::record::SourceBody;
+use crate::repo::{Catalogue, Repository, SnapshotInfo};
 use crate::target::files::{Existing, Present};
 use crate::text;
 
@@ -113,21 +114,17 @@ fn plan(
     }
     let replaced = replaced(args, repository, &catalogue, &planned, job)?;
     if context.global.json {
-        return context.output.json(&plan_as_json(args, &meant.snapshot, &planned, replaced));
+        return context.output.json(&plan_as_json(args, meant, &planned, replaced));
     }
-    plan_as_text(args, &meant.snapshot, &planned, replaced, context)
+    plan_as_text(args, meant, &planned, replaced, context)
 }
 
 /// A part of a plan: its source, what of it, and how much that is.
 type Planned<'a> = (&'a SourceBody, &'a Part, Plan);
 
-fn plan_as_json<'a>(
-    args: &'a Args,
-    snapshot: &Snapshot,
-    planned: &[Planned<'a>],
-    replaced: Option<u64>,
-) -> json::Plan<'a> {
+fn plan_as_json<'a>(args: &'a Args, meant: &Meant, planned: &[Planned<'a>], replaced: Option<u64>) -> json::Plan<'a> {
     use std::os::unix::ffi::OsStrExt;
+    let snapshot = &meant.snapshot;
     let sources = planned.iter().map(|(source, part, plan)| json::PlanSource {
         name: text::escape(&source.name),
         root: source.origin.as_slice().into(),
@@ -143,19 +140,19 @@ fn plan_as_json<'a>(
         entries: planned.iter().map(|(.., plan)| plan.entries).sum(),
         bytes: planned.iter().map(|(.., plan)| plan.bytes).sum(),
         replaced,
+        health: health(&meant.info),
     }
 }
 
 fn plan_as_text(
     args: &Args,
-    snapshot: &Snapshot,
+    meant: &Meant,
     planned: &[Planned<'_>],
     replaced: Option<u64>,
     context: &Context<'_>,
 ) -> Result<()> {
-    let age = time::age(snapshot.summary.time, context.world.now());
-    let at = time::local(snapshot.summary.time, &context.zone());
-    context.output.line(&format!("plan: snapshot {} of {at} ({age})", snapshot.id.short()))?;
+    let head = plan_head(&meant.info, context);
+    head.iter().try_for_each(|line| context.output.line(line))?;
     for (source, part, plan) in planned {
         let what: Vec<String> = paths(part).iter().map(|path| text::escape(path)).collect();
         let what = if what.is_empty() { String::new() } else { format!(" {}", what.join(" ")) };
@@ -172,6 +169,14 @@ fn plan_as_text(
         Some(_) => "nothing was changed; run it without -n",
         None => "nothing was changed; say where with --to DIR, or of a database with --apply or --to sqlite:FILE",
     })
+}
+
+/// The first lines of a plan: which snapshot, and what is known against it.
+pub(super) fn plan_head(info: &SnapshotInfo, context: &Context<'_>) -> Vec<String> {
+    let time = info.summary.time;
+    let (at, age) = (time::local(time, &context.zone()), time::age(time, context.world.now()));
+    let first = format!("plan: snapshot {} of {at} ({age})", info.id.short());
+    [first].into_iter().chain(flaw(info, context).map(|flaw| format!("  {flaw}"))).collect()
 }
 
 /// How much of what is there would be replaced, if that is allowed.

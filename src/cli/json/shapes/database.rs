@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::Raw;
+use super::Health;
 
 /// Head of `tables`; [`DatabaseTable`] items follow as `tables`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +70,9 @@ pub struct DatabasePlan<'a> {
     pub to: Option<Raw<'a>>,
     /// Whether that file is there.
     pub is_there: Option<bool>,
+    /// What is known of the snapshot.
+    #[serde(flatten)]
+    pub health: Health,
 }
 
 /// A table, or rows of it, that was restored.
@@ -217,6 +221,7 @@ pub struct RowDiffHead<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::super::{encode, line};
+    use super::super::State;
     use super::*;
 
     #[test]
@@ -254,10 +259,11 @@ mod tests {
             rows: Some(2),
             to: None,
             is_there: None,
+            health: Health { state: State::Ok, proven: Some("p".into()), drill_failed: None, damage_found: None },
         };
         assert_eq!(
             line(&plan).unwrap(),
-            r#"{"v":1,"type":"database-plan","snapshot":"ab","time":"t","source":"app","path":"a.db","origin":"/srv/a.db","bytes":1,"table":"t","where":"a = 1","rows":2,"to":null,"is_there":null}"#
+            r#"{"v":1,"type":"database-plan","snapshot":"ab","time":"t","source":"app","path":"a.db","origin":"/srv/a.db","bytes":1,"table":"t","where":"a = 1","rows":2,"to":null,"is_there":null,"state":"ok","proven":"p","drill_failed":null,"damage_found":null}"#
         );
         let broken = BrokenReference { table: "t".into(), row: Some(7), parent: "p".into(), parent_missing: false };
         let table = RestoredTable {

@@ -62,7 +62,7 @@ pub struct Check {
     pub bytes_total: u64,
     /// How many things are wrong.
     pub damages: u64,
-    /// Damaged packs of which all is stored elsewhere, too.
+    /// Damaged packs by which no snapshot loses anything.
     pub packs_spare: u64,
 }
 

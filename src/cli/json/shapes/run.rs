@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::Raw;
+use super::Health;
 
 /// The last line of a long run that did its work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -94,6 +95,9 @@ pub struct Plan<'a> {
     pub bytes: u64,
     /// Entries that are there and would be replaced, if that is allowed.
     pub replaced: Option<u64>,
+    /// What is known of the snapshot.
+    #[serde(flatten)]
+    pub health: Health,
 }
 
 /// One source of a plan.
@@ -127,6 +131,7 @@ pub struct Lost<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::super::line;
+    use super::super::State;
     use super::super::testing::id;
     use super::*;
 
@@ -160,10 +165,12 @@ mod tests {
         let source =
             PlanSource { name: "app".into(), root: "/srv".into(), paths: vec!["a".into()], entries: 1, bytes: 2 };
         let (snapshot, time, sources) = (id('a'), "t".into(), vec![source]);
-        let plan = Plan { snapshot, time, to: None, sources, entries: 1, bytes: 2, replaced: None };
+        let damage_found = Some("d".into());
+        let health = Health { state: State::Damaged, proven: None, drill_failed: None, damage_found };
+        let plan = Plan { snapshot, time, to: None, sources, entries: 1, bytes: 2, replaced: None, health };
         assert_eq!(
             line(&plan).unwrap(),
-            r#"{"v":1,"type":"plan","snapshot":"aaaaaaaa","time":"t","to":null,"sources":[{"name":"app","root":"/srv","paths":["a"],"entries":1,"bytes":2}],"entries":1,"bytes":2,"replaced":null}"#
+            r#"{"v":1,"type":"plan","snapshot":"aaaaaaaa","time":"t","to":null,"sources":[{"name":"app","root":"/srv","paths":["a"],"entries":1,"bytes":2}],"entries":1,"bytes":2,"replaced":null,"state":"damaged","proven":null,"drill_failed":null,"damage_found":"d"}"#
         );
         let lost = Lost { source: "app", path: "a".into(), why: "b", entries: 1 };
         assert_eq!(line(&lost).unwrap(), r#"{"v":1,"type":"lost","source":"app","path":"a","why":"b","entries":1}"#);

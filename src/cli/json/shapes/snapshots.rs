@@ -58,6 +58,19 @@ pub struct Snapshot<'a> {
     pub damage_found: Option<String>,
 }
 
+/// What is known of a snapshot that is about to be used, in the words of [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// How far it can be relied on.
+    pub state: State,
+    /// When all of it was restored by a drill.
+    pub proven: Option<String>,
+    /// When a drill failed.
+    pub drill_failed: Option<String>,
+    /// When a check found that something of it is lost.
+    pub damage_found: Option<String>,
+}
+
 /// State of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
