@@ -233,7 +233,8 @@ fn failure(report: &Report, what: &str) -> Error {
         _ => format!("the first is {first}"),
     })
     .fix(match lost {
-        true => "`larder check --data all` tells what else is damaged; an older snapshot may have it whole",
+        true => "run `larder check --data all`: it tells what else is damaged, and the next backup stores anew what the source \
+             still has; an older snapshot may have it whole",
         false if only_checks(report) => "look at the check: all else is as when it was saved, and proven",
         false => "the stored bytes are those that were saved; an older snapshot may hold what this one lacks",
     })

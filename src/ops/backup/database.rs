@@ -26,6 +26,8 @@ use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
 
+/// How often one is read that changes, or is replaced, while it is read.
+const TRIES: usize = 4;
 /// Of the log's format, with which its index begins.
 const WAL_VERSION: u32 = 3_007_000;
 /// Bytes of an image that are handed out together.
@@ -138,8 +140,10 @@ impl<'a> Run<'a> {
         out: &mut Feed<'_, Task<'a>>,
     ) -> Result<std::result::Result<Image, Failure>> {
         let mut image = self.image_once(item, path, out)?;
-        if matches!(&image, Err(failure) if failure.kind() == FailureKind::Changed) {
-            image = self.image_once(item, path, out)?;
+        for _ in 1..TRIES {
+            if matches!(&image, Err(failure) if failure.kind() == FailureKind::Changed) {
+                image = self.image_once(item, path, out)?;
+            }
         }
         Ok(image)
     }

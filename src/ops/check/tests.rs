@@ -1,7 +1,9 @@
 //! Tests: what a check counts.
 
-use super::{Request, check};
-use crate::ops::testing::Store;
+use super::structure::Structure;
+use super::{Findings, Request, check};
+use crate::ops::testing::{Store, noise};
+use crate::repo::Catalogue;
 use crate::tree::TreeWalk;
 
 #[test]
@@ -18,4 +20,20 @@ fn names_that_are_lost_themselves_are_counted() {
     });
     assert_eq!(told, lost.unwrap());
     assert!(told > 100, "{told}");
+}
+
+/// As a backup or a prune beside it stores them.
+#[test]
+fn packs_that_came_since_the_catalogue_was_read_are_no_findings() {
+    let store = Store::new();
+    store.file("one", &noise(100_000));
+    store.backup();
+    let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
+    store.file("two", &noise(200_000));
+    store.backup();
+    let mut findings = Findings::default();
+    let packs = Structure::new(&store.repository, &catalogue, &mut findings, store.job()).packs().unwrap();
+    assert!(findings.found.is_empty() && packs.1.is_empty());
+    assert_eq!(packs.0.len(), catalogue.packs().len());
+    assert!(Catalogue::load(&store.repository, store.job()).unwrap().packs().len() > packs.0.len());
 }

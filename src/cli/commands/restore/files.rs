@@ -255,7 +255,8 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
         .why(format!("the first is {name}: {}", first.why))
         .fix(match done {
             _ if entries == 0 => "nothing was restored: try another snapshot; `larder check` tells what is affected",
-            Exit::Damage => "the rest is complete; `larder check --data all` tells what else is damaged",
+            Exit::Damage => "the rest is complete; run `larder check --data all`: it tells what else is damaged, and the next backup stores \
+                 anew what the source still has",
             _ => "the rest is complete; restore these again where, and as a user who, can make them",
         });
     super::super::super::tell(&render::error(&error, Paint::stderr()));
