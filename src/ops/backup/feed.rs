@@ -157,9 +157,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Passed::Alone => self.break_up(out)?,
         }
         let known = self.recall.known_at(&found.path);
-        if let Some(failure) = self.set_apart(&mut found) {
-            self.push(Item { plan: Plan::Failed(failure), before: None, link: None }, out)?;
-        }
+        self.set_apart(&mut found);
         let is_linked = found.stat.kind != Kind::Directory && found.stat.links > 1;
         let (link, is_first) = match is_linked.then(|| self.link_of(&found)) {
             Some((group, is_first)) => (Some(group), is_first),
@@ -223,10 +221,10 @@ impl<'a, 'r> Feeder<'a, 'r> {
     }
 
     /// Of a database with several names, one beside which a log or journal lies stands for itself: what that holds belongs
-    /// to this name only. Under the others something is missing then, which comes back.
-    fn set_apart(&mut self, found: &mut Found) -> Option<Failure> {
-        if found.stat.kind != Kind::File || found.stat.links < 2 || !may_be_database(found) {
-            return None;
+    /// to this name only. Under the others the database is what SQLite finds there, too, which is worth a word.
+    fn set_apart(&mut self, found: &mut Found) {
+        if found.stat.links < 2 || !may_be_database(found) {
+            return;
         }
         let inode = (found.stat.dev, found.stat.ino);
         let pair = match database::has_side_files(found) && self.is_database(found) {
@@ -234,20 +232,19 @@ impl<'a, 'r> Feeder<'a, 'r> {
                 found.stat.links = 1;
                 self.apart.insert(inode, found.path.clone());
                 let first = self.links.get_mut(&inode).and_then(|links| links.first.take());
-                first.map(|first| (first, found.path.clone()))
+                first.map(|first| (first, &found.path))
             }
-            false => {
-                let is_told = self.links.contains_key(&inode);
-                self.apart.get(&inode).filter(|_| !is_told).map(|apart| (found.path.clone(), apart.clone()))
-            }
+            false if self.links.contains_key(&inode) => None,
+            false => self.apart.get(&inode).map(|apart| (found.path.clone(), apart)),
         };
-        pair.map(|(path, apart)| {
-            let why = format!(
-                "is another name of {}: what is saved under this one lacks what is in the log or journal beside that",
-                text::escape(&apart)
-            );
-            Failure { path, kind: FailureKind::Unreadable, why }
-        })
+        if let Some((name, apart)) = pair {
+            self.run.job.warn(&format!(
+                "{}: {} is another name of {}, and is saved without what is in the log or journal beside that",
+                self.source.name,
+                text::escape(&name),
+                text::escape(apart)
+            ));
+        }
     }
 
     /// The group of a file with several names, and whether this is the first of them.
