@@ -36,6 +36,15 @@ impl Cut {
         if is_pages || is_postgres(first, size) { Self::Blocks } else { Self::Content }
     }
 
+    /// How many bytes of a big file are handed out together. Where chunks that moved are looked for in the version before,
+    /// the more the better.
+    pub fn piece_bytes(self) -> usize {
+        match self {
+            Self::Content => 4 << 20,
+            Self::Blocks => 16 * BLOCK_BYTES,
+        }
+    }
+
     /// How many bytes must be at hand for a cut that is not the file's end.
     pub fn window(self, cutter: &Cutter) -> usize {
         match self {

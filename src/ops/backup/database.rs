@@ -30,8 +30,6 @@ use crate::{ops, text};
 const TRIES: usize = 4;
 /// Of the log's format, with which its index begins.
 const WAL_VERSION: u32 = 3_007_000;
-/// Bytes of an image that are handed out together.
-const PIECE_BYTES: usize = 16 * BLOCK_BYTES;
 
 /// The databases that were found, so that what lies beside them is known for what it is.
 #[derive(Debug, Default)]
@@ -176,7 +174,7 @@ impl<'a> Run<'a> {
         let mut at = 0;
         while at < bytes && !self.job.cancel.is_cancelled() {
             let mut piece = self.buffers.take();
-            piece.resize((bytes - at).min(PIECE_BYTES as u64) as usize, 0);
+            piece.resize((bytes - at).min(Cut::Blocks.piece_bytes() as u64) as usize, 0);
             let read = reading.make_way(at, options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
             if let Err(failure) = read {
                 return Ok(Err(failure));

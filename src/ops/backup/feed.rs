@@ -27,8 +27,6 @@ const BATCH_READS: usize = 64;
 /// Every entry that is still to be read keeps its folder open: no more of them at a time, of the usual 1024 handles.
 const HANDLES_MAX: usize = 512;
 const BATCH_ITEMS: usize = 1024;
-/// Bytes of a big file that are handed out together.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// A group of hard links.
 struct Links {
@@ -508,7 +506,7 @@ impl Cutting<'_, '_, '_> {
         let end = extent.offset + extent.len;
         while at < end && !self.run.job.cancel.is_cancelled() {
             let window = self.cut.window(self.run.repository.cutter());
-            let want = (end - at).min((PIECE_BYTES + window - self.bytes.len()) as u64) as usize;
+            let want = (end - at).min((self.cut.piece_bytes() + window - self.bytes.len()) as u64) as usize;
             let start = self.bytes.len();
             self.bytes.resize(start + want, 0);
             let got = match file.read_at(at, &mut self.bytes[start..]) {
@@ -572,7 +570,7 @@ impl Cutting<'_, '_, '_> {
     /// All but the last block, of which more may come.
     fn cut_blocks(&mut self, at_end: bool) -> (Vec<usize>, Vec<u64>) {
         let keep = usize::from(!at_end);
-        if !at_end && self.bytes.len() < PIECE_BYTES {
+        if !at_end && self.bytes.len() < self.cut.piece_bytes() {
             return Default::default();
         }
         let whole = self.blocks.len().saturating_sub(keep);
