@@ -3,7 +3,8 @@
 
     scale.py LARDER FOLDER [ROW...]     (million, deep, snapshots, history, killed, cache)
 
-Writes a section into docs/benchmarks.md; rows that are not asked for stay as they were. Takes half an hour and 6 GB.
+Writes a section into docs/benchmarks.md; rows that are not asked for stay as they were. Takes an hour and a half, most of it to take ten
+thousand snapshots, and 6 GB.
 """
 
 import json
