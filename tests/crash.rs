@@ -542,7 +542,9 @@ fn of_a_file_in_which_a_run_was_killed_only_what_is_missing_is_read() {
     let machine = Machine::new();
     let source = machine.place("source");
     let total = 96 << 20;
-    plant::plant(&source, &[(b"big", plant::Item::File(plant::noise(5, total)))]);
+    // A file of pages, of which small pieces are under way at a time.
+    let bytes = [b"redb\x1a\x0a\xa9\x0d\x0a", &plant::noise(5, total)[9..]].concat();
+    plant::plant(&source, &[(b"big", plant::Item::File(bytes))]);
     std::thread::sleep(Duration::from_millis(3100));
     let mut child = machine.command(["backup", source.to_str().unwrap()]).spawn().unwrap();
     while bytes_read_by(child.id()).is_some_and(|read| (read as f64) < 0.7 * total as f64) {}
