@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::find::{self, Meant};
 use super::gaps::Gaps;
 use crate::error::Result;
+use crate::ops::damage;
 use crate::ops::database::Database;
 use crate::repo::{Catalogue, ChunkReader};
 
@@ -32,7 +33,9 @@ pub fn view<'c>(
     let gaps = Gaps::new(context);
     let catalogue = Catalogue::open(&repository, gaps.job())?;
     let reader = ChunkReader::new(&repository, &catalogue);
-    let lost = see(&View { meant: &meant, reader: &reader, gaps: &gaps })?;
+    let lost = see(&View { meant: &meant, reader: &reader, gaps: &gaps });
+    damage::record_met(&repository, gaps.job());
+    let lost = lost?;
     Ok(gaps.finish(lost)?.but(meant.exit))
 }
 

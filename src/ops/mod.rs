@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod damage;
 pub mod database;
 pub mod database_diff;
 pub mod diff;

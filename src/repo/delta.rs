@@ -155,7 +155,7 @@ impl ChunkReader<'_> {
             }
             Some(Stored::Delta(stored)) => {
                 let at_hand = !trail.is_strict && stored.delta.bases.len() >= BASES_MIN;
-                let kept = if at_hand { lock(&self.slices).bases(&stored) } else { Vec::new() };
+                let kept = if at_hand { lock(&self.at_hand.slices).bases(&stored) } else { Vec::new() };
                 let kept = kept.into_iter().chain(std::iter::repeat(None));
                 let base = |(base, kept): (&ChunkPrefix, Option<Vec<u8>>)| match kept {
                     Some(parts) => Ok(Plain::Own(parts.into())),
@@ -191,8 +191,9 @@ impl ChunkReader<'_> {
                 }
             }
         }
+        let kind = error.as_ref().map_or(Kind::Damage, Error::kind);
         let why = error.map_or_else(|| "no pack that is there and whole holds it".to_owned(), |e| e.to_string());
-        Err(Error::new(Kind::Damage, format!("chunk {id} cannot be had, which others are stored as differences to"))
+        Err(Error::new(kind, format!("chunk {id} cannot be had, which others are stored as differences to"))
             .why(why)
             .fix(super::REPAIR))
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::CacheTrouble;
+use super::met::Met;
 use super::{Folder, layout, malformed, twice, unopened};
 use crate::chunk::{Cutter, Params};
 use crate::clock::{self, World};
@@ -76,6 +77,7 @@ pub struct Repository {
     slot: ObjectId,
     cache: Option<PathBuf>,
     cache_trouble: CacheTrouble,
+    pub(super) met: Met,
 }
 
 impl Repository {
@@ -133,7 +135,8 @@ impl Repository {
 
     fn new(storage: Arc<dyn Storage>, world: Arc<dyn World>, config: Config, keys: Keyring, slot: ObjectId) -> Self {
         let cutter = Cutter::new(&keys.identity.chunker, config.chunker);
-        Self { storage, world, config, keys, cutter, slot, cache: None, cache_trouble: CacheTrouble::default() }
+        let (cache_trouble, met) = Default::default();
+        Self { storage, world, config, keys, cutter, slot, cache: None, cache_trouble, met }
     }
 
     /// Keeps caches below this folder, in one named after the repository.

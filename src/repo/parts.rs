@@ -58,7 +58,7 @@ impl ChunkReader<'_> {
         let (start, len) = (u64::from(place.offset), place.stored_len as usize);
         let within = (start % AHEAD_BYTES) as usize;
         if place.rank > 0 && within + len <= AHEAD_BYTES as usize {
-            let part = lock(&self.parts).part(place.pack, start / AHEAD_BYTES);
+            let part = lock(&self.at_hand.parts).part(place.pack, start / AHEAD_BYTES);
             // Who wants the same meanwhile waits for it.
             let bytes = part.get_or_init(|| self.read_part(place.pack, start / AHEAD_BYTES));
             if let Some(sealed) = bytes.as_ref().and_then(|bytes| bytes.get(within..within + len)) {
@@ -80,11 +80,11 @@ impl ChunkReader<'_> {
     }
 
     fn open(&self, pack: u32) -> Option<Arc<dyn Object>> {
-        if let Some(opened) = lock(&self.parts).opened(pack) {
+        if let Some(opened) = lock(&self.at_hand.parts).opened(pack) {
             return opened;
         }
         let opened = self.repository().open_pack(&self.catalogue().pack(pack).id).ok()?;
-        let mut parts = lock(&self.parts);
+        let mut parts = lock(&self.at_hand.parts);
         if parts.open.len() >= OPEN_MAX {
             parts.open.pop_front();
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use foldhash::fast::RandomState;
 
@@ -14,6 +14,7 @@ use super::{Catalogue, Place, Repository, malformed, read_head, read_table, unop
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry};
 use crate::error::{Error, Kind, Result};
+use crate::event::{Cancel, Job, Silent};
 use crate::id::ChunkId;
 use crate::pack::{FrameBytes, PackKey};
 use crate::seal::Decompressor;
@@ -25,6 +26,9 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 const KEPT_DELTA_BYTES_MAX: usize = 24 << 20;
 /// How much room is kept from one frame to the next, as it is stored. Bytes.
 const ROOM_KEPT_MAX: usize = 1 << 20;
+
+/// How often packs may go while a reader is at work: each time takes a prune.
+const RENEWALS_MAX: u8 = 8;
 
 /// Decoded frames, the oldest dropped first.
 #[derive(Debug)]
@@ -60,36 +64,70 @@ struct Tools {
     decompressor: Decompressor,
 }
 
+/// What a reader has read, and may need again.
+#[derive(Debug)]
+pub(super) struct AtHand {
+    /// By the pack's number; also why there is none, which can be long to find out.
+    keys: Mutex<HashMap<u32, Result<PackKey>, RandomState>>,
+    kept: Mutex<Kept>,
+    kept_deltas: Mutex<Kept>,
+    pub parts: Mutex<Parts>,
+    pub slices: Mutex<Slices>,
+    tools: Mutex<Vec<Tools>>,
+    /// What there is now, if packs have gone since; and how often that may be.
+    renewed: OnceLock<Option<Box<Renewed>>>,
+    renewals_left: u8,
+}
+
+impl AtHand {
+    fn new(renewals_left: u8) -> Arc<Self> {
+        let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
+        let (keys, parts, slices, tools, renewed) = Default::default();
+        Arc::new(Self { keys, kept, kept_deltas, parts, slices, tools, renewed, renewals_left })
+    }
+}
+
+/// A later look at the repository.
+#[derive(Debug)]
+struct Renewed {
+    catalogue: Catalogue,
+    at_hand: Arc<AtHand>,
+}
+
 /// Reads chunks; usable from several threads at once.
 #[derive(Debug)]
 pub struct ChunkReader<'r> {
     repository: &'r Repository,
     catalogue: &'r Catalogue,
-    /// By the pack's number; also why there is none, which can be long to find out.
-    keys: Mutex<HashMap<u32, Result<PackKey>, RandomState>>,
-    kept: Mutex<Kept>,
-    kept_deltas: Mutex<Kept>,
-    pub(super) parts: Mutex<Parts>,
-    pub(super) slices: Mutex<Slices>,
-    tools: Mutex<Vec<Tools>>,
+    pub(super) at_hand: Arc<AtHand>,
 }
 
 impl<'r> ChunkReader<'r> {
     /// A reader of the chunks in this catalogue.
     pub fn new(repository: &'r Repository, catalogue: &'r Catalogue) -> Self {
-        let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
-        let (keys, parts, slices, tools) = Default::default();
-        Self { repository, catalogue, keys, kept, kept_deltas, parts, slices, tools }
+        Self { repository, catalogue, at_hand: AtHand::new(RENEWALS_MAX) }
+    }
+
+    /// Where a pack has gone, a prune has moved what is needed of it: a reader that knows where to.
+    fn renewed(&self, error: &Error) -> Option<ChunkReader<'_>> {
+        let left = self.at_hand.renewals_left.checked_sub(1).filter(|_| error.kind() == Kind::Missing)?;
+        let renew = || {
+            let (progress, cancel) = (&Silent, &Cancel::new());
+            let catalogue = Catalogue::open(self.repository, Job { progress, cancel }).ok()?;
+            Some(Box::new(Renewed { catalogue, at_hand: AtHand::new(left) }))
+        };
+        let Renewed { catalogue, at_hand } = self.at_hand.renewed.get_or_init(renew).as_deref()?;
+        Some(ChunkReader { repository: self.repository, catalogue, at_hand: at_hand.clone() })
     }
 
     /// Lets go of what is kept at hand.
     pub fn forget(&self) {
-        for kept in [&self.kept, &self.kept_deltas] {
+        for kept in [&self.at_hand.kept, &self.at_hand.kept_deltas] {
             let mut kept = lock(kept);
             (kept.frames, kept.order, kept.bytes) = Default::default();
         }
-        *lock(&self.parts) = Parts::default();
-        *lock(&self.slices) = Slices::default();
+        *lock(&self.at_hand.parts) = Parts::default();
+        *lock(&self.at_hand.slices) = Slices::default();
     }
 
     /// Where the chunks lie.
@@ -103,21 +141,21 @@ impl<'r> ChunkReader<'r> {
     }
 
     fn pack_key(&self, number: u32) -> Result<PackKey> {
-        if let Some(key) = lock(&self.keys).get(&number) {
+        if let Some(key) = lock(&self.at_hand.keys).get(&number) {
             return key.clone();
         }
         let key = read_head(self.repository, &self.catalogue.pack(number).id);
         if key.as_ref().err().is_none_or(|e| matches!(e.kind(), Kind::Damage | Kind::Newer | Kind::WrongKey)) {
-            lock(&self.keys).insert(number, key.clone());
+            lock(&self.at_hand.keys).insert(number, key.clone());
         }
-        key
+        key.inspect_err(|e| self.repository.meet(self.catalogue.pack(number).id, None, e))
     }
 
     /// Reads and decodes a frame, without keeping it. What is in it is not compared with any id yet.
     pub fn frame(&self, place: &Place) -> Result<FrameBytes> {
         let key = self.pack_key(place.pack)?;
         let frame = self.with_tools(|tools| self.frame_with(place, &key, tools))??;
-        lock(&self.slices).take_from(place, &frame);
+        lock(&self.at_hand.slices).take_from(place, &frame);
         Ok(frame)
     }
 
@@ -134,12 +172,16 @@ impl<'r> ChunkReader<'r> {
         }
         // What was at hand may have been replaced, or read wrong: nothing is called bad before it was read by its name.
         let pack = self.catalogue.pack(place.pack);
-        *sealed = self.repository.pack_range(&pack.id, place.offset.into(), place.stored_len as usize)?;
-        open(sealed).map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
+        let read = self.repository.pack_range(&pack.id, place.offset.into(), place.stored_len as usize);
+        let opened = read.and_then(|bytes| {
+            *sealed = bytes;
+            open(sealed).map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
+        });
+        opened.inspect_err(|e| self.repository.meet(pack.id, Some(place.frame), e))
     }
 
     fn with_tools<T>(&self, work: impl FnOnce(&mut Tools) -> T) -> Result<T> {
-        let kept = lock(&self.tools).pop();
+        let kept = lock(&self.at_hand.tools).pop();
         let mut tools = match kept {
             Some(kept) => kept,
             None => {
@@ -148,7 +190,7 @@ impl<'r> ChunkReader<'r> {
             }
         };
         let done = work(&mut tools);
-        lock(&self.tools).push(tools);
+        lock(&self.at_hand.tools).push(tools);
         Ok(done)
     }
 
@@ -159,7 +201,7 @@ impl<'r> ChunkReader<'r> {
     /// A frame, read and decoded unless it is at hand, and kept there for a while.
     pub fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {
         let at = (place.pack, place.frame);
-        let kept = if place.rank == 0 { &self.kept } else { &self.kept_deltas };
+        let kept = if place.rank == 0 { &self.at_hand.kept } else { &self.at_hand.kept_deltas };
         if let Some(frame) = lock(kept).frames.get(&at) {
             return Ok(frame.clone());
         }
@@ -171,9 +213,9 @@ impl<'r> ChunkReader<'r> {
     /// Takes what is waited for from a frame of chunks stored whole that somebody else has read and proven, and keeps it at
     /// hand where that is asked for.
     pub fn lend(&self, place: &Place, frame: &Arc<FrameBytes>, is_kept: bool) {
-        lock(&self.slices).take_from(place, frame);
+        lock(&self.at_hand.slices).take_from(place, frame);
         if is_kept {
-            lock(&self.kept).insert((place.pack, place.frame), frame);
+            lock(&self.at_hand.kept).insert((place.pack, place.frame), frame);
         }
     }
 
@@ -214,6 +256,13 @@ impl<'r> ChunkReader<'r> {
 
     /// A chunk's plaintext, from the first copy that is good.
     pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        self.chunk_here(kind, id).or_else(|e| match self.renewed(&e) {
+            Some(reader) => reader.chunk(kind, id).map_err(|_| e),
+            None => Err(e),
+        })
+    }
+
+    fn chunk_here(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         let mut error = None;
         for place in self.catalogue.copies_to_read(&id.prefix()).filter(|place| place.kind == kind) {
             let read = self.chunk_at(&place, id).or_else(|e| self.chunk_by_table(&place, id).map_err(|_| e));

@@ -136,7 +136,7 @@ impl ChunkReader<'_> {
             }
             Ok(())
         });
-        *lock(&self.slices) = slices;
+        *lock(&self.at_hand.slices) = slices;
     }
 
     /// Prepares for these deltas to be read, instead of what was announced before; comes back with how many of them there
@@ -151,13 +151,13 @@ impl ChunkReader<'_> {
             self.look_through(id, place, &mut slices, &mut Vec::new());
             count += 1;
         }
-        *lock(&self.slices) = slices;
+        *lock(&self.at_hand.slices) = slices;
         Ok(count)
     }
 
     /// Reads the frames of which parts are still waited for.
     pub fn fetch_announced(&self, cancel: &Cancel) -> Result<()> {
-        let mut frames: Vec<Place> = lock(&self.slices).wanted.values().map(|(place, _)| *place).collect();
+        let mut frames: Vec<Place> = lock(&self.at_hand.slices).wanted.values().map(|(place, _)| *place).collect();
         frames.sort_unstable_by_key(|place| (place.pack, place.frame));
         frames.par_iter().try_for_each(|place| {
             cancel.check()?;

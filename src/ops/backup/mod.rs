@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use self::buffers::Buffers;
+use super::damage;
 use super::notes::program;
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
@@ -156,29 +157,48 @@ struct Saved {
 
 /// Such a part of what is stored is set aside for whoever must give back space on a full disk.
 pub(super) const RESERVE_SHARE: u64 = 64;
-/// How often a run begins anew that is taken for dead.
+/// How often a run begins anew.
 const TRIES: usize = 3;
+
+/// Why a run begins anew, so that no snapshot needs what may not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anew {
+    /// It was taken for dead: a prune may have removed what it counted on.
+    Expired,
+    /// Something was found damaged that it may have counted on.
+    Damaged,
+}
 
 /// Backs up. An error means that no snapshot was made; a snapshot that lacks something says so in its state.
 ///
 /// A run that is taken for dead before its snapshot is confirmed begins anew, since a prune may have removed what it
-/// counted on: what it stored is used as far as it is still there, and what is not is read from the source again.
+/// counted on, and so does one that meets damage nobody knew of: what it stored is used as far as it is still there, and
+/// what is not is read from the source again.
 pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
     for _ in 1..TRIES {
-        if let Some(report) = try_backup(repository, request, job)? {
-            return Ok(report);
+        match try_backup(repository, request, true, job)? {
+            Ok(report) => return Ok(report),
+            Err(Anew::Expired) => job.warn("this run was taken for dead, and begins anew: what it stored is used"),
+            Err(Anew::Damaged) => job.warn(
+                "the repository is damaged: the run begins anew, and stores again what it had counted on; `larder check` \
+                 tells what else is lost",
+            ),
         }
-        job.warn("this run was taken for dead, and begins anew: what it stored is used");
     }
-    try_backup(repository, request, job)?.ok_or_else(|| {
+    try_backup(repository, request, false, job)?.map_err(|_| {
         Error::new(Kind::Failed, "this run was taken for dead again and again, and no snapshot was made")
             .why("somebody removes sessions/ while their runs are at work")
             .fix("run it again when no prune is at work; what was stored is used")
     })
 }
 
-/// The same, once; `None` if the run was taken for dead.
-fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Option<Report>> {
+/// The same, once. Only who may begin anew does so for damage.
+fn try_backup(
+    repository: &Repository,
+    request: &Request,
+    may_again: bool,
+    job: Job<'_>,
+) -> Result<std::result::Result<Report, Anew>> {
     let begun = repository.world().elapsed();
     let previous = check_series(repository, request, job)?;
     let started = repository.world().now();
@@ -225,6 +245,10 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     }
     let known: Vec<Verdict> = previous.into_iter().flatten().flat_map(|previous| previous.verdicts).collect();
     let verdicts = database::verdicts(&run, &saved, &known, &mut reasons)?;
+    if damage::record_met(repository, job) && may_again {
+        session.end(Vec::new())?;
+        return Ok(Err(Anew::Damaged));
+    }
     let elapsed = repository.world().elapsed().saturating_sub(begun);
     statistics.bytes_new = written.raw_bytes;
     statistics.bytes_added = session.bytes_written();
@@ -242,14 +266,14 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
     let snapshot = session.put_snapshot(&summary, &body)?;
     if !session.try_end(vec![snapshot])? {
         repository.trash_snapshot(&snapshot)?;
-        return Ok(None);
+        return Ok(Err(Anew::Expired));
     }
     repository.storage().set_aside(stored_bytes / RESERVE_SHARE);
     for cache in saved.into_iter().filter_map(|one| one.cache) {
         // Without it the next run reads more, and finds the same.
         let _ = cache.finish(&snapshot, &packs);
     }
-    Ok(Some(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped }))
+    Ok(Ok(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped }))
 }
 
 fn session_record(request: &Request, time: Time) -> SessionRecord {

@@ -19,13 +19,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::{notes, whole};
-use crate::crypto::Audience;
+use super::{damage, notes, whole};
 use crate::entry::Time;
 use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
-use crate::record::{BadFrame, Condition, Damage, Note};
+use crate::record::{BadFrame, Condition, Note};
 use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Proof, Repository, SnapshotInfo};
 
 /// How much to check.
@@ -154,7 +153,7 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         true => data::Seen::default(),
         false => data::read_packs(repository, &catalogue, &anyhow, &others, request, &mut report, job)?,
     };
-    let news = learn(&mut catalogue, &seen, &mut findings);
+    let mut news = learn(&mut catalogue, &seen, &mut findings);
     job.phase("checking snapshots", None, None);
     structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots(&listing)?;
     report.packs_spare = judge(&catalogue, &seen, &mut findings);
@@ -167,6 +166,9 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     }
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && !findings.harmed.contains(&info.id));
     report.confirmed = confirmable(repository, &unconfirmed.collect::<Vec<_>>(), job)?;
+    // What was read whole has its verdict.
+    let met = repository.take_met().into_iter().filter(|(pack, _)| !was_read(pack)).collect();
+    news.extend(damage::unknown(met, &catalogue));
     let conditions = conditions(&listing, &catalogue, &findings, repository.world().now());
     record(repository, Learnt { frames: news, conditions, seen }, &mut report)?;
     report.found = findings.found;
@@ -274,8 +276,7 @@ fn record(repository: &Repository, learnt: Learnt, report: &mut Report) -> Resul
         let now = repository.world().now();
         let session = notes::begin(repository)?;
         if !frames.is_empty() {
-            let damage = Damage { frames: frames.clone(), ..Damage::default() };
-            session.put(Folder::Damage, &[(Audience::Index, &damage.encode())])?;
+            damage::put(&session, frames.clone())?;
         }
         let mut verified: Vec<ObjectId> = seen.whole.iter().copied().collect();
         verified.sort();

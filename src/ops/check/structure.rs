@@ -15,7 +15,7 @@ use crate::repo::{Catalogue, ChunkReader, EntryReader, Folder, Listing, Reposito
 use crate::tree::{Child, Node, NodeItems, Root, StoredEntry};
 
 const GONE: &str = "is named by the index, but it is gone";
-const KNOWN: &str = "is damaged, as an earlier check found";
+const KNOWN: &str = "is damaged, as was found before";
 const NOWHERE: &str = "no pack holds them";
 
 /// What is not as the index says.

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use prove::{Outcome, Stop};
 
+use super::damage;
 use super::database::{About, Finding};
 use super::facts::facts_of;
 use super::list::light;
@@ -108,7 +109,9 @@ pub fn drill(repository: &Repository, snapshot: &Snapshot, request: &Request<'_>
             not_kept: String::new(),
         },
     };
-    drilling.all()?;
+    let done = drilling.all();
+    damage::record_met(repository, job);
+    done?;
     let mut report = drilling.report;
     if let Err(e) = scratch.remove() {
         report.warnings.push(e.to_string());

@@ -46,8 +46,11 @@ fn nights(store: &Store, count: usize) -> Vec<(ObjectId, Vec<Vec<u8>>)> {
 
 /// The bytes of the files of a night, as its snapshot has them.
 fn read(store: &Store, id: &ObjectId) -> Vec<Vec<u8>> {
-    let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
-    let reader = ChunkReader::new(&store.repository, &catalogue);
+    read_by(&Catalogue::load(&store.repository, store.job()).unwrap(), store, id)
+}
+
+fn read_by(catalogue: &Catalogue, store: &Store, id: &ObjectId) -> Vec<Vec<u8>> {
+    let reader = ChunkReader::new(&store.repository, catalogue);
     let snapshot = store.repository.snapshot(id).unwrap();
     let mut walk = crate::tree::TreeWalk::new(&reader, &snapshot.body.sources[0].root);
     let mut files = Vec::new();
@@ -110,6 +113,21 @@ fn what_nobody_needs_goes_and_all_else_stays_as_it_was() {
     // And the next night finds all that it needs.
     store.backup();
     assert_whole(&store, &nights[6..]);
+}
+
+#[test]
+fn who_began_to_read_before_a_prune_finds_what_it_moved() {
+    let store = Store::new();
+    let nights = nights(&store, 4);
+    let before = Catalogue::load(&store.repository, store.job()).unwrap();
+    for (id, _) in &nights[..3] {
+        forget(&store, &[*id]);
+        prune(&store, &NOW).unwrap();
+        assert!(read_by(&before, &store, &nights[3].0) == nights[3].1);
+    }
+    let is_gone = |id: &ObjectId| store.repository.pack_size(id).is_err();
+    assert!(before.packs().iter().any(|pack| is_gone(&pack.id)));
+    assert_eq!(store.repository.take_met(), BTreeSet::new(), "what is gone is not damaged");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod window;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
+use super::damage;
 use super::database::{is_image, stamp};
 use crate::entry::{Entry, Kind as EntryKind};
 use crate::error::{Error, Kind, Result};
@@ -169,7 +170,22 @@ fn shown(path: &[u8]) -> String {
 
 /// Restores parts of a snapshot to a folder. An error means that the target was left as it was, or, when replacing
 /// file by file, that some are replaced and none is half written. Where all is lost, nothing is made.
+///
+/// Damage that it meets is recorded in the repository.
 pub fn restore(
+    repository: &Repository,
+    catalogue: &Catalogue,
+    snapshot: &Snapshot,
+    parts: &[Part],
+    target: Target<'_>,
+    job: Job<'_>,
+) -> Result<Report> {
+    let done = restore_parts(repository, catalogue, snapshot, parts, target, job);
+    damage::record_met(repository, job);
+    done
+}
+
+fn restore_parts(
     repository: &Repository,
     catalogue: &Catalogue,
     snapshot: &Snapshot,
