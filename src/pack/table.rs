@@ -214,16 +214,18 @@ fn put_head(kind: ChunkKind, stored_len: u32, chunks: usize, out: &mut Vec<u8>) 
 impl Table<ChunkId> {
     /// The same table with the ids' prefixes, as indexes hold it.
     pub fn to_prefixes(&self) -> Table<ChunkPrefix> {
-        let narrow_chunk = |chunk: &ChunkInfo<ChunkId>| {
+        Table { frames: self.frames.iter().map(FrameInfo::to_prefixes).collect() }
+    }
+}
+
+impl FrameInfo<ChunkId> {
+    /// The same frame with the ids' prefixes, as indexes hold it.
+    pub fn to_prefixes(&self) -> FrameInfo<ChunkPrefix> {
+        let Self { kind, offset, stored_len, ref chunks } = *self;
+        let narrow = |chunk: &ChunkInfo<ChunkId>| {
             let ChunkInfo { id, raw_len, delta } = chunk.clone();
             ChunkInfo { id: id.prefix(), raw_len, delta }
         };
-        let narrow = |frame: &FrameInfo<ChunkId>| FrameInfo {
-            kind: frame.kind,
-            offset: frame.offset,
-            stored_len: frame.stored_len,
-            chunks: frame.chunks.iter().map(narrow_chunk).collect(),
-        };
-        Table { frames: self.frames.iter().map(narrow).collect() }
+        FrameInfo { kind, offset, stored_len, chunks: chunks.iter().map(narrow).collect() }
     }
 }

@@ -35,7 +35,7 @@ pub use file::FileReader;
 pub use known::{Cursor, Fingerprint, Known, KnownLeaf};
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};
-pub use packs::{pack_session, read_head, read_table};
+pub use packs::{pack_session, read_head, read_table, read_through};
 pub use reader::{ChunkReader, EntryReader};
 pub use session::{OpenSession, Session};
 pub use snapshots::{Listing, Proof, SnapshotInfo};

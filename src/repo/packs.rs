@@ -2,9 +2,13 @@
 
 use super::open::check_name;
 use super::{Folder, Repository, malformed, unopened};
+use crate::crypto::ObjectHasher;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ObjectId, SessionId};
-use crate::pack::{HEAD_BYTES, PACK_BYTES_MAX, PackKey, TRAILER_BYTES, Table, Trailer, decode_table};
+use crate::pack::{FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey, TRAILER_BYTES, Table, Trailer, decode_table};
+
+/// Who reads a pack through has about so much of it at hand. Bytes.
+const THROUGH_BYTES: u64 = 2 << 20;
 
 fn place(id: &ObjectId) -> String {
     format!("pack {}", id.short())
@@ -62,6 +66,53 @@ pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u6
     let sealed = repository.pack_range(id, trailer.table_offset.into(), trailer.table_len as usize)?;
     let table = decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e))?;
     Ok((key, size, table))
+}
+
+/// Reads a pack once, from its beginning to its end, and calls with each frame of its table until the call says that it is
+/// bad. Whether it never did, and the bytes are those that the pack's name says.
+pub fn read_through(
+    repository: &Repository,
+    id: &ObjectId,
+    mut is_good: impl FnMut(&PackKey, u32, &FrameInfo<ChunkId>, &[u8]) -> bool,
+) -> Result<bool> {
+    let (key, size, table) = read_table(repository, id)?;
+    let (at, storage) = (Folder::Packs.key(id), repository.storage());
+    let object = storage.open(&at)?;
+    let (mut hasher, mut bytes, mut begin) = (ObjectHasher::default(), Vec::new(), 0);
+    let mut read = |from: u64, to: u64, bytes: &mut Vec<u8>| -> Result<()> {
+        match &object {
+            Some(object) => object.read(from, (to - from) as usize, bytes)?,
+            None => *bytes = storage.get_range(&at, from, (to - from) as usize)?,
+        }
+        hasher.update(bytes);
+        Ok(())
+    };
+    let mut ordinals = 0..;
+    for frames in windows(&table.frames) {
+        let end = frames.last().map_or(begin, |last| last.offset + u64::from(last.stored_len));
+        read(begin, end, &mut bytes)?;
+        for (frame, ordinal) in frames.iter().zip(&mut ordinals) {
+            let within = (frame.offset - begin) as usize;
+            if !is_good(&key, ordinal, frame, &bytes[within..within + frame.stored_len as usize]) {
+                return Ok(false);
+            }
+        }
+        begin = end;
+    }
+    read(begin, size, &mut bytes)?;
+    Ok(hasher.finish() == *id)
+}
+
+/// Frames that are read together.
+fn windows(frames: &[FrameInfo<ChunkId>]) -> impl Iterator<Item = &[FrameInfo<ChunkId>]> {
+    let mut begin = 0;
+    frames.chunk_by(move |_, next| {
+        let is_near = next.offset < begin + THROUGH_BYTES;
+        if !is_near {
+            begin = next.offset;
+        }
+        is_near
+    })
 }
 
 impl Repository {

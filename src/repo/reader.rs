@@ -23,7 +23,7 @@ use crate::tree::{ChunkList, Fetch, Large, StoredEntry, decode_extents, decode_x
 /// How many bytes of decoded frames are kept at hand.
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// The same of frames of deltas, which are small, and needed for many chunks each.
-const KEPT_DELTA_BYTES_MAX: usize = 24 << 20;
+const KEPT_DELTA_BYTES_MAX: usize = 12 << 20;
 /// How much room is kept from one frame to the next, as it is stored. Bytes.
 const ROOM_KEPT_MAX: usize = 1 << 20;
 

@@ -13,10 +13,10 @@ use super::{Report, Request};
 use crate::entry::Time;
 use crate::error::{Error, Result};
 use crate::event::Job;
-use crate::id::{ChunkPrefix, ObjectId};
+use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::pack::{ChunkInfo, FrameBytes, FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
-use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository};
+use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository, read_through};
 use crate::seal::Decompressor;
 use crate::storage::ErrorKind;
 
@@ -173,19 +173,20 @@ fn batches(packs: &[(ObjectId, u64)]) -> impl Iterator<Item = &[(ObjectId, u64)]
 /// Reads packs, of which what is stored as differences is made together.
 fn read_batch(reader: &ChunkReader<'_>, packs: &[(ObjectId, u64)], seen: &mut Seen, job: Job<'_>) -> Result<()> {
     let plan = Plan::new(reader, &packs.iter().map(|(id, _)| *id).collect(), job)?;
-    let read = |id: &ObjectId, plan: Option<&Plan<'_>>| {
-        job.cancel.check()?;
-        read_pack(reader, id, plan)
-    };
     let all = packs.par_iter().map(|(id, size)| {
-        let read = read(id, Some(&plan))?;
+        job.cancel.check()?;
+        let passes = passes(reader, id, &plan)?;
         job.advance(1, *size);
-        Ok((*id, read))
+        Ok((*id, passes))
     });
-    all.collect::<Result<Vec<_>>>()?.into_iter().for_each(|(id, read)| seen.add(id, read));
+    let (whole, mut others): (Vec<_>, Vec<_>) =
+        all.collect::<Result<Vec<_>>>()?.into_iter().partition(|(_, passes)| *passes);
+    seen.whole.extend(whole.iter().map(|(id, _)| *id));
     // A pack with something that did not come out as it must is judged by itself.
-    for id in plan.finish(job)? {
-        seen.add(id, read(&id, None)?);
+    others.extend(plan.finish(job)?.into_iter().map(|id| (id, false)));
+    for (id, _) in others {
+        job.cancel.check()?;
+        seen.add(id, judge(reader, &id)?);
     }
     Ok(())
 }
@@ -210,8 +211,20 @@ enum Read {
     Gone,
 }
 
-/// Reads a pack. What this user may not read says nothing about the pack, and ends the check.
-fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId, plan: Option<&Plan<'_>>) -> Result<Read> {
+/// Whether a pack, read in parts, is what it must be; what the plan has of it is made later.
+fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bool> {
+    let mut frames = Frames::new(reader, plan.number(id), Some(plan))?;
+    let is_good = |key: &PackKey, ordinal, frame: &FrameInfo<ChunkId>, sealed: &[u8]| {
+        frames.check(key, ordinal, &frame.to_prefixes(), sealed).is_ok()
+    };
+    let is_whole = read_through(reader.repository(), id, is_good).unwrap_or(false);
+    plan.make_soon(&mut frames.soon)?;
+    Ok(is_whole)
+}
+
+/// Reads a pack, and tells what is wrong with it. What this user may not read says nothing about the pack, and ends the
+/// check.
+fn judge(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
     let (repository, catalogue) = (reader.repository(), reader.catalogue());
     let all_of_it = |what: String| Read::Wrong(Wrong::whole(*id, what));
     let bytes = match repository.storage().get(&Folder::Packs.key(id), PACK_BYTES_MAX) {
@@ -235,44 +248,51 @@ fn read_pack(reader: &ChunkReader<'_>, id: &ObjectId, plan: Option<&Plan<'_>>) -
             }
         }
     };
-    let decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
-    let number = plan.and_then(|plan| plan.number(id)).unwrap_or(u32::MAX);
-    let mut pack = Pack { reader, plan, number, key, bytes: &bytes, decompressor, soon: Soon::default() };
+    let mut checked = Frames::new(reader, None, None)?;
     let mut bad = Vec::new();
     let mut last = String::new();
     for (ordinal, frame) in &frames {
-        if let Err(what) = pack.check_frame(*ordinal, frame)? {
+        let at = frame.offset as usize;
+        let sealed = bytes.get(at..at + frame.stored_len as usize).ok_or("it lies beyond the pack's end".to_owned());
+        if let Err(what) = sealed.and_then(|sealed| checked.check(&key, *ordinal, frame, sealed)) {
             last = format!("frame {ordinal}: {what}");
             let chunks = frame.chunks.iter().map(|chunk| chunk.id).collect();
             bad.push(BadFrame { pack: *id, frame: Some(*ordinal), chunks });
         }
     }
-    plan.map_or(Ok(()), |plan| plan.make_soon(&mut pack.soon))?;
     match what.is_empty() && bad.is_empty() && ObjectId::of(&bytes) == *id {
         true => Ok(Read::Whole),
         false => Ok(Read::Wrong(Wrong::parts(*id, what, bad, &last, frames.len()))),
     }
 }
 
-/// A pack that was read.
-struct Pack<'p> {
+/// Frames of a pack that is read.
+struct Frames<'p> {
     reader: &'p ChunkReader<'p>,
+    /// With the pack's number in the catalogue.
     plan: Option<&'p Plan<'p>>,
-    /// In the catalogue.
     number: u32,
-    key: PackKey,
-    bytes: &'p [u8],
+    sealed: Vec<u8>,
     decompressor: Decompressor,
     soon: Soon,
 }
 
-impl Pack<'_> {
+impl<'p> Frames<'p> {
+    fn new(reader: &'p ChunkReader<'p>, number: Option<u32>, plan: Option<&'p Plan<'p>>) -> Result<Self> {
+        let decompressor = Decompressor::new().map_err(|e| Error::io("cannot start a decompressor", &e))?;
+        let (sealed, soon, number) = (Vec::new(), Soon::default(), number.unwrap_or(u32::MAX));
+        Ok(Self { reader, plan, number, sealed, decompressor, soon })
+    }
+
     /// What is wrong with a frame. What the plan has is made later.
-    fn check_frame(&mut self, ordinal: u32, frame: &FrameInfo<ChunkPrefix>) -> Result<std::result::Result<(), String>> {
-        let plain = match self.open_frame(ordinal, frame) {
-            Ok(plain) => Arc::new(plain),
-            Err(what) => return Ok(Err(what)),
-        };
+    fn check(
+        &mut self,
+        key: &PackKey,
+        ordinal: u32,
+        frame: &FrameInfo<ChunkPrefix>,
+        sealed: &[u8],
+    ) -> std::result::Result<(), String> {
+        let plain = Arc::new(self.open(key, ordinal, frame, sealed)?);
         let place = |(nth, chunk): (u32, &ChunkInfo<ChunkPrefix>)| {
             let (offset, stored_len, kind) = (frame.offset as u32, frame.stored_len, frame.kind);
             let (raw_len, rank) = (chunk.raw_len, chunk.delta.rank);
@@ -291,21 +311,27 @@ impl Pack<'_> {
                 }
             };
             if !is_good {
-                return Ok(Err(format!("chunk {} is something else", chunk.id)));
+                return Err(format!("chunk {} is something else", chunk.id));
             }
         }
         match (self.plan, frame.chunks.first()) {
             (Some(plan), Some(first)) if first.delta.rank == 0 => {
-                plan.passed(&place((0, first)), &plain, &mut self.soon).map(Ok)
+                plan.passed(&place((0, first)), &plain, &mut self.soon).map_err(|e| e.to_string())
             }
-            _ => Ok(Ok(())),
+            _ => Ok(()),
         }
     }
 
-    fn open_frame(&mut self, ordinal: u32, frame: &FrameInfo<ChunkPrefix>) -> std::result::Result<FrameBytes, String> {
-        let at = frame.offset as usize;
-        let sealed = self.bytes.get(at..at + frame.stored_len as usize).ok_or("it lies beyond the pack's end")?;
-        let opened = self.key.open_frame(frame.kind, ordinal, &mut sealed.to_vec(), &mut self.decompressor);
+    fn open(
+        &mut self,
+        key: &PackKey,
+        ordinal: u32,
+        frame: &FrameInfo<ChunkPrefix>,
+        sealed: &[u8],
+    ) -> std::result::Result<FrameBytes, String> {
+        self.sealed.clear();
+        self.sealed.extend_from_slice(sealed);
+        let opened = key.open_frame(frame.kind, ordinal, &mut self.sealed, &mut self.decompressor);
         let plain = opened.map_err(|e| e.to_string())?;
         match plain.count() == frame.chunks.len() {
             true => Ok(plain),
