@@ -1,10 +1,12 @@
 //! Listing: the walk over one folder, in which nothing may be lost unnoticed.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
 use super::super::{Error, ErrorKind, Key, Listed, Result, is_key_part};
@@ -19,7 +21,8 @@ pub(super) fn list(root: &Root, prefix: &str) -> Result<Vec<Listed>> {
     let opened = root.open_folder(prefix).map_err(|e| root.failed("list", prefix, e.into()))?;
     let Some(folder) = opened else { return Ok(Vec::new()) };
     // Walking from the handle: by its path, a root that was unmounted meanwhile would look empty.
-    let walk = Walk { root, prefix, start: PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())) };
+    let start = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    let walk = Walk { root, prefix, folder, start };
     let mut all = walk.objects()?;
     all.sort_unstable();
     Ok(all)
@@ -28,6 +31,8 @@ pub(super) fn list(root: &Root, prefix: &str) -> Result<Vec<Listed>> {
 struct Walk<'a> {
     root: &'a Root,
     prefix: &'a str,
+    folder: OwnedFd,
+    /// The same as a path.
     start: PathBuf,
 }
 
@@ -52,17 +57,26 @@ impl Walk<'_> {
         let Some(key) = Key::new(self.below(entry.path())).filter(|_| entry.file_type().is_file()) else {
             return Ok(None);
         };
-        match entry.metadata() {
-            Ok(data) => Ok(Some(Listed { key, size: data.len() })),
-            Err(e) if is_missing(&e) => Ok(None),
-            Err(e) => Err(self.failed(e)),
+        // There may be very many, and from the handle it is a shorter way.
+        match statat(&self.folder, self.rest(entry.path()), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(data) => Ok(Some(Listed { size: data.st_size.try_into().unwrap_or(0), key })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.root.failed("list", key.as_str(), e.into())),
         }
     }
 
-    /// The path from the root, of something that was found. Only names that fit into keys are walked.
+    /// The path from the folder, of something that was found in it.
+    fn rest<'p>(&self, path: &'p Path) -> &'p [u8] {
+        path.as_os_str().as_bytes().get(self.start.as_os_str().len() + 1..).unwrap_or_default()
+    }
+
+    /// The path from the root. Only names that fit into keys are walked.
     fn below(&self, path: &Path) -> String {
-        let rest = path.strip_prefix(&self.start).unwrap_or(path).to_string_lossy();
-        [self.prefix, &rest].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+        let rest = String::from_utf8_lossy(self.rest(path));
+        match self.prefix.is_empty() || rest.is_empty() {
+            true => [self.prefix, &rest].concat(),
+            false => [self.prefix, "/", &rest].concat(),
+        }
     }
 
     fn failed(&self, error: walkdir::Error) -> Error {
