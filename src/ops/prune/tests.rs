@@ -5,13 +5,13 @@ use jiff::tz::TimeZone;
 
 use super::plan::Limits;
 use super::{Options, Report, apply, plan};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::id::ObjectId;
 use crate::ops::check;
 use crate::ops::forget::undelete::undelete;
 use crate::ops::forget::{self, What};
 use crate::ops::testing::{Store, noise};
-use crate::repo::{Catalogue, ChunkReader};
+use crate::repo::{Catalogue, ChunkReader, Folder};
 
 const NOW: Options = Options { limits: Limits { unused_max: 0.0, repack_bytes_max: None }, grace: None, no_wait: true };
 
@@ -114,6 +114,18 @@ fn what_nobody_needs_goes_and_all_else_stays_as_it_was() {
     // And the next night finds all that it needs.
     store.backup();
     assert_whole(&store, &nights[6..]);
+}
+
+#[test]
+fn where_a_tree_is_gone_nothing_is_removed_and_that_is_damage() {
+    let store = Store::new();
+    store.file("a", b"a");
+    let snapshot = store.backup();
+    let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
+    let root = catalogue.find(&store.repository.snapshot(&snapshot).unwrap().body.sources[0].root.id).unwrap();
+    store.repository.storage().delete(&Folder::Packs.key(&catalogue.pack(root.pack).id)).unwrap();
+    let error = prune(&store, &NOW).unwrap_err();
+    assert!(error.kind() == Kind::Damage && error.what().starts_with("nothing was removed"), "{error}");
 }
 
 #[test]

@@ -72,11 +72,11 @@ impl Used {
 
 fn refused(id: &ObjectId, error: &Error) -> Error {
     let what = format!("nothing was removed: what snapshot {} needs cannot be told", id.short());
-    let fix = match error.kind() {
-        Kind::Damage | Kind::Missing => super::REPAIR,
-        _ => error.advice(),
-    };
-    Error::new(error.kind(), what).why(error).fix(fix)
+    match error.kind() {
+        // An object that is gone is damage to what needs it.
+        Kind::Damage | Kind::Missing => Error::new(Kind::Damage, what).why(error).fix(super::REPAIR),
+        kind => Error::new(kind, what).why(error).fix(error.advice()),
+    }
 }
 
 struct Walk<'a> {
