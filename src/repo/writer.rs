@@ -27,6 +27,10 @@ const DATA_PACKS: usize = 2;
 /// is the packs that were open.
 const PACK_SHARE: u64 = 64;
 const PACK_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=32 << 20;
+/// Shorter, though not than this, where so much compresses to it that a killed run would have more than so many times that
+/// part to read again.
+const PACK_DENSITY: u64 = 4;
+const PACK_BYTES_DENSE: u64 = 1 << 20;
 /// And of at most so many chunks, since their ids are in memory until it ends: some 600 KB.
 const PACK_CHUNKS: usize = 16 << 10;
 /// An index object is written for so many packs or chunks, or after so long, whatever comes first.
@@ -53,6 +57,7 @@ struct OpenPack {
     builder: PackBuilder,
     upload: Box<dyn Upload>,
     bases: usize,
+    raw_bytes: u64,
 }
 
 #[derive(Default)]
@@ -77,6 +82,22 @@ pub struct ChunkWriter<'r> {
     /// Bytes of the packs that were there.
     bytes_before: u64,
     level: i32,
+}
+
+/// How long a pack of so much content for each stored byte may become, in a repository of so many bytes.
+fn target(repository_bytes: u64, density: u64) -> u64 {
+    let share = (repository_bytes / PACK_SHARE).clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
+    let mut target = 1 << (share + share / 3).ilog2();
+    while target > PACK_BYTES_DENSE && target * density > PACK_DENSITY * share {
+        target /= 2;
+    }
+    target
+}
+
+/// Content that is stored whole in a frame, bytes.
+fn whole_bytes(frame: &Frame) -> u64 {
+    let whole = frame.chunks.iter().filter(|chunk| chunk.delta.rank == 0 && !frame.kind.is_meta());
+    whole.map(|chunk| u64::from(chunk.raw_len)).sum()
 }
 
 impl std::fmt::Debug for ChunkWriter<'_> {
@@ -143,6 +164,7 @@ impl<'r> ChunkWriter<'r> {
             None => self.begin_pack()?,
         };
         pack.bases += frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
+        pack.raw_bytes += whole_bytes(frame);
         pack.builder.add(frame);
         pack.upload.write(&frame.body)?;
         *open = Some(pack);
@@ -162,10 +184,9 @@ impl<'r> ChunkWriter<'r> {
         let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
         let chunks = pack.builder.chunks() + frame.chunks.len();
         let table = 36 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
-        let share = (self.stored_bytes() / PACK_SHARE).clamp(*PACK_BYTES.start(), *PACK_BYTES.end());
-        let target = 1 << (share + share / 3).ilog2();
-        pack.builder.is_empty()
-            || pack.builder.len() + (frame.body.len() + table) as u64 <= target && chunks <= PACK_CHUNKS
+        let (stored, raw) = (pack.builder.len() + frame.body.len() as u64, pack.raw_bytes + whole_bytes(frame));
+        let target = target(self.stored_bytes(), raw / stored);
+        pack.builder.is_empty() || stored + table as u64 <= target && chunks <= PACK_CHUNKS
     }
 
     fn begin_pack(&self) -> Result<OpenPack> {
@@ -181,7 +202,7 @@ impl<'r> ChunkWriter<'r> {
             .map_err(|e| unopened("a new pack", &e))?;
         let mut upload = repository.storage().upload()?;
         upload.write(&head)?;
-        Ok(OpenPack { builder, upload, bases: 0 })
+        Ok(OpenPack { builder, upload, bases: 0, raw_bytes: 0 })
     }
 
     fn end_pack(&self, pack: OpenPack) -> Result<()> {
@@ -448,5 +469,18 @@ fn lane_of(kind: ChunkKind) -> usize {
         ChunkKind::Node => NODES,
         ChunkKind::List => LISTS,
         ChunkKind::Attr => ATTRS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_grow_with_the_repository_and_shrink_with_what_compresses_well() {
+        let mib = |repository_mib: u64, density| target(repository_mib << 20, density) >> 20;
+        assert_eq!([0, 300, 700, 1800, 1 << 20].map(|repository| mib(repository, 3)), [4, 4, 8, 32, 32]);
+        assert_eq!([0, 4, 5, 8, 16, 99, u64::MAX >> 40].map(|density| mib(100, density)), [4, 4, 2, 2, 1, 1, 1]);
+        assert_eq!([4, 5, 16, 99].map(|density| mib(1 << 20, density)), [32, 16, 8, 1]);
     }
 }
