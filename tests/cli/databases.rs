@@ -264,6 +264,36 @@ fn a_damaged_database_is_saved_and_told_every_night_until_it_is_well() {
     save(&machine, &[]).expect(0);
 }
 
+/// SQLite reads other values out of it than were written, and says that all is well.
+#[test]
+fn a_row_that_is_not_as_long_as_it_says_is_told_where_sqlite_passes_it() {
+    let machine = Machine::new();
+    let path = machine.place("app/a.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); INSERT INTO t(a, b) VALUES ('needle', CAST(hex(zeroblob(4500)) AS BLOB))",
+    )
+    .unwrap();
+    db.close().unwrap();
+    save(&machine, &[]).expect(0);
+    let mut bytes = fs::read(&path).unwrap();
+    // Its own length, NULL for the id, a text of 6 bytes, a blob of 9000.
+    let header = bytes.windows(6).position(|part| part == [6, 0, 25, 0x81, 0x8c, 0x5c]).unwrap();
+    bytes[header + 3] = 0x4d;
+    fs::write(&path, &bytes).unwrap();
+    let db = Connection::open(&path).unwrap();
+    let said: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!((said.as_str(), number(&db, "SELECT length(b) FROM t")), ("ok", 32));
+    db.close().unwrap();
+    for depth in ["pages", "full"] {
+        let run = save(&machine, &["--database-check", depth]).expect(3);
+        let says =
+            "app: a.db: the database is damaged where it comes from: page 2: a record is not as long as its header";
+        assert!(run.stderr.contains(says), "{}", run.stderr);
+    }
+}
+
 #[test]
 fn a_source_that_is_no_database_or_not_there_saves_nothing() {
     let machine = Machine::new();

@@ -18,6 +18,7 @@ use crate::chunk::BLOCK_BYTES;
 use crate::crypto::{ChunkKind, ObjectHasher};
 use crate::entry::Kind;
 use crate::error::{Kind as ErrorKind, Result};
+use crate::event::Cancel;
 use crate::flow::Feed;
 use crate::record::{self, Depth, Verdict};
 use crate::repo::{Catalogue, ChunkReader, Fingerprint};
@@ -160,8 +161,8 @@ impl<'a> Run<'a> {
             Err(failure) => return Ok(Err(failure)),
         };
         let scan = match self.request.databases.check {
-            Some(Depth::Pages) => reading.scan(),
-            _ => Ok(None),
+            Some(_) => reading.scan(),
+            None => Ok(None),
         };
         let scan = match scan {
             Ok(scan) => scan.map(Arc::new),
@@ -251,6 +252,13 @@ pub(super) struct Stored {
     pub scan: Option<Arc<Scan>>,
 }
 
+impl Stored {
+    /// Whether all of its pages were seen, and are well.
+    fn is_well(&self) -> bool {
+        self.scan.as_ref().is_some_and(|scan| scan.wrong().or(scan.bad_record()).is_none())
+    }
+}
+
 /// What is known of the images in a snapshot: what was known before of those that are the same. Of others whose pages were
 /// all well when they were read there is nothing to say; else the engine tells, from what has just been stored.
 pub(super) fn verdicts(
@@ -267,11 +275,10 @@ pub(super) fn verdicts(
         let Ok(entry) = StoredEntry::parse(&stored.record) else { continue };
         let content = encode_content(&entry.entry.content);
         let image = *run.repository.keys().identity.chunk_id(ChunkKind::List, &content).as_bytes();
-        let is_well = || stored.scan.as_ref().is_some_and(|scan| scan.wrong().is_none());
         let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
         let wrong = match known {
             Some(known) => Ok(known.wrong.clone()),
-            None if depth == Depth::Pages && is_well() => Ok(Vec::new()),
+            None if depth == Depth::Pages && stored.is_well() => Ok(Vec::new()),
             None => {
                 // What was just stored is not in the catalogue that the run began with.
                 let catalogue = match &mut asked {
@@ -281,8 +288,7 @@ pub(super) fn verdicts(
                         none.insert(Catalogue::open(run.repository, run.job)?)
                     }
                 };
-                let reader = ChunkReader::new(run.repository, catalogue);
-                ops::database::check(&reader, &stored.record, depth, run.job.cancel)
+                what_is_wrong(stored, depth, &ChunkReader::new(run.repository, catalogue), run.job.cancel)
             }
         };
         let name = String::from_utf8_lossy(source);
@@ -301,6 +307,18 @@ pub(super) fn verdicts(
         out.push(Verdict { source: source.to_vec(), path: stored.path.clone(), image, depth, wrong });
     }
     Ok(out)
+}
+
+/// By the engine. Where a record is not as its header says, it is asked for all that it can find; it may find nothing, since
+/// it reads a record only as far as its table has columns, and then what was seen is told.
+fn what_is_wrong(stored: &Stored, depth: Depth, reader: &ChunkReader<'_>, cancel: &Cancel) -> Result<Vec<Vec<u8>>> {
+    let bad_record = stored.scan.as_ref().and_then(|scan| scan.bad_record());
+    let depth = if bad_record.is_some() { Depth::Full } else { depth };
+    let mut wrong = ops::database::check(reader, &stored.record, depth, cancel)?;
+    if wrong.is_empty() {
+        wrong.extend(bad_record.map(String::into_bytes));
+    }
+    Ok(wrong)
 }
 
 /// Where a file of a source lies.
