@@ -4,6 +4,7 @@
 //! its engine holds. What is beside it on disk, and belongs to its state, counts for whether it has changed, and is not
 //! saved itself.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -113,6 +114,8 @@ pub(super) fn has_side_files(found: &Found) -> bool {
 pub(super) struct Image {
     pub bytes: u64,
     facts: sqlite::Facts,
+    /// How many bytes behind its last page are no part of it.
+    pub bytes_behind: u64,
     /// What the next run may rely on.
     pub fingerprint: Fingerprint,
     /// It sees the pages as they are stored.
@@ -160,6 +163,7 @@ impl<'a> Run<'a> {
             Ok(reading) => reading,
             Err(failure) => return Ok(Err(failure)),
         };
+        let bytes_behind = reading.bytes_behind();
         let scan = match self.request.databases.check {
             Some(_) => reading.scan(),
             None => Ok(None),
@@ -199,7 +203,7 @@ impl<'a> Run<'a> {
             Err(failure) => return Ok(Err(failure)),
         };
         let fingerprint = self.settled_print(fingerprint).unwrap_or(Fingerprint::NONE);
-        Ok(Ok(Image { bytes, facts, fingerprint, scan }))
+        Ok(Ok(Image { bytes, facts, bytes_behind, fingerprint, scan }))
     }
 }
 
@@ -214,9 +218,16 @@ pub(super) fn as_plain_file(found: &Found, failure: &Failure) -> files::Failure 
     }
 }
 
-/// The reason why what begins like a database was not even tried as one.
-pub(super) fn cut_short(path: &[u8]) -> files::Failure {
-    let why = "begins like a database, but is cut short; it was saved as it is".to_owned();
+/// The reason why what begins like a database was not even tried as one: no database has this length.
+pub(super) fn odd_length(path: &[u8], first: &[u8], bytes: u64) -> files::Failure {
+    let header = sqlite::sniff(first).filter(|header| header.pages > 0);
+    let pages = header.map_or(bytes, |header| u64::from(header.pages) * u64::from(header.page_bytes));
+    let what = match bytes.cmp(&pages) {
+        Ordering::Less => format!("is cut short by {} bytes", pages - bytes),
+        Ordering::Equal => "its length is no number of pages".to_owned(),
+        Ordering::Greater => format!("is longer by {} bytes than its pages", bytes - pages),
+    };
+    let why = format!("begins like a database, but {what}; it was saved as it is");
     files::Failure { path: path.to_vec(), kind: files::FailureKind::Unreadable, why }
 }
 

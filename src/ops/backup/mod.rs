@@ -411,9 +411,10 @@ impl Run<'_> {
         self.settled_print(feed::fingerprint(stat))
     }
 
-    /// Whether a file that was read as such begins like what should have been read otherwise.
-    fn is_odd(&self, is_sqlite: bool) -> bool {
-        is_sqlite && !self.request.databases.raw
+    /// What is odd about a file that was read as such, if it begins like what should have been read otherwise.
+    fn odd(&self, path: &[u8], first: &[u8], bytes: u64) -> Option<files::Failure> {
+        let is_odd = cut::is_sqlite(first) && !self.request.databases.raw;
+        is_odd.then(|| database::odd_length(path, first, bytes))
     }
 
     fn settled_print(&self, print: Fingerprint) -> Option<Fingerprint> {

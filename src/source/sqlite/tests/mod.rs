@@ -45,7 +45,7 @@ impl Bench {
     /// Everything of a database, which is read in this way.
     fn read(&self, path: &Path, way: Way) -> (Vec<u8>, Facts) {
         let reading = self.open(path).unwrap();
-        assert_eq!(reading.way(), way);
+        assert_eq!((reading.way(), reading.bytes_behind()), (way, 0));
         let image = whole(&reading);
         let scan = scan(&reading, &image);
         let is_damaged = scan.as_ref().is_some_and(|scan| scan.wrong().or(scan.bad_record()).is_some());
