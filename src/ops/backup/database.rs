@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::cut::{Cut, is_sqlite};
 use super::feed::fingerprint;
@@ -28,6 +29,10 @@ use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
 
+/// So many that stay locked are waited for as long as it takes. Where there are more, one program may keep all of them: they
+/// get such a part of that time, in which a commit can end.
+const LOCKED_MAX: u32 = 4;
+const HURRY: u32 = 15;
 /// How often one is read that changes, or is replaced, while it is read.
 const TRIES: usize = 4;
 /// Of the log's format, with which its index begins.
@@ -150,6 +155,15 @@ impl<'a> Run<'a> {
         Ok(image)
     }
 
+    /// Databases are opened one after another, as the tree goes on, so the time that they are waited for adds up.
+    fn options(&self) -> sqlite::Options {
+        let mut options = self.request.databases.options.clone();
+        if self.locked.load(Relaxed) >= LOCKED_MAX {
+            options.busy_timeout /= HURRY;
+        }
+        options
+    }
+
     fn image_once(
         &self,
         item: &Big,
@@ -158,10 +172,14 @@ impl<'a> Run<'a> {
     ) -> Result<std::result::Result<Image, Failure>> {
         // Before it is opened: what changes from now on makes it look new the next time.
         let fingerprint = fingerprint_of(&item.found);
-        let options = &self.request.databases.options;
-        let mut reading = match sqlite::open(path, options, self.job.cancel) {
+        let options = self.options();
+        let mut reading = match sqlite::open(path, &options, self.job.cancel) {
             Ok(reading) => reading,
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) => {
+                let is_locked = failure.kind() == FailureKind::Busy;
+                self.locked.fetch_add(is_locked.into(), Relaxed);
+                return Ok(Err(failure));
+            }
         };
         let bytes_behind = reading.bytes_behind();
         let scan = match self.request.databases.check {
@@ -180,7 +198,7 @@ impl<'a> Run<'a> {
         while at < bytes && !self.job.cancel.is_cancelled() {
             let mut piece = self.buffers.take();
             piece.resize((bytes - at).min(Cut::Blocks.piece_bytes() as u64) as usize, 0);
-            let read = reading.make_way(at, options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
+            let read = reading.make_way(at, &options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
             if let Err(failure) = read {
                 return Ok(Err(failure));
             }

@@ -15,6 +15,7 @@ mod recall;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
 use self::buffers::Buffers;
 use super::notes::program;
@@ -145,6 +146,8 @@ struct Run<'a> {
     job: Job<'a>,
     started: Time,
     buffers: Buffers,
+    /// Databases that stayed locked for as long as they were waited for.
+    locked: AtomicU32,
 }
 
 /// What came of one source.
@@ -195,6 +198,7 @@ fn try_backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
         job,
         started,
         buffers: Buffers::default(),
+        locked: AtomicU32::default(),
     };
     announce(&previous, job);
     let (mut statistics, mut reasons, mut skipped) = (Statistics::default(), Reasons::default(), Skipped::default());
