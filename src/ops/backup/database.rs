@@ -16,7 +16,7 @@ use super::feed::fingerprint;
 use super::parent::Parent;
 use super::read::{Big, BigBegin, Piece, Task};
 use super::{Reasons, Run, Saved};
-use crate::chunk::BLOCK_BYTES;
+use crate::chunk::{BLOCK_BYTES, CHUNK_BYTES_MAX};
 use crate::crypto::{ChunkKind, ObjectHasher};
 use crate::entry::Kind;
 use crate::error::{Kind as ErrorKind, Result};
@@ -28,6 +28,10 @@ use crate::source::files::{self, Found, Stat};
 use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
+
+const _: () = assert!(sqlite::TABLES_MAX <= record::TABLES_MAX);
+/// In one chunk, whatever their names, with the number of rows and the lengths that stand before each.
+const _: () = assert!(sqlite::TABLES_MAX * (sqlite::TABLE_NAME_BYTES_MAX + 24) < CHUNK_BYTES_MAX);
 
 /// So many that stay locked are waited for as long as it takes. Where there are more, one program may keep all of them: they
 /// get such a part of that time, in which a commit can end.
