@@ -28,7 +28,7 @@ pub struct Known {
     pub path: Vec<u8>,
     /// What was seen when it was saved, or why that cannot be read.
     pub facts: Result<Facts>,
-    /// What the engine said of the stored image; `None`: it was not asked.
+    /// What was found wrong with the stored image; `None`: it was not checked.
     pub verdict: Option<Verdict>,
 }
 

@@ -169,8 +169,9 @@ pub enum Depth {
     Full = 2,
 }
 
-/// What is known of a stored image, by its engine's words: source behind its length, path behind its length, digest of the file's
-/// content (32), depth u8, then what is wrong, each behind its length. Nothing wrong: it is sound.
+/// What is known of a stored image, in the words of its engine, or of who read its pages: source behind its length, path behind
+/// its length, digest of the file's content (32), depth u8, then what is wrong, each behind its length. Nothing wrong: it is
+/// sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// In which source.

@@ -8,6 +8,7 @@
 //! - Every table has as many rows as when it was saved, and none is missing or new.
 //! - A person's own checks hold.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use rusqlite::Connection;
@@ -160,11 +161,11 @@ fn references(conn: &Connection) -> Result<Vec<String>> {
 fn counts(conn: &Connection, recorded: &[RecordedTable], were_more: bool) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let found = tables(conn, true)?;
+    let wanted: HashMap<_, _> = recorded.iter().map(|table| (table.name.as_slice(), table.rows)).collect();
     let has_rows = |kind: &TableKind| matches!(kind, TableKind::Table | TableKind::Virtual { .. });
     for table in found.iter().filter(|table| has_rows(&table.kind)) {
         let name = text::escape(&table.name);
-        let wanted = recorded.iter().find(|recorded| recorded.name == table.name).map(|recorded| recorded.rows);
-        match (wanted, table.rows) {
+        match (wanted.get(table.name.as_slice()).copied(), table.rows) {
             (None, _) if were_more => {}
             (None, _) => said.push(format!("the table {name} was not there when it was saved")),
             (Some(Some(wanted)), Some(rows)) if wanted != rows => {
@@ -177,7 +178,8 @@ fn counts(conn: &Connection, recorded: &[RecordedTable], were_more: bool) -> Res
             }
         }
     }
-    for table in recorded.iter().filter(|recorded| !found.iter().any(|table| table.name == recorded.name)) {
+    let found: HashSet<_> = found.iter().map(|table| table.name.as_slice()).collect();
+    for table in recorded.iter().filter(|recorded| !found.contains(recorded.name.as_slice())) {
         said.push(format!("the table {} is missing", text::escape(&table.name)));
     }
     Ok(said)

@@ -265,6 +265,83 @@ fn a_damaged_database_is_saved_and_told_every_night_until_it_is_well() {
 }
 
 #[test]
+fn what_a_file_has_behind_its_pages_or_lacks_of_them_is_never_lost_silently() {
+    let machine = Machine::new();
+    let path = machine.place("app/a.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    bank(&path, "DELETE").close().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let with = |more: &[u8]| [&whole, more].concat();
+    let plain = "was saved as a plain file, which may not be one state of the database";
+    let behind =
+        "bytes behind its last page are no part of the database, and were left out; --raw-databases saves them";
+    for (content, code, says) in [
+        (with(&[0; 8192]), 0, String::new()),
+        (with(&[7; 8192]), 0, format!("app: a.db: 8192 {behind}")),
+        (with(&[7; 512]), 0, format!("app: a.db: 512 {behind}")),
+        (
+            with(b"more"),
+            3,
+            "app: a.db: begins like a database, but is longer by 4 bytes than its pages; it was saved as it is".into(),
+        ),
+        (
+            with(b"more")[..whole.len() - 9].to_vec(),
+            3,
+            "begins like a database, but is cut short by 9 bytes; it was saved".into(),
+        ),
+        (
+            whole[..whole.len() - 512].to_vec(),
+            3,
+            format!("{plain}: its file is cut short: 512 bytes of its last page are"),
+        ),
+        (whole[..whole.len() - 4096].to_vec(), 3, format!("{plain}: database disk image is malformed")),
+    ] {
+        fs::write(&path, &content).unwrap();
+        let run = save(&machine, &[]).expect(code);
+        assert!(run.stderr.contains(&says) && says.is_empty() == run.stderr.is_empty(), "{says:?}: {}", run.stderr);
+        let to = machine.place("to");
+        machine.restore("latest", &to).expect(if code == 0 { 0 } else { code - 3 });
+        let back = fs::read(to.join("a.db")).unwrap();
+        assert!(back == if code == 0 { &whole[..] } else { &content[..] }, "{says}");
+        fs::remove_dir_all(to).unwrap();
+    }
+    fs::write(&path, with(&[7; 512])).unwrap();
+    save(&machine, &["--raw-databases"]).expect(0);
+    machine.restore("latest", &machine.place("to")).expect(0);
+    assert!(fs::read(machine.place("to/a.db")).unwrap() == with(&[7; 512]));
+}
+
+/// SQLite reads other values out of it than were written, and says that all is well.
+#[test]
+fn a_row_that_is_not_as_long_as_it_says_is_told_where_sqlite_passes_it() {
+    let machine = Machine::new();
+    let path = machine.place("app/a.db");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); INSERT INTO t(a, b) VALUES ('needle', CAST(hex(zeroblob(4500)) AS BLOB))",
+    )
+    .unwrap();
+    db.close().unwrap();
+    save(&machine, &[]).expect(0);
+    let mut bytes = fs::read(&path).unwrap();
+    // Its own length, NULL for the id, a text of 6 bytes, a blob of 9000.
+    let header = bytes.windows(6).position(|part| part == [6, 0, 25, 0x81, 0x8c, 0x5c]).unwrap();
+    bytes[header + 3] = 0x4d;
+    fs::write(&path, &bytes).unwrap();
+    let db = Connection::open(&path).unwrap();
+    let said: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!((said.as_str(), number(&db, "SELECT length(b) FROM t")), ("ok", 32));
+    db.close().unwrap();
+    for depth in ["pages", "full"] {
+        let run = save(&machine, &["--database-check", depth]).expect(3);
+        let says =
+            "app: a.db: the database is damaged where it comes from: page 2: a record is not as long as its header";
+        assert!(run.stderr.contains(says), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_source_that_is_no_database_or_not_there_saves_nothing() {
     let machine = Machine::new();
     plant(&machine.place("app"), &[(b"text", Item::File(b"hello".to_vec()))]);

@@ -58,3 +58,34 @@ fn lists_and_records_tell_what_was_seen_of_databases() {
     let known = &list["snapshots"][0]["sources"][0]["facts"]["databases"][0];
     assert!(known["seen"].is_null() && known["why"].is_string() && known["verdict"].is_object(), "{known}");
 }
+
+/// Lists of tables agree on which there are; what was not counted is said.
+#[test]
+fn tables_of_the_engine_are_not_told_and_what_was_not_counted_is() {
+    let machine = Machine::new();
+    let app = machine.place("app");
+    fs::create_dir_all(&app).unwrap();
+    let long = "n".repeat(1025);
+    let db = Connection::open(app.join("a.db")).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a); INSERT INTO t(a) VALUES (1), (2); CREATE INDEX i ON t(a);
+         CREATE VIEW v AS SELECT a FROM t; CREATE TABLE {long}(a); CREATE TABLE sqliteful(a); ANALYZE",
+    ))
+    .unwrap();
+    machine.backup(&app).expect(0);
+    let seen =
+        machine.run(["show", "latest", "--json"]).expect(0).json()["sources"][0]["facts"]["databases"][0]["seen"]
+            .clone();
+    assert_eq!(seen["tables"], json!([{"name": "sqliteful", "rows": 0}, {"name": "t", "rows": 2}]));
+    assert_eq!(seen["tables_total"], 3);
+    let list = machine.run(["tables", "latest:app/a.db", "--json"]).expect(0).json();
+    let names: Vec<_> =
+        list["tables"].as_array().unwrap().iter().map(|table| (&table["name"], &table["rows"])).collect();
+    let (sqliteful, t, v) = (json!("sqliteful"), json!("t"), json!("v"));
+    assert_eq!(names, [(&json!(long), &json!(null)), (&sqliteful, &json!(0)), (&t, &json!(2)), (&v, &json!(null))]);
+    let text = machine.run(["tables", "latest:app/a.db"]).expect(0).stdout;
+    let cells: Vec<Vec<_>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0][1..], ["not", "counted", "table", "a"]);
+    assert_eq!((&cells[1][1..], &cells[3][1..]), (&["0", "table", "a"][..], &["view", "a"][..]));
+    machine.run(["drill", "latest"]).expect(0).prints("integrity ok, 3 tables (1 not counted), t 2 rows = when saved");
+}

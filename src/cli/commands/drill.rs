@@ -192,7 +192,12 @@ fn outcome(proved: &Proved) -> String {
     let rows = largest.map(|(rows, name)| format!(", {} {}", text::escape(name), render::counted(rows, "row")));
     let compared =
         if proved.is_compared { " = when saved" } else { " (saved as a plain file: nothing to compare with)" };
-    format!("integrity ok, {}{}{compared}", render::counted(tables.len() as u64, "table"), rows.unwrap_or_default())
+    let uncounted = match tables.iter().filter(|table| table.rows.is_none()).count() {
+        0 => String::new(),
+        uncounted => format!(" ({} not counted)", render::grouped(uncounted as u64)),
+    };
+    let tables = render::counted(tables.len() as u64, "table");
+    format!("integrity ok, {tables}{uncounted}{}{compared}", rows.unwrap_or_default())
 }
 
 /// Such as "c81d0f22:app/data" or "snapshot c81d0f22".

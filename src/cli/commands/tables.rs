@@ -57,6 +57,15 @@ fn shown(table: &sql::Table) -> impl Iterator<Item = &[u8]> {
     table.columns.iter().filter(|column| column.hidden != Hidden::Handle).map(|column| column.name.as_slice())
 }
 
+/// Of the many tables that one database may have not all were counted when it was saved.
+fn rows(table: &sql::Table) -> String {
+    match table.rows {
+        Some(rows) => render::grouped(rows),
+        None if table.kind == TableKind::View || table.unreadable.is_some() => String::new(),
+        None => "not counted".into(),
+    }
+}
+
 fn as_table(tables: &[sql::Table]) -> Table {
     let columns = [("NAME", Align::Left), ("ROWS", Align::Right), ("KIND", Align::Left), ("COLUMNS", Align::Left)];
     let mut out = Table::new(&columns);
@@ -66,8 +75,7 @@ fn as_table(tables: &[sql::Table]) -> Table {
             Some(why) => Cell::state(Tone::Bad, format!("cannot be read: {why}")),
             None => names.join(", ").into(),
         };
-        let rows = table.rows.map(render::grouped).unwrap_or_default();
-        out.row([text::escape(&table.name).into(), rows.into(), kind(table).into(), last]);
+        out.row([text::escape(&table.name).into(), rows(table).into(), kind(table).into(), last]);
     }
     out
 }

@@ -4,20 +4,23 @@
 //! its engine holds. What is beside it on disk, and belongs to its state, counts for whether it has changed, and is not
 //! saved itself.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::cut::{Cut, is_sqlite};
 use super::feed::fingerprint;
 use super::parent::Parent;
 use super::read::{Big, BigBegin, Piece, Task};
 use super::{Reasons, Run, Saved};
-use crate::chunk::BLOCK_BYTES;
+use crate::chunk::{BLOCK_BYTES, CHUNK_BYTES_MAX};
 use crate::crypto::{ChunkKind, ObjectHasher};
 use crate::entry::Kind;
 use crate::error::{Kind as ErrorKind, Result};
+use crate::event::Cancel;
 use crate::flow::Feed;
 use crate::record::{self, Depth, Verdict};
 use crate::repo::{Catalogue, ChunkReader, Fingerprint};
@@ -26,6 +29,14 @@ use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
 use crate::{ops, text};
 
+const _: () = assert!(sqlite::TABLES_MAX <= record::TABLES_MAX);
+/// In one chunk, whatever their names, with the number of rows and the lengths that stand before each.
+const _: () = assert!(sqlite::TABLES_MAX * (sqlite::TABLE_NAME_BYTES_MAX + 24) < CHUNK_BYTES_MAX);
+
+/// So many that stay locked are waited for as long as it takes. Where there are more, one program may keep all of them: they
+/// get such a part of that time, in which a commit can end.
+const LOCKED_MAX: u32 = 4;
+const HURRY: u32 = 15;
 /// How often one is read that changes, or is replaced, while it is read.
 const TRIES: usize = 4;
 /// Of the log's format, with which its index begins.
@@ -112,6 +123,8 @@ pub(super) fn has_side_files(found: &Found) -> bool {
 pub(super) struct Image {
     pub bytes: u64,
     facts: sqlite::Facts,
+    /// How many bytes behind its last page are no part of it.
+    pub bytes_behind: u64,
     /// What the next run may rely on.
     pub fingerprint: Fingerprint,
     /// It sees the pages as they are stored.
@@ -146,6 +159,15 @@ impl<'a> Run<'a> {
         Ok(image)
     }
 
+    /// Databases are opened one after another, as the tree goes on, so the time that they are waited for adds up.
+    fn options(&self) -> sqlite::Options {
+        let mut options = self.request.databases.options.clone();
+        if self.locked.load(Relaxed) >= LOCKED_MAX {
+            options.busy_timeout /= HURRY;
+        }
+        options
+    }
+
     fn image_once(
         &self,
         item: &Big,
@@ -154,14 +176,19 @@ impl<'a> Run<'a> {
     ) -> Result<std::result::Result<Image, Failure>> {
         // Before it is opened: what changes from now on makes it look new the next time.
         let fingerprint = fingerprint_of(&item.found);
-        let options = &self.request.databases.options;
-        let mut reading = match sqlite::open(path, options, self.job.cancel) {
+        let options = self.options();
+        let mut reading = match sqlite::open(path, &options, self.job.cancel) {
             Ok(reading) => reading,
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) => {
+                let is_locked = failure.kind() == FailureKind::Busy;
+                self.locked.fetch_add(is_locked.into(), Relaxed);
+                return Ok(Err(failure));
+            }
         };
+        let bytes_behind = reading.bytes_behind();
         let scan = match self.request.databases.check {
-            Some(Depth::Pages) => reading.scan(),
-            _ => Ok(None),
+            Some(_) => reading.scan(),
+            None => Ok(None),
         };
         let scan = match scan {
             Ok(scan) => scan.map(Arc::new),
@@ -175,7 +202,7 @@ impl<'a> Run<'a> {
         while at < bytes && !self.job.cancel.is_cancelled() {
             let mut piece = self.buffers.take();
             piece.resize((bytes - at).min(Cut::Blocks.piece_bytes() as u64) as usize, 0);
-            let read = reading.make_way(at, options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
+            let read = reading.make_way(at, &options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
             if let Err(failure) = read {
                 return Ok(Err(failure));
             }
@@ -198,7 +225,7 @@ impl<'a> Run<'a> {
             Err(failure) => return Ok(Err(failure)),
         };
         let fingerprint = self.settled_print(fingerprint).unwrap_or(Fingerprint::NONE);
-        Ok(Ok(Image { bytes, facts, fingerprint, scan }))
+        Ok(Ok(Image { bytes, facts, bytes_behind, fingerprint, scan }))
     }
 }
 
@@ -213,9 +240,16 @@ pub(super) fn as_plain_file(found: &Found, failure: &Failure) -> files::Failure 
     }
 }
 
-/// The reason why what begins like a database was not even tried as one.
-pub(super) fn cut_short(path: &[u8]) -> files::Failure {
-    let why = "begins like a database, but is cut short; it was saved as it is".to_owned();
+/// The reason why what begins like a database was not even tried as one: no database has this length.
+pub(super) fn odd_length(path: &[u8], first: &[u8], bytes: u64) -> files::Failure {
+    let header = sqlite::sniff(first).filter(|header| header.pages > 0);
+    let pages = header.map_or(bytes, |header| u64::from(header.pages) * u64::from(header.page_bytes));
+    let what = match bytes.cmp(&pages) {
+        Ordering::Less => format!("is cut short by {} bytes", pages - bytes),
+        Ordering::Equal => "its length is no number of pages".to_owned(),
+        Ordering::Greater => format!("is longer by {} bytes than its pages", bytes - pages),
+    };
+    let why = format!("begins like a database, but {what}; it was saved as it is");
     files::Failure { path: path.to_vec(), kind: files::FailureKind::Unreadable, why }
 }
 
@@ -251,6 +285,13 @@ pub(super) struct Stored {
     pub scan: Option<Arc<Scan>>,
 }
 
+impl Stored {
+    /// Whether all of its pages were seen, and are well.
+    fn is_well(&self) -> bool {
+        self.scan.as_ref().is_some_and(|scan| scan.wrong().or(scan.bad_record()).is_none())
+    }
+}
+
 /// What is known of the images in a snapshot: what was known before of those that are the same. Of others whose pages were
 /// all well when they were read there is nothing to say; else the engine tells, from what has just been stored.
 pub(super) fn verdicts(
@@ -267,11 +308,10 @@ pub(super) fn verdicts(
         let Ok(entry) = StoredEntry::parse(&stored.record) else { continue };
         let content = encode_content(&entry.entry.content);
         let image = *run.repository.keys().identity.chunk_id(ChunkKind::List, &content).as_bytes();
-        let is_well = || stored.scan.as_ref().is_some_and(|scan| scan.wrong().is_none());
         let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
         let wrong = match known {
             Some(known) => Ok(known.wrong.clone()),
-            None if depth == Depth::Pages && is_well() => Ok(Vec::new()),
+            None if depth == Depth::Pages && stored.is_well() => Ok(Vec::new()),
             None => {
                 // What was just stored is not in the catalogue that the run began with.
                 let catalogue = match &mut asked {
@@ -281,8 +321,7 @@ pub(super) fn verdicts(
                         none.insert(Catalogue::open(run.repository, run.job)?)
                     }
                 };
-                let reader = ChunkReader::new(run.repository, catalogue);
-                ops::database::check(&reader, &stored.record, depth, run.job.cancel)
+                what_is_wrong(stored, depth, &ChunkReader::new(run.repository, catalogue), run.job.cancel)
             }
         };
         let name = String::from_utf8_lossy(source);
@@ -301,6 +340,18 @@ pub(super) fn verdicts(
         out.push(Verdict { source: source.to_vec(), path: stored.path.clone(), image, depth, wrong });
     }
     Ok(out)
+}
+
+/// By the engine. Where a record is not as its header says, it is asked for all that it can find; it may find nothing, since
+/// it reads a record only as far as its table has columns, and then what was seen is told.
+fn what_is_wrong(stored: &Stored, depth: Depth, reader: &ChunkReader<'_>, cancel: &Cancel) -> Result<Vec<Vec<u8>>> {
+    let bad_record = stored.scan.as_ref().and_then(|scan| scan.bad_record());
+    let depth = if bad_record.is_some() { Depth::Full } else { depth };
+    let mut wrong = ops::database::check(reader, &stored.record, depth, cancel)?;
+    if wrong.is_empty() {
+        wrong.extend(bad_record.map(String::into_bytes));
+    }
+    Ok(wrong)
 }
 
 /// Where a file of a source lies.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::cut::{Cut, FIRST_BYTES, is_sqlite};
+use super::cut::{Cut, FIRST_BYTES};
 use super::database::{self, KnownDatabases, may_be_database};
 use super::parent::Parent;
 use super::read::{Big, BigBegin, Item, Piece, Plan, Task};
@@ -195,6 +195,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
         match self.run.image(&item, &path, out)? {
             Ok(image) => {
                 self.databases.insert(&item.found.path);
+                self.tell_left_out(&item.found.path, image.bytes_behind);
                 out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(image))))
             }
             Err(failure)
@@ -206,6 +207,18 @@ impl<'a, 'r> Feeder<'a, 'r> {
                 let why = database::as_plain_file(&item.found, &failure);
                 self.big(item, None, Some(why), out)
             }
+        }
+    }
+
+    /// Nothing is left out without a word.
+    fn tell_left_out(&self, database: &[u8], bytes_behind: u64) {
+        if bytes_behind > 0 {
+            let name = &self.source.name;
+            let shown = if database.is_empty() { name.clone() } else { format!("{name}: {}", text::escape(database)) };
+            self.run.job.warn(&format!(
+                "{shown}: {bytes_behind} bytes behind its last page are no part of the database, and were left out; \
+                 --raw-databases saves them"
+            ));
         }
     }
 
@@ -333,11 +346,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
         if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
             read = self.read_big(&item, Vec::new(), out)?;
         }
-        let read = read.map(|read| {
-            let odd = || self.run.is_odd(read.is_sqlite).then(|| database::cut_short(&item.found.path));
-            BigRead::File(BigFile { changed: flaw.or(read.changed).or_else(odd), ..read })
-        });
-        out.send(Task::BigEnd(Box::new(item), read))
+        let flawed = |read: BigFile| BigFile { changed: flaw.or(read.changed).or(read.odd), odd: None, ..read };
+        out.send(Task::BigEnd(Box::new(item), read.map(|read| BigRead::File(flawed(read)))))
     }
 
     fn is_stored(&self, chunk: &ChunkRef) -> bool {
@@ -362,7 +372,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Ok(len) => &first[..len],
             Err(failure) => return Ok(Err(failure)),
         };
-        let (cut, is_sqlite) = (Cut::of(first, file.stat().size), is_sqlite(first));
+        let cut = Cut::of(first, file.stat().size);
+        let odd = self.run.odd(&item.found.path, first, file.stat().size);
         if cut == Cut::Blocks {
             // Between holes blocks are shorter, and where they end is not known here.
             let usable = |chunk: &&ChunkRef| extents.is_none() && chunk.len == BLOCK_BYTES as u64;
@@ -398,7 +409,7 @@ impl<'a, 'r> Feeder<'a, 'r> {
             Ok(what) => Some(changed(&item.found.path, what.unwrap_or("size"))),
             Err(failure) => return Ok(Err(failure)),
         };
-        Ok(Ok(BigFile { file, is_sqlite, extents, changed, complete: !short }))
+        Ok(Ok(BigFile { file, odd, extents, changed, complete: !short }))
     }
 }
 
@@ -431,7 +442,8 @@ pub(super) enum BigRead {
 /// A big file that has been read to its end.
 pub(super) struct BigFile {
     pub file: OpenFile,
-    pub is_sqlite: bool,
+    /// It begins like a database, and was not read as one.
+    odd: Option<Failure>,
     pub extents: Option<Vec<Extent>>,
     /// It is not one state of the file.
     pub changed: Option<Failure>,

@@ -15,6 +15,7 @@ mod recall;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
 use self::buffers::Buffers;
 use super::damage;
@@ -146,6 +147,8 @@ struct Run<'a> {
     job: Job<'a>,
     started: Time,
     buffers: Buffers,
+    /// Databases that stayed locked for as long as they were waited for.
+    locked: AtomicU32,
 }
 
 /// What came of one source.
@@ -215,6 +218,7 @@ fn try_backup(
         job,
         started,
         buffers: Buffers::default(),
+        locked: AtomicU32::default(),
     };
     announce(&previous, job);
     let (mut statistics, mut reasons, mut skipped) = (Statistics::default(), Reasons::default(), Skipped::default());
@@ -435,9 +439,10 @@ impl Run<'_> {
         self.settled_print(feed::fingerprint(stat))
     }
 
-    /// Whether a file that was read as such begins like what should have been read otherwise.
-    fn is_odd(&self, is_sqlite: bool) -> bool {
-        is_sqlite && !self.request.databases.raw
+    /// What is odd about a file that was read as such, if it begins like what should have been read otherwise.
+    fn odd(&self, path: &[u8], first: &[u8], bytes: u64) -> Option<files::Failure> {
+        let is_odd = cut::is_sqlite(first) && !self.request.databases.raw;
+        is_odd.then(|| database::odd_length(path, first, bytes))
     }
 
     fn settled_print(&self, print: Fingerprint) -> Option<Fingerprint> {

@@ -4,10 +4,10 @@ use super::feed::{BigRead, changed, fingerprint};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cut::{Cut, is_sqlite};
+use super::Run;
+use super::cut::Cut;
 use super::database::Image;
 use super::parent::Parent;
-use super::{Run, database};
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
@@ -271,8 +271,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             self.filled = start;
             seen = self.read_once(found)?;
         }
-        if self.run.is_odd(is_sqlite(&self.buffer[start..self.filled])) && seen.changed.is_none() {
-            seen.changed = Some(database::cut_short(&found.path));
+        if seen.changed.is_none() {
+            seen.changed = self.run.odd(&found.path, &self.buffer[start..self.filled], seen.stat.size);
         }
         Ok(seen)
     }

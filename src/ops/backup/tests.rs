@@ -107,3 +107,25 @@ fn leaves_are_known_while_all_packs_are_there() {
     storage.delete(&list(Folder::Packs)[0]).unwrap();
     assert_eq!(known(true), (2001, 0));
 }
+
+/// Each was waited for for 30 s: a night with forty that one program keeps locked waited for twenty minutes.
+#[test]
+fn many_locked_databases_are_not_waited_for_one_after_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let lock = |n: usize| {
+        let connection = rusqlite::Connection::open(home.join(format!("{n}.db"))).unwrap();
+        connection.execute_batch("CREATE TABLE t(a); BEGIN EXCLUSIVE").unwrap();
+        connection
+    };
+    let _locked: Vec<_> = (0..7).map(lock).collect();
+    let (storage, world) = (Arc::new(MemoryStorage::new()), Arc::new(System::default()));
+    let repository = Repository::create(storage, world, KeySource::KeyFile(&[7; 32]), "test").unwrap();
+    let mut request = request(&home);
+    request.databases.options.busy_timeout = std::time::Duration::from_millis(300);
+    let report = backup(&repository, &request, Job { progress: &Silent, cancel: &Cancel::new() }).unwrap();
+    let why: Vec<_> = report.reasons.iter().map(|reason| String::from_utf8_lossy(&reason.why)).collect();
+    let waited = |time: &str| why.iter().filter(|why| why.ends_with(&format!("kept it locked for {time} s"))).count();
+    assert_eq!((waited("0.3"), waited("0.02")), (4, 3), "{why:?}");
+}

@@ -7,6 +7,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use super::facts::facts_of;
 use crate::entry::Kind as EntryKind;
 use crate::error::{Error, Kind, Result};
@@ -126,14 +128,12 @@ impl<'r> Database<'r> {
         if let Some(failure) = opened.failure() {
             return Err(failure);
         }
+        let recorded = self.facts.iter().flat_map(|facts| &facts.tables);
+        let recorded: HashMap<_, _> = recorded.map(|table| (table.name.as_slice(), table.rows)).collect();
         for table in &mut tables {
-            table.rows = table.rows.or_else(|| self.recorded(&table.name));
+            table.rows = table.rows.or_else(|| *recorded.get(table.name.as_slice())?);
         }
         Ok(tables)
-    }
-
-    fn recorded(&self, table: &[u8]) -> Option<u64> {
-        self.facts.as_ref()?.tables.iter().find(|facts| facts.name == table)?.rows
     }
 }
 

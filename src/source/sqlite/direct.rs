@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -55,6 +56,26 @@ impl Direct {
 
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         spare::read_exact_at(&self.file, buffer, offset)
+    }
+
+    /// How long the file is. Where the log has pages, that says nothing, and is not told.
+    pub fn bytes(&self) -> Option<u64> {
+        self.logged.as_ref().filter(|logged| logged.is_empty())?;
+        self.file.metadata().ok().map(|meta| meta.len())
+    }
+
+    /// Whether there is anything but zeros in this part of the file.
+    pub fn has_content(&self, mut part: Range<u64>) -> io::Result<bool> {
+        let mut run = vec![0; RUN_BYTES.min((part.end - part.start) as usize)];
+        while !part.is_empty() {
+            let len = run.len().min((part.end - part.start) as usize);
+            spare::read_exact_at(&self.file, &mut run[..len], part.start)?;
+            if run[..len].iter().any(|byte| *byte != 0) {
+                return Ok(true);
+            }
+            part.start += len as u64;
+        }
+        Ok(false)
     }
 
     /// Whether another process is about to write, and has to wait, as far as can be told.

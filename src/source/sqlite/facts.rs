@@ -8,7 +8,7 @@ use super::header::Encoding;
 use super::scan::Scan;
 
 /// The most tables that are counted; a number for the rest.
-pub const TABLES_MAX: usize = 4096;
+pub const TABLES_MAX: usize = 10_000;
 /// The longest name of a table that is counted, bytes.
 pub const TABLE_NAME_BYTES_MAX: usize = 1024;
 /// The longest schema that is kept.
@@ -33,7 +33,8 @@ pub struct Facts {
     /// a NUL at its end (an index without SQL has an empty one). Where a table begins in the file is left out.
     /// `None`: longer than [`SCHEMA_BYTES_MAX`], or unreadable.
     pub schema: Option<Vec<u8>>,
-    /// Tables, ordinary and virtual, and those that the engine keeps for itself, with their rows, by name.
+    /// Tables, ordinary and virtual, and those behind virtual ones, with their rows, by name. Not those that the engine keeps
+    /// for itself (`sqlite_…`), of which lists of tables say nothing either.
     pub tables: Vec<TableFacts>,
     /// Tables that could not be counted, by name.
     pub uncounted: Vec<Uncounted>,
@@ -146,7 +147,8 @@ pub(super) fn counts(connection: &Connection, virtual_only: bool) -> Counts {
 
 /// Names of tables, and the pages on which they begin, if they have any.
 fn names(connection: &Connection, more: &mut u64) -> rusqlite::Result<Vec<(Vec<u8>, Option<u32>)>> {
-    let sql = "SELECT name, rootpage FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    let sql = r"SELECT name, rootpage FROM sqlite_schema
+        WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut names = Vec::new();

@@ -89,7 +89,7 @@ impl Failure {
 
 const NOT_A_DATABASE_FIX: &str =
     "an encrypted database can be kept as a plain file, while the program that writes it is stopped";
-const CORRUPT_FIX: &str = "check it with `PRAGMA integrity_check`, or keep it as a plain file";
+pub(super) const CORRUPT_FIX: &str = "check it with `PRAGMA integrity_check`, or keep it as a plain file";
 pub(super) const BUSY_FIX: &str = "stop the program that keeps it locked, or make that program lock it for shorter";
 
 impl From<Failure> for Error {

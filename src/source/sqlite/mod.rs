@@ -30,6 +30,7 @@ mod open;
 mod page;
 mod place;
 mod reading;
+mod record;
 mod scan;
 mod snapshot;
 mod spool;

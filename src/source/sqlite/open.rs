@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{ErrorCode, ffi};
 
-use super::failure::{BUSY_FIX, Failure, FailureKind};
+use super::failure::{BUSY_FIX, CORRUPT_FIX, Failure, FailureKind};
 use super::place::{Place, Promise, Stamp, Stamps};
 use super::reading::Reading;
 use super::snapshot::{self, Mode, Snapshot};
@@ -143,11 +143,14 @@ impl Opening<'_> {
         promise: Promise,
         folder: Option<Folder>,
     ) -> Result<Reading, Failure> {
-        if self.has_pages {
+        check_end(place, &snapshot)?;
+        let bytes_behind = snapshot.bytes_behind();
+        let reading = if self.has_pages {
             Reading::new(place, snapshot, way, promise, folder)
         } else {
             self.copy(place, &snapshot, &promise)
-        }
+        };
+        reading.map(|reading| reading.with_bytes_behind(bytes_behind))
     }
 
     /// From a private copy; what was held is given back as soon as that is made.
@@ -188,6 +191,17 @@ fn check_empty(place: &Place, snapshot: &Snapshot, stamp: &Stamp) -> Result<(), 
         return Err(Failure::of(FailureKind::NotADatabase, &place.shown, why));
     }
     Ok(())
+}
+
+/// The engine takes what is missing of the last page for zeros, and says nothing.
+fn check_end(place: &Place, snapshot: &Snapshot) -> Result<(), Failure> {
+    match snapshot.bytes_missing() {
+        0 => Ok(()),
+        missing => {
+            let why = format!("its file is cut short: {missing} bytes of its last page are missing");
+            Err(Failure::of(FailureKind::Corrupt, &place.shown, why).fix(CORRUPT_FIX))
+        }
+    }
 }
 
 pub(super) fn on_network(place: &Place, name: &str) -> Failure {

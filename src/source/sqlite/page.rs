@@ -3,6 +3,7 @@
 //! Where numbers do not fit each other the answer is an error in words; no bytes make it stumble.
 
 use super::header::{HEADER_BYTES, sniff};
+use super::record;
 
 /// The first byte of those that nobody reads or writes, since locks lie on them; their page is never used.
 pub(super) const LOCK_BYTE: u64 = 0x4000_0000;
@@ -50,6 +51,8 @@ pub(super) struct Parts {
     pub overflow_pages: u64,
     /// The first and the last row id, of a table's page that has any.
     pub rows: Option<(i64, i64)>,
+    /// Whether a row or key is no record.
+    pub has_bad_record: bool,
 }
 
 /// A page's use, as a map of pointers tells it.
@@ -210,6 +213,7 @@ impl Layout {
         }
         let bytes = bytes as usize;
         if bytes <= max {
+            parts.has_bad_record |= !record::is_well_formed(cell.get(at..at + bytes).ok_or(CUT)?, bytes);
             return Ok(at + bytes);
         }
         let (min, page) = ((self.usable - 12) * 32 / 255 - 23, self.usable - 4);
@@ -218,6 +222,7 @@ impl Layout {
             _ => min,
         };
         let first = cell.get(at + here..at + here + 4).ok_or(CUT)?;
+        parts.has_bad_record |= !record::is_well_formed(&cell[at..at + here], bytes);
         parts.overflows.push(get_u32(first, 0));
         parts.overflow_pages += (bytes - here).div_ceil(page) as u64;
         Ok(at + here + 4)
@@ -231,6 +236,7 @@ impl Parts {
         self.overflows.clear();
         self.overflow_pages = 0;
         self.rows = None;
+        self.has_bad_record = false;
     }
 }
 
@@ -270,7 +276,7 @@ fn next_row(after: Option<i64>) -> i64 {
 
 /// A number, and how many bytes it takes.
 #[inline]
-fn varint(bytes: &[u8]) -> Result<(u64, usize), &'static str> {
+pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), &'static str> {
     match bytes.first() {
         Some(byte) if *byte < 0x80 => Ok((u64::from(*byte), 1)),
         _ => long_varint(bytes),

@@ -26,6 +26,7 @@ pub struct Reading {
     promise: Promise,
     snapshot: Snapshot,
     window: RefCell<Window>,
+    bytes_behind: u64,
     /// After the connection, which has files open in it.
     _folder: Option<Folder>,
 }
@@ -47,7 +48,7 @@ impl Reading {
     ) -> Result<Self, Failure> {
         let place = place.clone();
         let window = RefCell::default();
-        let reading = Self { place, way, promise, snapshot, window, _folder: folder };
+        let reading = Self { place, way, promise, snapshot, window, bytes_behind: 0, _folder: folder };
         reading.header()?;
         Ok(reading)
     }
@@ -55,6 +56,16 @@ impl Reading {
     /// How long the image is: its pages times their size. 0 for an empty database.
     pub fn bytes(&self) -> u64 {
         self.snapshot.bytes()
+    }
+
+    /// How many bytes lie in its file behind its last page, if any of them is not zero. The engine never reads them, and they
+    /// are no part of the image.
+    pub fn bytes_behind(&self) -> u64 {
+        self.bytes_behind
+    }
+
+    pub(super) fn with_bytes_behind(self, bytes_behind: u64) -> Self {
+        Self { bytes_behind, ..self }
     }
 
     /// How the database is read.
@@ -127,7 +138,8 @@ impl Reading {
 
     pub(super) fn copy(&mut self, options: &Options, cancel: &Cancel) -> Result<(), Failure> {
         let opening = Opening { options, cancel, has_pages: true };
-        *self = opening.copy(&self.place, &self.snapshot, &self.promise)?;
+        let copied = opening.copy(&self.place, &self.snapshot, &self.promise)?;
+        *self = copied.with_bytes_behind(self.bytes_behind);
         Ok(())
     }
 

@@ -5,7 +5,8 @@
 //! values (NOT NULL, CHECK); chains of overflow pages are counted together. The engine goes from page to page, which
 //! takes a read at a random place for each; this takes none but for the free list.
 //!
-//! What is found here is a reason to ask the engine, and no verdict.
+//! What is found here is a reason to ask the engine, and no verdict; but for records that are not as long as their headers
+//! say: the engine never writes these, and reads other values out of them without a word, where it has no need of the rest.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -64,6 +65,7 @@ struct Seen {
     is_ordered: bool,
     trees: Option<Trees>,
     wrong: Option<String>,
+    bad_record: Option<u32>,
 }
 
 /// Row ids, from the first to the last.
@@ -85,6 +87,8 @@ struct Found {
     rows: Vec<(u32, Rows)>,
     overflow_pages: i64,
     maps: u64,
+    /// The first page with a record that is not well formed.
+    bad_record: Option<u32>,
 }
 
 impl Scan {
@@ -99,6 +103,7 @@ impl Scan {
             is_ordered: true,
             trees: Trees::new(pages),
             wrong: None,
+            bad_record: None,
         };
         for page in layout.map_pages().chain(Some(layout.lock_page()).filter(|page| *page <= pages)) {
             seen.uses(ANY, page);
@@ -169,6 +174,9 @@ impl Scan {
                 return Ok(());
             }
         };
+        if parts.has_bad_record {
+            found.bad_record.get_or_insert(by);
+        }
         found.looks.push((by, tree));
         found.cells.push((by, parts.children.is_empty(), parts.cells));
         found.overflow_pages -= parts.overflow_pages as i64;
@@ -225,6 +233,12 @@ impl Scan {
         None
     }
 
+    /// That a record is not as its header says, if one was seen. Its page is in its place all the same.
+    pub fn bad_record(&self) -> Option<String> {
+        let page = self.seen().bad_record?;
+        Some(format!("page {page}: a record is not as long as its header says"))
+    }
+
     /// Whether rows are counted.
     pub fn counts(&self) -> bool {
         self.seen().trees.is_some()
@@ -275,6 +289,7 @@ impl Seen {
         for (page, rows) in found.rows {
             self.order(page, rows);
         }
+        self.bad_record = self.bad_record.into_iter().chain(found.bad_record).min();
         self.overflow_pages += found.overflow_pages;
         self.maps = self.maps.wrapping_add(found.maps);
     }

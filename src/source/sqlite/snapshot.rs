@@ -80,6 +80,24 @@ impl Snapshot {
         u64::from(self.page_bytes) * u64::from(self.pages)
     }
 
+    /// How many bytes its file lacks, as far as can be told. The engine takes those for zeros.
+    pub fn bytes_missing(&self) -> u64 {
+        let file = self.direct.as_ref().and_then(Direct::bytes);
+        file.map_or(0, |file| self.bytes().saturating_sub(file))
+    }
+
+    /// How many bytes lie in its file behind its last page, as far as can be told; 0 where all of them are zeros, as programs
+    /// leave them that have their files grow in steps.
+    pub fn bytes_behind(&self) -> u64 {
+        let Some((direct, file)) = self.direct.as_ref().and_then(|direct| direct.bytes().map(|bytes| (direct, bytes)))
+        else {
+            return 0;
+        };
+        let behind = self.bytes()..file;
+        let has_content = !behind.is_empty() && direct.has_content(behind.clone()).unwrap_or(true);
+        if has_content { behind.end - behind.start } else { 0 }
+    }
+
     /// The pages from `first` on (the first of all is 1), as many as fill the buffer.
     pub fn read_pages(&self, mut first: u32, mut buffer: &mut [u8]) -> rusqlite::Result<()> {
         let size = self.page_bytes as usize;

@@ -13,6 +13,32 @@ fn written_back(path: &Path, connection: Connection) -> Vec<u8> {
 }
 
 #[test]
+fn what_lies_behind_the_last_page_is_told_and_left_out() {
+    for journal in ["DELETE", "WAL"] {
+        let mut bench = Bench::new();
+        let path = bench.path("db");
+        drop(database(&path, &format!("PRAGMA journal_mode = {journal};")));
+        let file = fs::read(&path).unwrap();
+        let mut behind = |more: &[u8]| {
+            fs::write(&path, [&file, more].concat()).unwrap();
+            bench.has_pages = !bench.has_pages;
+            let reading = bench.open(&path).unwrap();
+            assert_eq!(whole(&reading).len(), file.len());
+            reading.bytes_behind()
+        };
+        let last = |len: usize| [&vec![0; len - 1][..], b"x"].concat();
+        for len in [1, 511, 512, 4096, (3 << 20) + 5] {
+            assert_eq!([behind(&last(len)), behind(&last(len)), behind(&vec![0; len])], [len as u64, len as u64, 0]);
+        }
+        // What is in the log may be longer than the file, or shorter.
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("PRAGMA journal_mode = WAL; DELETE FROM person; VACUUM").unwrap();
+        let reading = bench.open(&path).unwrap();
+        assert!(reading.bytes() < file.len() as u64 && reading.bytes_behind() == 0);
+    }
+}
+
+#[test]
 fn every_page_size_and_vacuum_mode_comes_out_as_the_file() {
     for journal in ["WAL", "DELETE"] {
         for page_bytes in [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] {

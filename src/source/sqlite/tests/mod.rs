@@ -45,10 +45,10 @@ impl Bench {
     /// Everything of a database, which is read in this way.
     fn read(&self, path: &Path, way: Way) -> (Vec<u8>, Facts) {
         let reading = self.open(path).unwrap();
-        assert_eq!(reading.way(), way);
+        assert_eq!((reading.way(), reading.bytes_behind()), (way, 0));
         let image = whole(&reading);
         let scan = scan(&reading, &image);
-        let is_damaged = scan.as_ref().is_some_and(|scan| scan.wrong().is_some());
+        let is_damaged = scan.as_ref().is_some_and(|scan| scan.wrong().or(scan.bad_record()).is_some());
         let facts = reading.finish(None).unwrap();
         if let Some(scan) = scan.filter(|_| !is_damaged) {
             let mut counted = self.open(path).unwrap().finish(Some(&scan)).unwrap();
@@ -96,7 +96,8 @@ fn whole(reading: &Reading) -> Vec<u8> {
 
 /// What a scan says of it, that sees its last pages first.
 fn scanned(reading: &Reading, image: &[u8]) -> Option<String> {
-    scan(reading, image)?.wrong()
+    let scan = scan(reading, image)?;
+    scan.wrong().or(scan.bad_record())
 }
 
 fn scan(reading: &Reading, image: &[u8]) -> Option<Scan> {

@@ -50,6 +50,11 @@ fn what_is_cut_short_or_has_no_sense_in_its_schema_is_said_so() {
         assert_failure(&failure, FailureKind::Corrupt, "malformed");
         assert!(failure.is_for_raw_bytes());
     }
+    // The engine takes what is missing of the last page for zeros.
+    fs::write(&path, &bytes[..bytes.len() - 512]).unwrap();
+    let failure = bench.failure(&path);
+    assert_failure(&failure, FailureKind::Corrupt, "cut short: 512 bytes of its last page are missing");
+    assert!(failure.is_for_raw_bytes());
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn assert_invariants(image: &Connection, facts: &Facts) {
 
 /// The image, with time for others between its parts.
 fn slowly(reading: &mut Reading, bench: &Bench) -> Vec<u8> {
+    assert_eq!(reading.bytes_behind(), 0);
     let mut image = vec![0; reading.bytes() as usize];
     for (part, offset) in image.chunks_mut(500_000).zip((0..).step_by(500_000)) {
         reading.make_way(offset, &bench.options, &bench.cancel).unwrap();
