@@ -4,6 +4,7 @@
 //! that does not, and the next backup succeeds.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -536,15 +537,50 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     println!("figure: read again after a kill = at most {:.1} % of 190 MB more than was left", most * 100.0);
 }
 
+/// What is in the source of a run that is killed, in which one large file is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Large {
+    /// Of which small pieces are under way at a time.
+    Pages,
+    Database,
+    /// Its first part is read by the run that is killed, and told by the next one.
+    DamagedDatabase,
+}
+
+impl Large {
+    fn plant(self, source: &Path, bytes: usize) -> PathBuf {
+        let path = source.join("big");
+        if self == Self::Pages {
+            let bytes = [b"redb\x1a\x0a\xa9\x0d\x0a", &plant::noise(5, bytes)[9..]].concat();
+            plant::plant(source, &[(b"big", plant::Item::File(bytes))]);
+            return path;
+        }
+        fs::create_dir_all(source).unwrap();
+        let mut database = rusqlite::Connection::open(&path).unwrap();
+        database.execute_batch("PRAGMA synchronous = OFF; CREATE TABLE t(a INTEGER PRIMARY KEY, b, c)").unwrap();
+        let transaction = database.transaction().unwrap();
+        let mut insert = transaction.prepare("INSERT INTO t VALUES (?1, ?2, ?1 % 1000)").unwrap();
+        for (n, row) in (0_i64..).zip(plant::noise(6, bytes - bytes / 16).chunks(1800)) {
+            insert.execute(rusqlite::params![n, row]).unwrap();
+        }
+        drop(insert);
+        transaction.execute_batch("CREATE INDEX by_c ON t(c)").unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        if self == Self::DamagedDatabase {
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.write_all_at(&[7; 4096], 100 * 4096).unwrap();
+        }
+        path
+    }
+}
+
 /// Chunks go to two packs by chance, so the one that was not ended has some in the middle of what the other has.
-#[test]
-fn of_a_file_in_which_a_run_was_killed_only_what_is_missing_is_read() {
+fn kill_in_a_large_file(large: Large) {
     let machine = Machine::new();
     let source = machine.place("source");
-    let total = 96 << 20;
-    // A file of pages, of which small pieces are under way at a time.
-    let bytes = [b"redb\x1a\x0a\xa9\x0d\x0a", &plant::noise(5, total)[9..]].concat();
-    plant::plant(&source, &[(b"big", plant::Item::File(bytes))]);
+    let file = large.plant(&source, 96 << 20);
+    let total = fs::metadata(file).unwrap().len();
     std::thread::sleep(Duration::from_millis(3100));
     let mut child = machine.command(["backup", source.to_str().unwrap()]).spawn().unwrap();
     while bytes_read_by(child.id()).is_some_and(|read| (read as f64) < 0.7 * total as f64) {}
@@ -561,13 +597,31 @@ fn of_a_file_in_which_a_run_was_killed_only_what_is_missing_is_read() {
     let lost = fs::metadata(&packs[0].1).unwrap().len();
     fs::remove_file(&packs[0].1).unwrap();
     let kept: u64 = packs[1..].iter().map(|(_, pack)| fs::metadata(pack).unwrap().len()).sum();
-    let json = machine.run(["backup", "--json", source.to_str().unwrap()]).expect(0).json();
-    // Pieces that were stored, but not noted yet, are read as well.
-    let again = json["bytes_read"].as_u64().unwrap();
-    assert!(again >= lost && again < total as u64 - kept + (10 << 20), "{again} were read, {kept} of {total} kept");
+    let exit = if large == Large::DamagedDatabase { 3 } else { 0 };
+    let run = machine.run(["backup", "--json", source.to_str().unwrap()]).expect(exit);
+    assert_eq!(run.stdout.contains("damaged where it comes from"), exit == 3, "{run:?}");
+    // Pieces that were stored, but not noted yet, are read as well; and those of which a part is missing.
+    let again = run.json()["bytes_read"].as_u64().unwrap();
+    let most = total - kept + (10 << 20) + if large == Large::Pages { 0 } else { 4 * lost };
+    assert!(again >= lost && again < most && again < total * 7 / 8, "{again} were read, {kept} of {total} kept");
     let to = machine.place("to");
     machine.restore("latest", &to).expect(0);
     assert_same(&look(&source), &look(&to), "after the kill");
+}
+
+#[test]
+fn of_a_file_in_which_a_run_was_killed_only_what_is_missing_is_read() {
+    kill_in_a_large_file(Large::Pages);
+}
+
+#[test]
+fn of_a_database_in_which_a_run_was_killed_only_what_is_missing_is_read() {
+    kill_in_a_large_file(Large::Database);
+}
+
+#[test]
+fn what_a_killed_run_saw_of_a_damaged_database_the_next_one_tells() {
+    kill_in_a_large_file(Large::DamagedDatabase);
 }
 
 /// Forgets all but the newest, and brings the oldest back.

@@ -172,7 +172,7 @@ def killed(larder, folder, corpora_folder):
         shares.append(f"{name} {min(found):.1f}–{max(found):.1f} %")
     yield ("a first backup killed when it has read 90 %, four times each: what the next run reads, of what there is (`rchar` of "
            "/proc/PID/io, so with what it reads of the repository)",
-           ", ".join(shares) + "; an image is read and checked anew, whatever was stored of it")
+           ", ".join(shares))
 
 
 def cached(path):

@@ -50,6 +50,15 @@ impl Fingerprint {
     }
 }
 
+/// Some chunks of a big file, one after another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotedPiece {
+    /// The chunks.
+    pub chunks: Vec<ChunkRef>,
+    /// What else was seen of them, in a form that the reader of such files knows.
+    pub seen: Vec<u8>,
+}
+
 /// What is known of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -59,8 +68,10 @@ pub struct Known {
     pub fingerprint: Fingerprint,
     /// Its record, if it was read to its end.
     pub record: Option<Vec<u8>>,
-    /// Of a big file that a run read which made no snapshot: its chunks, as far as it was read.
-    pub chunks: Vec<ChunkRef>,
+    /// Of a big file that a run read which made no snapshot: its pieces, as far as it was read.
+    pub pieces: Vec<NotedPiece>,
+    /// The record that such a file had before.
+    pub older: Option<Vec<u8>>,
     /// Whether the run that read it made a snapshot; else nothing but the catalogue says that it is stored.
     pub in_snapshot: bool,
     /// Whether all that the record needs counts as stored without a look: see [`super::StatCache::open`].

@@ -32,7 +32,7 @@ pub use cache::CacheTrouble;
 pub use catalogue::{Catalogue, PackInfo, Place, Unreadable};
 pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Plain, Step};
 pub use file::FileReader;
-pub use known::{Cursor, Fingerprint, Known, KnownLeaf};
+pub use known::{Cursor, Fingerprint, Known, KnownLeaf, NotedPiece};
 pub use layout::Folder;
 pub use open::{KeySource, Repository, no_repository};
 pub use packs::{pack_session, read_head, read_table, read_through};

@@ -13,6 +13,7 @@
 //!          | 3 ‖ pack prefix(16)*: the end, and the packs that were there
 //!          | 4 ‖ id(32) ‖ entries, bytes, body bytes, varints ‖ entries: with these a leaf of the tree ends
 //!          | 5 ‖ entries: with these a leaf ends that is not to be taken whole
+//!          | 6 ‖ what was seen of them, behind its length ‖ pieces, as in 2
 //! ```
 //! The leaf of a block 4 holds its entries and those of the blocks 1 since the last block 4 or 5.
 //!
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cache::{self, CacheTrouble};
-use super::known::{Cursor, Fingerprint, Known, KnownLeaf, WHAT, put_entry};
+use super::known::{Cursor, Fingerprint, Known, KnownLeaf, NotedPiece, WHAT, put_entry};
 use super::{Catalogue, Repository};
 use crate::clock;
 use crate::crypto::{self, Secret, TAG_BYTES};
@@ -53,6 +54,7 @@ const PIECES: u8 = 2;
 const END: u8 = 3;
 const LEAF: u8 = 4;
 const NO_LEAF: u8 = 5;
+const SEEN_PIECES: u8 = 6;
 /// Of a pack's name, so much tells it from others. Bytes.
 const PACK_PREFIX_BYTES: usize = 16;
 /// Blocks of pieces have at most so many.
@@ -205,7 +207,11 @@ impl Log {
         let mut r = Reader::new(&plain, WHAT);
         let kind = r.u8()?;
         let leaf = match kind {
-            PIECES => return self.pieces(&mut r),
+            PIECES => return self.pieces(&mut r, &[]),
+            SEEN_PIECES => {
+                let seen = r.prefixed()?;
+                return self.pieces(&mut r, seen);
+            }
             END => {
                 self.is_whole = true;
                 return self.entries();
@@ -239,26 +245,49 @@ impl Log {
         while let Some((fingerprint, record)) = cursor.try_next(&entries)? {
             let (path, record) = (cursor.path().to_vec(), Some(record.to_vec()));
             let begun = self.begun.take().filter(|begun| begun.path == path && begun.fingerprint == fingerprint);
-            let chunks = begun.map(|begun| begun.chunks).unwrap_or_default();
-            let (in_snapshot, is_stored) = (self.end.is_some(), self.is_stored);
-            self.ready.push_back(Memory::Entry(Known { path, fingerprint, record, chunks, in_snapshot, is_stored }));
+            let pieces = begun.map(|begun| begun.pieces).unwrap_or_default();
+            let (older, in_snapshot, is_stored) = (None, self.end.is_some(), self.is_stored);
+            let known = Known { path, fingerprint, record, pieces, older, in_snapshot, is_stored };
+            self.ready.push_back(Memory::Entry(known));
         }
         Ok(())
     }
 
-    fn pieces(&mut self, r: &mut Reader<'_>) -> wire::Result<()> {
+    fn pieces(&mut self, r: &mut Reader<'_>, seen: &[u8]) -> wire::Result<()> {
         let goes_on = r.u8()? == 1;
         let (path, fingerprint) = (r.prefixed()?.to_vec(), Fingerprint::take(r)?);
         if self.end.is_some() {
             return Ok(());
         }
-        let mut chunks = self.begun.take().filter(|_| goes_on).map(|begun| begun.chunks).unwrap_or_default();
+        let mut pieces = self.begun.take().filter(|_| goes_on).map(|begun| begun.pieces).unwrap_or_default();
+        let mut piece = NotedPiece { chunks: Vec::new(), seen: seen.to_vec() };
         while !r.is_empty() {
-            chunks.push(ChunkRef { id: ChunkId::new(r.array()?), len: r.varint()? });
+            piece.chunks.push(ChunkRef { id: ChunkId::new(r.array()?), len: r.varint()? });
         }
-        let (in_snapshot, is_stored) = (false, false);
-        self.begun = Some(Known { path, fingerprint, record: None, chunks, in_snapshot, is_stored });
+        pieces.extend(Some(piece).filter(|piece| !piece.chunks.is_empty()));
+        let (record, older, in_snapshot, is_stored) = (None, None, false, false);
+        self.begun = Some(Known { path, fingerprint, record, pieces, older, in_snapshot, is_stored });
         Ok(())
+    }
+
+    /// Leaves behind what comes before this path, and what is said of it: its record.
+    fn record_at(&mut self, path: &[u8]) -> Option<Vec<u8>> {
+        while let Some(memory) = self.next() {
+            let order = compare_paths(memory.path(), path);
+            match memory {
+                memory if order.is_gt() => {
+                    self.ready.push_front(memory);
+                    return None;
+                }
+                Memory::Entry(known) if order.is_eq() => return known.record,
+                Memory::Entry(_) => {}
+                Memory::Leaf(leaf) => {
+                    self.entries = leaf.entries;
+                    let _ = self.entries();
+                }
+            }
+        }
+        None
     }
 }
 
@@ -332,6 +361,19 @@ impl StatCache {
     }
 }
 
+impl StatCache {
+    /// Adds to a file that a run did not come to the end of what older logs say of it.
+    fn with_older(&mut self, memory: Memory) -> Memory {
+        match memory {
+            Memory::Entry(known) if known.record.is_none() => {
+                let older = self.logs.iter_mut().skip(1).find_map(|log| log.record_at(&known.path));
+                Memory::Entry(Known { older, ..known })
+            }
+            memory => memory,
+        }
+    }
+}
+
 impl Iterator for StatCache {
     type Item = Memory;
 
@@ -342,7 +384,7 @@ impl Iterator for StatCache {
             while let Some(memory) = log.next() {
                 if follows(memory.path()) {
                     self.last = Some(memory.path().to_vec());
-                    return Some(memory);
+                    return Some(self.with_older(memory));
                 }
                 if let Memory::Leaf(leaf) = memory {
                     log.entries = leaf.entries;
@@ -432,14 +474,23 @@ impl StatCacheWriter {
         self.seal(&head, entries)
     }
 
-    /// Notes chunks of the file that is being read: its first ones, or more of them.
-    pub fn pieces(&mut self, path: &[u8], fingerprint: &Fingerprint, is_more: bool, chunks: &[ChunkRef]) -> Option<()> {
+    /// Notes a piece of the file that is being read: its first one, or one more.
+    pub fn piece(&mut self, path: &[u8], fingerprint: &Fingerprint, is_more: bool, piece: &NotedPiece) -> Option<()> {
         self.flush()?;
-        // The first ones may be none: what came before, of the same file or of another, ends here anyway.
+        let NotedPiece { chunks, seen } = piece;
+        // The first one may be empty: what came before, of the same file or of another, ends here anyway.
         let blocks = chunks.len().div_ceil(PIECES_MAX).max(1);
         for n in 0..blocks {
             let chunks = &chunks[n * PIECES_MAX..chunks.len().min((n + 1) * PIECES_MAX)];
-            let mut block = vec![PIECES, u8::from(is_more || n > 0)];
+            let mut block = Vec::with_capacity(seen.len() + path.len() + 40 * chunks.len() + 64);
+            match seen.is_empty() || blocks > 1 {
+                true => block.push(PIECES),
+                false => {
+                    block.push(SEEN_PIECES);
+                    put_prefixed(&mut block, seen);
+                }
+            }
+            block.push(u8::from(is_more || n > 0));
             put_prefixed(&mut block, path);
             fingerprint.put(&mut block);
             for chunk in chunks {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::cut::{Cut, is_sqlite};
-use super::feed::fingerprint;
+use super::feed::{Begun, fingerprint};
 use super::parent::Parent;
 use super::read::{Big, BigBegin, Piece, Task};
 use super::{Reasons, Run, Saved};
@@ -23,7 +23,7 @@ use crate::error::{Kind as ErrorKind, Result};
 use crate::event::Cancel;
 use crate::flow::Feed;
 use crate::record::{self, Depth, Verdict};
-use crate::repo::{Catalogue, ChunkReader, Fingerprint};
+use crate::repo::{Catalogue, ChunkReader, Fingerprint, NotedPiece};
 use crate::source::files::{self, Found, Stat};
 use crate::source::sqlite::{self, Failure, FailureKind, SIDE_FILES, Scan};
 use crate::tree::{StoredEntry, encode_content};
@@ -148,12 +148,14 @@ impl<'a> Run<'a> {
         &self,
         item: &Big,
         path: &Path,
+        begun: Option<Begun>,
         out: &mut Feed<'_, Task<'a>>,
     ) -> Result<std::result::Result<Image, Failure>> {
-        let mut image = self.image_once(item, path, out)?;
+        let begun = begun.map(|begun| begun.while_like(fingerprint_of(&item.found))).unwrap_or_default();
+        let mut image = self.image_once(item, path, begun, out)?;
         for _ in 1..TRIES {
             if matches!(&image, Err(failure) if failure.kind() == FailureKind::Changed) {
-                image = self.image_once(item, path, out)?;
+                image = self.image_once(item, path, Vec::new(), out)?;
             }
         }
         Ok(image)
@@ -172,6 +174,7 @@ impl<'a> Run<'a> {
         &self,
         item: &Big,
         path: &Path,
+        begun: Vec<NotedPiece>,
         out: &mut Feed<'_, Task<'a>>,
     ) -> Result<std::result::Result<Image, Failure>> {
         // Before it is opened: what changes from now on makes it look new the next time.
@@ -195,13 +198,21 @@ impl<'a> Run<'a> {
             Err(failure) => return Ok(Err(failure)),
         };
         let parent = item.before.as_ref().and_then(|record| Parent::of(self.reader, record)).map(Arc::new);
-        let path = item.found.path.clone();
-        out.send(Task::BigBegin(BigBegin { path, fingerprint: None, begun: Vec::new(), parent: parent.clone() }))?;
+        let (path, settled) = (item.found.path.clone(), self.settled_print(fingerprint));
+        let begin = BigBegin { path, fingerprint: settled, begun: begun.clone(), parent: parent.clone() };
+        out.send(Task::BigBegin(begin))?;
         let bytes = reading.bytes();
-        let mut at = 0;
+        let (mut at, mut begun) = (0, begun.into_iter());
         while at < bytes && !self.job.cancel.is_cancelled() {
+            let (len, known) = ((bytes - at).min(Cut::Blocks.piece_bytes() as u64), begun.next());
+            let is_noted = known.is_some();
+            if let Some(known) = known.filter(|known| self.recalls(known, len, scan.as_deref())) {
+                at += len;
+                out.send(Task::Stored(known.chunks))?;
+                continue;
+            }
             let mut piece = self.buffers.take();
-            piece.resize((bytes - at).min(Cut::Blocks.piece_bytes() as u64) as usize, 0);
+            piece.resize(len as usize, 0);
             let read = reading.make_way(at, &options, self.job.cancel).and_then(|()| reading.read_at(at, &mut piece));
             if let Err(failure) = read {
                 return Ok(Err(failure));
@@ -210,22 +221,21 @@ impl<'a> Run<'a> {
             let ends = (1..=piece.len().div_ceil(BLOCK_BYTES)).map(|n| (n * BLOCK_BYTES).min(piece.len())).collect();
             at += piece.len() as u64;
             let (parent, scan) = (parent.clone(), scan.clone());
-            out.send(Task::Piece(Piece {
-                cut: Cut::Blocks,
-                bytes: piece,
-                ends,
-                places,
-                is_noted: false,
-                parent,
-                scan,
-            }))?;
+            out.send(Task::Piece(Piece { cut: Cut::Blocks, bytes: piece, ends, places, is_noted, parent, scan }))?;
         }
         let facts = match reading.finish(scan.as_deref()) {
             Ok(facts) => facts,
             Err(failure) => return Ok(Err(failure)),
         };
-        let fingerprint = self.settled_print(fingerprint).unwrap_or(Fingerprint::NONE);
-        Ok(Ok(Image { bytes, facts, bytes_behind, fingerprint, scan }))
+        Ok(Ok(Image { bytes, facts, bytes_behind, fingerprint: settled.unwrap_or(Fingerprint::NONE), scan }))
+    }
+
+    /// Whether a piece of this length, as an earlier run noted it, need not be read: it is stored, and what its pages tell of
+    /// the others is known.
+    fn recalls(&self, piece: &NotedPiece, len: u64, scan: Option<&Scan>) -> bool {
+        let is_stored = piece.chunks.iter().all(|chunk| self.catalogue.contains(&chunk.id));
+        let is_it = piece.chunks.iter().map(|chunk| chunk.len).sum::<u64>() == len;
+        is_it && is_stored && scan.map_or(self.request.databases.check.is_none(), |scan| scan.recall(&piece.seen))
     }
 }
 

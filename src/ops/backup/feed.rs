@@ -14,7 +14,7 @@ use crate::entry::{ChunkRef, Extent, Kind};
 use crate::error::Result;
 use crate::flow::Feed;
 use crate::record::SourceKind;
-use crate::repo::{Fingerprint, Known};
+use crate::repo::{Fingerprint, Known, NotedPiece};
 use crate::source::files::{Failure, FailureKind, Found, OpenFile, Skipped, Stat, Step, Walk};
 use crate::source::sqlite;
 use crate::text;
@@ -34,6 +34,19 @@ struct Links {
     left: u64,
     /// The first name, if the file may be a database.
     first: Option<Vec<u8>>,
+}
+
+/// What a run that made no snapshot noted of a file, and what that looked like.
+pub(super) struct Begun {
+    fingerprint: Fingerprint,
+    pieces: Vec<NotedPiece>,
+}
+
+impl Begun {
+    /// The pieces, if the file looks like this now.
+    pub fn while_like(self, now: Fingerprint) -> Vec<NotedPiece> {
+        if self.fingerprint == now { self.pieces } else { Vec::new() }
+    }
 }
 
 pub(super) struct Feeder<'a, 'r> {
@@ -162,10 +175,11 @@ impl<'a, 'r> Feeder<'a, 'r> {
             None => (None, true),
         };
         let plan = if is_first { self.plan(found, known.as_ref(), link) } else { Plan::Same(found.path, found.stat) };
-        let (before, begun) =
-            known.map_or((None, None), |known| (known.record, Some((known.fingerprint, known.chunks))));
+        let (before, begun) = known.map_or((None, None), |known| {
+            (known.record.or(known.older), Some(Begun { fingerprint: known.fingerprint, pieces: known.pieces }))
+        });
         match plan {
-            Plan::Read(found) if self.is_database(&found) => self.database(Big { found, before, link }, out),
+            Plan::Read(found) if self.is_database(&found) => self.database(Big { found, before, link }, begun, out),
             Plan::Read(found) if found.stat.kind == Kind::File && found.stat.size > SMALL_BYTES_MAX => {
                 self.big(Big { found, before, link }, begun, None, out)
             }
@@ -189,10 +203,10 @@ impl<'a, 'r> Feeder<'a, 'r> {
 
     /// Takes a database as an image. One among files that cannot be had as an image is saved as the file that it is,
     /// with what lies beside it, and the snapshot says so.
-    fn database(&mut self, item: Big, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
+    fn database(&mut self, item: Big, begun: Option<Begun>, out: &mut Feed<'_, Task<'r>>) -> Result<()> {
         self.send_batch(out)?;
         let path = database::path_of(&self.source.path, self.is_file, &item.found);
-        match self.run.image(&item, &path, out)? {
+        match self.run.image(&item, &path, begun, out)? {
             Ok(image) => {
                 self.databases.insert(&item.found.path);
                 self.tell_left_out(&item.found.path, image.bytes_behind);
@@ -332,15 +346,13 @@ impl<'a, 'r> Feeder<'a, 'r> {
     fn big(
         &mut self,
         item: Big,
-        begun: Option<(Fingerprint, Vec<ChunkRef>)>,
+        begun: Option<Begun>,
         flaw: Option<Failure>,
         out: &mut Feed<'_, Task<'r>>,
     ) -> Result<()> {
         self.send_batch(out)?;
-        let mut begun = match begun {
-            Some((was, chunks)) if was == fingerprint(&item.found.stat) => chunks,
-            _ => Vec::new(),
-        };
+        let begun = begun.map(|begun| begun.while_like(fingerprint(&item.found.stat))).unwrap_or_default();
+        let mut begun: Vec<ChunkRef> = begun.into_iter().flat_map(|piece| piece.chunks).collect();
         begun.truncate(begun.iter().rposition(|chunk| self.is_stored(chunk)).map_or(0, |last| last + 1));
         let mut read = self.read_big(&item, begun, out)?;
         if matches!(&read, Ok(BigFile { changed: Some(_), .. })) {
@@ -471,7 +483,8 @@ struct Cutting<'c, 'r, 'f> {
 impl Cutting<'_, '_, '_> {
     fn begin(&mut self, item: &Big, fingerprint: Option<Fingerprint>, begun: &[ChunkRef]) -> Result<()> {
         let (path, parent) = (item.found.path.clone(), self.parent.clone());
-        self.out.send(Task::BigBegin(BigBegin { path, fingerprint, begun: begun.to_vec(), parent }))
+        let begun = vec![NotedPiece { chunks: begun.to_vec(), seen: Vec::new() }];
+        self.out.send(Task::BigBegin(BigBegin { path, fingerprint, begun, parent }))
     }
 
     /// Hands out the chunks with which the file begins: those that are stored, and the bytes of those that are not.

@@ -8,7 +8,7 @@ use super::{Reasons, Run, Source, database};
 use crate::entry::{ChunkRef, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::record::Statistics;
-use crate::repo::{Cursor, Fingerprint, FrameWriter, KnownLeaf, StatCacheWriter};
+use crate::repo::{Cursor, Fingerprint, FrameWriter, KnownLeaf, NotedPiece, StatCacheWriter};
 use crate::tree::{Child, Leaf, ListBuilder, Root, StoredEntry, TreeBuilder};
 
 /// The record that all names of a file share.
@@ -100,13 +100,14 @@ impl<'a, 'r> Gather<'a, 'r> {
                 self.forget_big();
                 self.big_lists.parent = parent;
                 self.big_at = fingerprint.map(|fingerprint| (path, fingerprint));
-                self.note(&begun, false);
+                self.note(&NotedPiece::default(), false);
+                begun.iter().for_each(|piece| self.note(piece, true));
             }
-            Outcome::Piece(chunks, is_noted) => {
+            Outcome::Piece(piece, is_noted) => {
                 if !is_noted {
-                    self.note(&chunks, true);
+                    self.note(&piece, true);
                 }
-                self.statistics.bytes_read += self.pieces(chunks)?;
+                self.statistics.bytes_read += self.pieces(piece.chunks)?;
             }
             Outcome::Stored(chunks) => {
                 self.pieces(chunks)?;
@@ -120,10 +121,10 @@ impl<'a, 'r> Gather<'a, 'r> {
         Ok(())
     }
 
-    /// Notes chunks of the big file at once: if this run is killed, the next need not read those that were stored.
-    fn note(&mut self, chunks: &[ChunkRef], is_more: bool) {
+    /// Notes a piece of the big file at once: if this run is killed, the next need not read what was stored.
+    fn note(&mut self, piece: &NotedPiece, is_more: bool) {
         if let (Some(cache), Some((path, fingerprint))) = (&mut self.cache, &self.big_at)
-            && cache.pieces(path, fingerprint, is_more, chunks).is_none()
+            && cache.piece(path, fingerprint, is_more, piece).is_none()
         {
             self.cache = None;
         }

@@ -13,7 +13,7 @@ use crate::entry::{ChunkRef, Content, Entry, Extent, Kind, Xattr};
 use crate::error::Result;
 use crate::flow::Work;
 use crate::id::ChunkId;
-use crate::repo::{Fingerprint, FrameWriter, KnownLeaf};
+use crate::repo::{Fingerprint, FrameWriter, KnownLeaf, NotedPiece};
 use crate::source::files::{Failure, Found, Names, OpenFile, Stat};
 use crate::source::sqlite::Scan;
 use crate::tree::{INLINE_BYTES_MAX, Large, ListBuilder, Store, StoredEntry, encode_extents, encode_xattrs};
@@ -68,12 +68,12 @@ pub(super) struct Piece<'a> {
     pub scan: Option<Arc<Scan>>,
 }
 
-/// A big file, of which an earlier run cut the first chunks: all of these, or what there is now, come as tasks.
+/// A big file, of which an earlier run read the first pieces: all of these, or what there is now, come as tasks.
 pub(super) struct BigBegin<'a> {
     pub path: Vec<u8>,
     /// What it looks like, if that can be relied on.
     pub fingerprint: Option<Fingerprint>,
-    pub begun: Vec<ChunkRef>,
+    pub begun: Vec<NotedPiece>,
     pub parent: Option<Arc<Parent<'a>>>,
 }
 
@@ -89,8 +89,8 @@ pub(super) enum Outcome<'a> {
     Batch(Vec<Done>),
     Leaf(KnownLeaf),
     BigBegin(BigBegin<'a>),
-    /// Chunks that were read, and whether the next run knows of them already.
-    Piece(Vec<ChunkRef>, bool),
+    /// What was read, and whether the next run knows of it already.
+    Piece(NotedPiece, bool),
     Stored(Vec<ChunkRef>),
     BigEnd(Box<Done>),
 }
@@ -331,17 +331,15 @@ impl<'a, 'r> Reader<'a, 'r> {
         Ok(claims.iter().zip(parts).map(|((id, _), part)| ChunkRef { id: *id, len: part.len() as u64 }).collect())
     }
 
-    fn piece(&mut self, piece: Piece<'a>) -> Result<Vec<ChunkRef>> {
+    fn piece(&mut self, piece: Piece<'a>) -> Result<NotedPiece> {
         let Piece { cut, bytes, ends, places, parent, scan, .. } = piece;
-        if let (Some(scan), Some(place)) = (scan, places.first()) {
-            scan.look(*place, &bytes);
-        }
+        let seen = scan.zip(places.first()).map_or_else(Vec::new, |(scan, place)| scan.look(*place, &bytes));
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let parts: Vec<&[u8]> = starts.zip(&ends).map(|(start, end)| &bytes[start..*end]).collect();
         let ids = self.run.repository.keys().identity.chunk_ids(ChunkKind::Data, &parts);
-        let chunks = self.chunks(&Cuts { cut, parts, places }, ids, || parent);
+        let chunks = self.chunks(&Cuts { cut, parts, places }, ids, || parent)?;
         self.run.buffers.give(bytes);
-        chunks
+        Ok(NotedPiece { chunks, seen })
     }
 
     fn store_content(

@@ -31,16 +31,16 @@ impl Iterator for Before<'_> {
         let follows = |path: &[u8]| last.is_none_or(|last| compare_paths(last, path).is_lt());
         // A part of the tree that cannot be read only makes files look new.
         let found = self.tree.as_mut()?.flatten().find(|found| follows(&found.path))?;
-        let (fingerprint, record, chunks) = (Fingerprint::NONE, Some(found.record), Vec::new());
-        let (in_snapshot, is_stored) = (self.is_parent, false);
-        Some(Memory::Entry(Known { path: found.path, fingerprint, record, chunks, in_snapshot, is_stored }))
+        let (path, fingerprint, record) = (found.path, Fingerprint::NONE, Some(found.record));
+        let (pieces, older, in_snapshot, is_stored) = (Vec::new(), None, self.is_parent, false);
+        Some(Memory::Entry(Known { path, fingerprint, record, pieces, older, in_snapshot, is_stored }))
     }
 }
 
 /// An entry of a leaf, by itself.
 fn known(path: &[u8], fingerprint: Fingerprint, record: &[u8]) -> Known {
-    let (path, record, chunks) = (path.to_vec(), Some(record.to_vec()), Vec::new());
-    Known { path, fingerprint, record, chunks, in_snapshot: true, is_stored: true }
+    let (path, record, pieces, older) = (path.to_vec(), Some(record.to_vec()), Vec::new(), None);
+    Known { path, fingerprint, record, pieces, older, in_snapshot: true, is_stored: true }
 }
 
 /// What the walk's next entry is to what is known.

@@ -24,6 +24,7 @@ mod copy;
 mod direct;
 mod facts;
 mod failure;
+mod found;
 mod header;
 mod locks;
 mod open;

@@ -12,11 +12,16 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::found::{Found, Rows};
 use super::page::{Layout, Parts, Pointer, Tree, overflow_next};
 use super::trees::Trees;
 
 /// In larger databases a page of overflow may begin as pages of b-trees do.
 const PAGES_MAX: u32 = 1 << 25;
+/// Of larger databases what was seen is not kept: it is about 14 bytes a page.
+const KEPT_PAGES_MAX: u32 = 1 << 22;
+/// Nor is that of pages that tell of very many others. Bytes.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 /// Where the rows of so many pages wait to be compared with those of others, their order is no longer looked at. 32 MiB.
 const WAITING_MAX: usize = 1 << 20;
 
@@ -68,29 +73,6 @@ struct Seen {
     bad_record: Option<u32>,
 }
 
-/// Row ids, from the first to the last.
-#[derive(Clone, Copy, Debug)]
-enum Rows {
-    /// That a page has.
-    Has(i64, i64),
-    /// That a page may have.
-    May(i64, i64),
-}
-
-/// What was found in some pages.
-#[derive(Debug, Default)]
-struct Found {
-    looks: Vec<(u32, u8)>,
-    uses: Vec<(u8, Pointer)>,
-    /// Pages of b-trees, whether they are leaves, and the rows or keys in them.
-    cells: Vec<(u32, bool, u32)>,
-    rows: Vec<(u32, Rows)>,
-    overflow_pages: i64,
-    maps: u64,
-    /// The first page with a record that is not well formed.
-    bad_record: Option<u32>,
-}
-
 impl Scan {
     /// Of an image of so many pages, which begins with these bytes. `None`: this could not tell anything of it.
     pub fn new(first: &[u8], pages: u32) -> Option<Self> {
@@ -138,8 +120,9 @@ impl Scan {
         Ok(())
     }
 
-    /// Looks at whole pages, which lie at this place of the image.
-    pub fn look(&self, offset: u64, bytes: &[u8]) {
+    /// Looks at whole pages, which lie at this place of the image. What was seen of them, for [`Self::recall`]; nothing
+    /// where that would be much, or something is wrong.
+    pub fn look(&self, offset: u64, bytes: &[u8]) -> Vec<u8> {
         let size = self.layout.page_bytes as usize;
         let pages = bytes.chunks(size).zip((offset / size as u64 + 1) as u32..);
         let is_any: Vec<bool> = {
@@ -155,10 +138,21 @@ impl Scan {
                 }
             } else if let Err(why) = self.look_at(number, bytes, &mut parts, &mut found) {
                 self.seen().is_wrong(format!("page {number}: {why}"));
-                return;
+                return Vec::new();
             }
         }
+        let mut kept = if self.layout.pages <= KEPT_PAGES_MAX { found.encode() } else { Vec::new() };
+        if kept.len() > KEPT_BYTES_MAX {
+            kept = Vec::new();
+        }
         self.seen().take(found);
+        kept
+    }
+
+    /// Takes what was seen of pages when another looked at them, whose database was as this one is. Whether it could.
+    pub fn recall(&self, kept: &[u8]) -> bool {
+        let found = Some(kept).filter(|kept| !kept.is_empty()).and_then(|kept| Found::decode(kept).ok());
+        found.map(|found| self.seen().take(found)).is_some()
     }
 
     fn look_at(&self, by: u32, bytes: &[u8], parts: &mut Parts, found: &mut Found) -> Result<(), &'static str> {
