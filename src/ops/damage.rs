@@ -130,6 +130,8 @@ mod tests {
         store.lose_leaves(&snapshot);
         assert!(!check(&store.repository, &STRUCTURE, store.job()).unwrap().is_healthy());
         assert_eq!(records(&store), 1);
+        let known = check(&store.repository, &STRUCTURE, store.job()).unwrap().found;
+        assert!(known.len() == 1 && known[0].object.starts_with("pack "), "{known:?}");
         store.backup();
         assert_eq!(restored(&store, &catalogue(&store)).1.lost, []);
     }

@@ -218,9 +218,13 @@ impl<'a> Structure<'a> {
         self.lost(&child.id, &name, &problem).map(|()| None)
     }
 
+    /// All that is lost with a pack is one finding.
     fn lost(&mut self, id: &ChunkId, name: &str, what: &str) -> Result<()> {
         self.job.cancel.check()?;
-        let finding = self.findings.add(name, what, remedy::CONTENT);
+        let finding = match self.catalogue.packs_lost(id).is_empty() {
+            true => self.findings.add(name, what, remedy::CONTENT),
+            false => self.cause(id),
+        };
         self.findings.chunks.insert(*id, finding);
         self.findings.has_gaps = true;
         Ok(())
