@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::backup::{LEVEL, RESERVE_SHARE};
+use super::super::damage;
 use super::copies::{Task, tasks};
 use super::used::Used;
 use super::{Options, Plan, Report, check_known, copies, gone, index, needed, trash};
@@ -25,8 +26,14 @@ const AWAITED_NAMED_MAX: usize = 3;
 /// A run is taken for dead after so long where nothing tells whether it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// Does what was planned.
+/// Does what was planned. Damage that it meets is recorded.
 pub fn apply(repository: &Repository, plan: Plan, options: &Options, job: Job<'_>) -> Result<Report> {
+    let done = do_it(repository, plan, options, job);
+    damage::record_met(repository, job);
+    done
+}
+
+fn do_it(repository: &Repository, plan: Plan, options: &Options, job: Job<'_>) -> Result<Report> {
     repository.storage().make_room();
     let session = Session::unlisted(repository)?;
     let stored_bytes = plan.stored_bytes.saturating_sub(plan.choice.freed_bytes());

@@ -128,6 +128,28 @@ fn where_a_tree_is_gone_nothing_is_removed_and_that_is_damage() {
     assert!(error.kind() == Kind::Damage && error.what().starts_with("nothing was removed"), "{error}");
 }
 
+/// The advice is to run a check, which reads no data but what is known to be damaged.
+#[test]
+fn damage_that_a_prune_meets_is_what_the_next_check_tells() {
+    let store = Store::new();
+    store.file("goes", &noise(300_000));
+    store.file("stays", &noise(1_500_000)[600_000..]);
+    let snapshot = store.backup();
+    store.remove("goes");
+    store.backup();
+    store.lose_data();
+    forget(&store, &[snapshot]);
+    let request = check::Request { data: None, time_max: None, bytes_max: None };
+    assert!(check::check(&store.repository, &request, store.job()).unwrap().is_healthy(), "nobody has read it");
+    let error = prune(&store, &NOW).unwrap_err();
+    assert!(error.kind() == Kind::Damage && error.advice().contains("check"), "{error:?}");
+    let report = check::check(&store.repository, &request, store.job()).unwrap();
+    assert!(report.found.iter().flat_map(|found| &found.affects).any(|one| one.path == b"stays"), "{report:?}");
+    store.backup();
+    prune(&store, &NOW).unwrap();
+    assert!(check::check(&store.repository, &request, store.job()).unwrap().is_healthy());
+}
+
 #[test]
 fn who_began_to_read_before_a_prune_finds_what_it_moved() {
     let store = Store::new();
