@@ -53,6 +53,8 @@ pub(super) struct Parts {
     pub rows: Option<(i64, i64)>,
     /// Whether a row or key is no record.
     pub has_bad_record: bool,
+    /// Where keys begin in the page, a bit for each byte.
+    starts: Vec<u64>,
 }
 
 /// A page's use, as a map of pointers tells it.
@@ -142,6 +144,10 @@ impl Layout {
         if pointers_end > content || content > page.len() {
             return Err("its header does not fit");
         }
+        if tree == Tree::Index {
+            parts.starts.clear();
+            parts.starts.resize(page.len() / 64 + 1, 0);
+        }
         let mut used = usize::from(page[at + 7]) + free_bytes(page, get_u16(page, at + 1), content)?;
         let mut after = None;
         for pointer in page[pointers..pointers_end].chunks_exact(2) {
@@ -161,6 +167,9 @@ impl Layout {
                 return Err(CUT);
             }
             used += len;
+            if tree == Tree::Index && parts.begins_again(start) {
+                return Err("two keys lie in one place");
+            }
             match tree {
                 Tree::Index if is_leaf => {}
                 Tree::Index => parts.children.push(Child { page: get_u32(cell, 0), rows: (i64::MIN, i64::MAX) }),
@@ -237,6 +246,12 @@ impl Parts {
         self.overflow_pages = 0;
         self.rows = None;
         self.has_bad_record = false;
+    }
+
+    /// Whether a key began here before: as long as others it adds up, too. Of rows their ids tell.
+    fn begins_again(&mut self, start: usize) -> bool {
+        let (word, bit) = (&mut self.starts[start / 64], 1 << (start % 64));
+        std::mem::replace(word, *word | bit) & bit != 0
     }
 }
 

@@ -198,3 +198,23 @@ fn records_of_all_forms_are_well() {
         assert_eq!(scanned(&reading, &whole(&reading)), None);
     }
 }
+
+/// Another key of the same length in its place adds up.
+#[test]
+fn a_key_that_is_there_twice_is_told() {
+    let bench = Bench::new();
+    let path = bench.path("db");
+    let connection = Connection::open(&path).unwrap();
+    let sql = "CREATE TABLE t(k PRIMARY KEY) WITHOUT ROWID;
+        WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+            INSERT INTO t SELECT printf('%08d', i) FROM n;";
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    let mut image = fs::read(&path).unwrap();
+    let leaf = image.chunks(4096).position(|page| page[0] == 10).unwrap() * 4096;
+    image.copy_within(leaf + 8 + 10..leaf + 8 + 12, leaf + 8 + 8);
+    fs::write(&path, &image).unwrap();
+    let said = scanned(&bench.open(&path).unwrap(), &image).unwrap();
+    assert!(said.ends_with("two keys lie in one place"), "{said}");
+    assert!(!check(&bench.restored(&image), Check::Quick).unwrap().is_empty());
+}
