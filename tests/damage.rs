@@ -358,7 +358,11 @@ fn lists_know_what_a_check_found_until_one_finds_it_whole_again() {
 
 /// The files that an advice names, and whether it is to copy the first to the second, or to delete it.
 fn advised(fix: &str) -> Option<(bool, Vec<Key>)> {
-    let (words, _) = fix.strip_prefix("nothing is lost: ")?.split_once(" in the repository")?;
+    if let Some((key, _)) = fix.strip_prefix("put ").and_then(|words| words.split_once(" back from a second copy")) {
+        return Some((false, vec![Key::new(key).unwrap()]));
+    }
+    let (_, words) = fix.split_once(": ")?;
+    let (words, _) = words.split_once(" in the repository")?;
     let keys = |words: &str| words.split(" to ").map(|key| Key::new(key).unwrap()).collect();
     let copy = words.strip_prefix("copy ").map(|words| (true, keys(words)));
     copy.or_else(|| words.strip_prefix("delete ").map(|words| (false, keys(words))))

@@ -189,6 +189,7 @@ impl Catalogue {
         for id in repository.list(Folder::Damage)? {
             match repository.damage(&id) {
                 Ok(damage) => self.damage.extend(damage.frames),
+                Err(e) if to_write && e.kind() == Kind::Damage => return Err(e.fix("`larder check` tells what helps")),
                 Err(e) if to_write || e.kind() == Kind::Denied => return Err(e),
                 Err(error) => self.unreadable.push(Unreadable { folder: Folder::Damage, id, error }),
             }

@@ -94,7 +94,11 @@ fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'
 }
 
 fn not_recorded(report: &Report) -> String {
-    format!("the result could not be recorded in the repository: {}", report.not_recorded)
+    let then = match report.is_healthy() {
+        true => "",
+        false => "; backups count on what is damaged until a check that can write there has recorded it",
+    };
+    format!("the result could not be recorded in the repository: {}{then}", report.not_recorded)
 }
 
 fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {

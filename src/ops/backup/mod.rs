@@ -123,6 +123,8 @@ pub(super) const LEVEL: i32 = 3;
 struct Reasons {
     kept: Vec<Reason>,
     total: u64,
+    /// What helps against the first failure of a source, if anything is known to.
+    advice: String,
 }
 
 impl Reasons {
@@ -226,7 +228,12 @@ fn try_backup(
     for (source, previous) in request.sources.iter().zip(&previous) {
         match run.source(source, previous.as_ref(), &mut statistics, &mut reasons, &mut skipped) {
             Ok(one) => saved.push(one),
-            Err(e) if e.kind() == Kind::Source => reasons.add(&source.name, b"", &e.to_string(), job),
+            Err(e) if e.kind() == Kind::Source => {
+                if reasons.advice.is_empty() {
+                    reasons.advice = e.advice().to_owned();
+                }
+                reasons.add(&source.name, b"", &e.to_string(), job);
+            }
             Err(e) => return Err(e),
         }
         if job.cancel.is_cancelled() {
@@ -293,9 +300,11 @@ fn session_record(request: &Request, time: Time) -> SessionRecord {
 
 fn nothing_saved(reasons: &Reasons) -> Error {
     let why = reasons.kept.first().map(|r| String::from_utf8_lossy(&r.why).into_owned()).unwrap_or_default();
-    Error::new(Kind::Source, "nothing could be read, so nothing was saved")
-        .why(why)
-        .fix("check that the paths exist and that this user may read them")
+    let advice = match reasons.advice.as_str() {
+        "" => "check that the paths exist and that this user may read them",
+        advice => advice,
+    };
+    Error::new(Kind::Source, "nothing could be read, so nothing was saved").why(why).fix(advice)
 }
 
 fn summarise(request: &Request, time: Time, statistics: Statistics, saved: &[Saved], reasons: &Reasons) -> Summary {

@@ -192,6 +192,11 @@ fn read_batch(reader: &ChunkReader<'_>, packs: &[(ObjectId, u64)], seen: &mut Se
 }
 
 impl Seen {
+    /// Whether this pack was read.
+    pub fn has_read(&self, id: &ObjectId) -> bool {
+        self.whole.contains(id) || self.wrong.iter().any(|wrong| wrong.pack == *id)
+    }
+
     /// What was seen of a pack takes the place of what was seen of it before.
     fn add(&mut self, id: ObjectId, read: Read) {
         self.whole.remove(&id);

@@ -27,6 +27,9 @@ use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::record::{BadFrame, Condition, Note};
 use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Proof, Repository, SnapshotInfo};
 
+/// How often everything is looked at anew, because snapshots were forgotten meanwhile.
+const LOOKS_MAX: usize = 5;
+
 /// How much to check.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Request {
@@ -132,34 +135,16 @@ impl Findings {
 
 /// Checks.
 pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
-    job.phase("checking structure", None, None);
-    // Before packs, so that all that they need is there.
-    let listing = repository.snapshots_anew()?;
-    let mut catalogue = Catalogue::load(repository, job)?;
-    let mut findings = Findings::default();
-    let mut structure = structure::Structure::new(repository, &catalogue, &mut findings, job);
-    structure.objects()?;
-    let (sizes, doubtful) = structure.packs()?;
-    let mut report = Report {
-        chunks: catalogue.chunk_count() as u64,
-        packs: sizes.len() as u64,
-        bytes_total: sizes.values().sum(),
-        ..Report::default()
-    };
-    let ledger = data::Ledger::read(repository);
-    let others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, &doubtful, share));
-    let anyhow: Vec<_> = doubtful.iter().map(|id| (*id, sizes[id])).collect();
-    let seen = match anyhow.is_empty() && others.is_empty() {
-        true => data::Seen::default(),
-        false => data::read_packs(repository, &catalogue, &anyhow, &others, request, &mut report, job)?,
-    };
-    let mut news = learn(&mut catalogue, &seen, &mut findings);
-    job.phase("checking snapshots", None, None);
-    structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots(&listing)?;
-    report.packs_spare = judge(&catalogue, &seen, &mut findings);
-    report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
-    let was_read = |id: &ObjectId| seen.whole.contains(id) || seen.wrong.iter().any(|wrong| wrong.pack == *id);
-    report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !was_read(id)).count() as u64;
+    let (mut report, mut seen) = (Report::default(), None);
+    let mut look = Look::take(repository, request, &mut report, &mut seen, job)?;
+    for _ in 1..LOOKS_MAX {
+        if !look.is_overtaken(repository)? {
+            break;
+        }
+        look = Look::take(repository, request, &mut report, &mut seen, job)?;
+    }
+    let Look { listing, catalogue, mut findings, mut news } = look;
+    let seen = seen.unwrap_or_default();
     if !(findings.chunks.is_empty() && findings.malformed.is_empty()) {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
         findings.advise_to_give_up();
@@ -167,12 +152,72 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed && !findings.harmed.contains(&info.id));
     report.confirmed = confirmable(repository, &unconfirmed.collect::<Vec<_>>(), job)?;
     // What was read whole has its verdict.
-    let met = repository.take_met().into_iter().filter(|(pack, _)| !was_read(pack)).collect();
+    let met = repository.take_met().into_iter().filter(|(pack, _)| !seen.has_read(pack)).collect();
     news.extend(damage::unknown(met, &catalogue));
     let conditions = conditions(&listing, &catalogue, &findings, repository.world().now());
     record(repository, Learnt { frames: news, conditions, seen }, &mut report)?;
     report.found = findings.found;
     Ok(report)
+}
+
+/// What a look at the repository shows.
+struct Look {
+    listing: Listing,
+    catalogue: Catalogue,
+    findings: Findings,
+    /// Damage that nobody knew of.
+    news: Vec<BadFrame>,
+}
+
+impl Look {
+    /// Looks at everything; only the first time at data.
+    fn take(
+        repository: &Repository,
+        request: &Request,
+        report: &mut Report,
+        seen: &mut Option<data::Seen>,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        job.phase("checking structure", None, None);
+        // Before packs, so that all that they need is there.
+        let listing = repository.snapshots_anew()?;
+        let mut catalogue = Catalogue::load(repository, job)?;
+        let mut findings = Findings::default();
+        let mut structure = structure::Structure::new(repository, &catalogue, &mut findings, job);
+        structure.objects()?;
+        let (sizes, doubtful) = structure.packs()?;
+        report.chunks = catalogue.chunk_count() as u64;
+        report.packs = sizes.len() as u64;
+        report.bytes_total = sizes.values().sum();
+        let ledger = data::Ledger::read(repository);
+        let seen = match seen {
+            Some(seen) => seen,
+            none => {
+                let others = request.data.map_or_else(Vec::new, |share| ledger.oldest_first(&sizes, &doubtful, share));
+                let anyhow: Vec<_> = doubtful.iter().map(|id| (*id, sizes[id])).collect();
+                none.insert(match anyhow.is_empty() && others.is_empty() {
+                    true => data::Seen::default(),
+                    false => data::read_packs(repository, &catalogue, &anyhow, &others, request, report, job)?,
+                })
+            }
+        };
+        let news = learn(&mut catalogue, seen, &mut findings);
+        job.phase("checking snapshots", None, None);
+        structure::Structure::new(repository, &catalogue, &mut findings, job).snapshots(&listing)?;
+        report.packs_spare = judge(&catalogue, seen, &mut findings);
+        report.snapshots = (listing.snapshots.len() + listing.damaged.len()) as u64;
+        report.packs_unread = sizes.keys().filter(|id| !ledger.knows(id) && !seen.has_read(id)).count() as u64;
+        Ok(Self { listing, catalogue, findings, news })
+    }
+
+    /// Whether something is found while snapshots were forgotten, what they need may have been removed, and so be missed.
+    fn is_overtaken(&self, repository: &Repository) -> Result<bool> {
+        if self.findings.found.is_empty() {
+            return Ok(false);
+        }
+        let there: HashSet<ObjectId> = repository.list(Folder::Snapshots)?.into_iter().collect();
+        Ok(self.listing.snapshots.iter().any(|info| !there.contains(&info.id)))
+    }
 }
 
 /// Those of these snapshots all of whose chunks count, as for a writer: tombs are listed after snapshots, and packs after

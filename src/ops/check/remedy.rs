@@ -11,14 +11,17 @@ use crate::storage::Key;
 
 /// Content that no good copy is left of.
 pub(super) const CONTENT: &str = "back up again, which stores anew what the sources still have; what they have no more \
-     comes back only from a second copy of the repository; `larder restore` gives back all that is not named here";
+     comes back only from a second copy of the repository; `larder restore` gives back all that is not named here, and \
+     where that is all there will be, `larder forget` of the snapshots named here ends it";
 
 /// The same, where a prune removes nothing for want of it.
 pub(super) fn give_up(snapshots: &BTreeSet<ObjectId>) -> String {
     let ids: Vec<String> = snapshots.iter().map(ObjectId::short).collect();
+    // So many at once take a word more.
+    let force = if ids.len() > 5 { "--force " } else { "" };
     format!(
         "{CONTENT}; until it is there again `larder prune` removes nothing: where it never will be, restore what is left of the \
-         snapshots that need it, and give them up: larder forget {}",
+         snapshots that need it, and give them up: larder forget {force}{}",
         ids.join(" ")
     )
 }
@@ -48,8 +51,20 @@ pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
     let then = match folder {
         Folder::Index => "the packs say the same themselves, and the next backup writes the index anew",
         Folder::Sessions => "nothing needs it once that run has ended",
-        Folder::Notes => "later checks write new ones",
-        Folder::Damage => "then `larder check --data all` finds out again what it told",
+        Folder::Notes => {
+            return format!(
+                "put {0} back from a second copy of the repository; where there is none, delete it: pins, tags and notes on \
+                 snapshots that were kept in it are gone then, so look at `larder snapshots` and set them again",
+                key.as_str()
+            );
+        }
+        Folder::Damage => {
+            return format!(
+                "no backup goes on while it is there: delete {} in the repository; then `larder check --data all` finds out \
+                 again what it told",
+                key.as_str()
+            );
+        }
         _ => "nothing else needs it",
     };
     without(key.as_str(), then)

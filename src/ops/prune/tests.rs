@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -6,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::plan::Limits;
 use super::{Options, Report, apply, plan};
 use crate::error::{Kind, Result};
+use crate::event::{Event, Job, Progress};
 use crate::id::ObjectId;
 use crate::ops::check;
 use crate::ops::forget::undelete::undelete;
@@ -180,4 +182,38 @@ fn what_was_forgotten_comes_back_as_long_as_its_packs_lie_in_the_trash() {
     assert!(report.snapshots_gone == 1 && report.emptied_packs > 0, "{report:?}");
     assert_eq!(store.repository.trashed_snapshots().unwrap().snapshots.len(), 0);
     assert_whole(&store, &nights[1..]);
+}
+
+/// Forgets and prunes when a job comes to this phase.
+struct Meddler<'a> {
+    store: &'a Store,
+    phase: &'static str,
+    forgets: Mutex<Vec<ObjectId>>,
+}
+
+impl Progress for Meddler<'_> {
+    fn event(&self, event: Event<'_>) {
+        let is_phase = matches!(event, Event::Phase { name, .. } if name == self.phase);
+        let ids = if is_phase { std::mem::take(&mut *self.forgets.lock().unwrap()) } else { Vec::new() };
+        if !ids.is_empty() {
+            forget(self.store, &ids);
+            prune(self.store, &NOW).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_check_beside_it_misses_nothing_that_was_forgotten() {
+    for phase in ["checking structure", "reading data", "checking snapshots"] {
+        let store = Store::new();
+        let nights = nights(&store, 4);
+        let forgets = Mutex::new(nights[..3].iter().map(|(id, _)| *id).collect());
+        let progress = Meddler { store: &store, phase, forgets };
+        let job = Job { progress: &progress, cancel: store.job().cancel };
+        let request = check::Request { data: Some(1.0), time_max: None, bytes_max: None };
+        let report = check::check(&store.repository, &request, job).unwrap();
+        assert!(report.found.is_empty() && report.snapshots <= 4, "{phase}: {:?}", report.found);
+        assert!(progress.forgets.lock().unwrap().is_empty());
+        assert_whole(&store, &nights[3..]);
+    }
 }
