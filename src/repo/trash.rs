@@ -32,6 +32,11 @@ impl Repository {
         Ok(self.storage().delete(&key)?)
     }
 
+    /// Whether a snapshot was there and is no longer listed.
+    pub fn was_forgotten(&self, id: &ObjectId) -> bool {
+        matches!(self.storage().size(&Folder::Snapshots.key(id)), Err(e) if e.kind == ErrorKind::Missing)
+    }
+
     /// Reads a whole snapshot that lies in the trash.
     pub fn trashed_snapshot(&self, id: &ObjectId) -> Result<Snapshot> {
         self.snapshot_at(id, &in_trash(id))

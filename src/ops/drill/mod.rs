@@ -113,6 +113,14 @@ pub fn drill(repository: &Repository, snapshot: &Snapshot, request: &Request<'_>
     damage::record_met(repository, job);
     done?;
     let mut report = drilling.report;
+    if !report.drill.passed() && repository.was_forgotten(&snapshot.id) {
+        return Err(Error::new(
+            Kind::Missing,
+            format!("snapshot {} was forgotten while it was drilled", snapshot.id.short()),
+        )
+        .why("a prune may have removed what it needs, so nothing is said of it")
+        .fix("drill a snapshot that stays"));
+    }
     if let Err(e) = scratch.remove() {
         report.warnings.push(e.to_string());
     }

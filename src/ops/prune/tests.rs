@@ -217,3 +217,23 @@ fn a_check_beside_it_misses_nothing_that_was_forgotten() {
         assert_whole(&store, &nights[3..]);
     }
 }
+
+#[test]
+fn a_drill_beside_it_says_nothing_of_a_snapshot_that_goes() {
+    use crate::ops::drill;
+    let store = Store::new();
+    let nights = nights(&store, 2);
+    let snapshot = store.repository.snapshot(&nights[0].0).unwrap();
+    let progress = Meddler { store: &store, phase: "restoring", forgets: Mutex::new(vec![nights[0].0]) };
+    let job = Job { progress: &progress, cancel: store.job().cancel };
+    let scratch = tempfile::tempdir().unwrap();
+    let request = drill::Request {
+        part: None,
+        scratch: scratch.path(),
+        repository: None,
+        checks: &[],
+        stop: &|| Box::new(|| false),
+    };
+    let error = drill::drill(&store.repository, &snapshot, &request, job).unwrap_err();
+    assert!(error.kind() == Kind::Missing && error.what().contains("was forgotten while"), "{error:?}");
+}

@@ -182,6 +182,11 @@ pub fn restore(
 ) -> Result<Report> {
     let done = restore_parts(repository, catalogue, snapshot, parts, target, job);
     damage::record_met(repository, job);
+    let has_lost = done.as_ref().map_or(true, |report| !report.lost.is_empty());
+    if has_lost && repository.was_forgotten(&snapshot.id) {
+        let id = snapshot.id.short();
+        job.warn(&format!("snapshot {id} was forgotten while it was restored: a prune may have removed what is lost"));
+    }
     done
 }
 
