@@ -135,14 +135,14 @@ fn look_into(conn: &Connection, table: &mut Table, counted: bool) -> std::result
     }
     table.columns = columns(conn, &table.name).map_err(said)?;
     let quoted = quote(&table.name)?;
-    // Compiling tells whether modules, functions and collations are there.
-    conn.prepare(&format!("SELECT * FROM main.{quoted}")).map_err(said)?;
+    // Rows that cannot be read can be counted; and where they cannot, this says best why.
     if counted && table.kind != TableKind::View {
         let sql = format!("SELECT count(*) FROM main.{quoted}");
         let count = conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_err(said)?;
         table.rows = u64::try_from(count).ok();
     }
-    Ok(())
+    // Compiling tells whether modules, functions and collations are there.
+    conn.prepare(&format!("SELECT * FROM main.{quoted}")).map(drop).map_err(said)
 }
 
 /// The module that `CREATE VIRTUAL TABLE … USING module` names, in lower case.
@@ -181,6 +181,17 @@ pub(super) fn each_row(
         each(row)?;
     }
     Ok(())
+}
+
+/// The number that a statement's first row begins with; none: there is no row.
+pub fn first_number(conn: &Connection, sql: &str, values: &[ValueRef<'_>]) -> Result<Option<i64>> {
+    let mut found = None;
+    each_row(conn, sql, values, |row| {
+        found = found.or(Some(row.get(0)?));
+        Ok(())
+    })
+    .map_err(|e| failed("the schema cannot be read", &e))?;
+    Ok(found)
 }
 
 /// Text or a blob as bytes; anything else is empty.

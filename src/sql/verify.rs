@@ -7,6 +7,9 @@
 //!   may well have been saved with them.
 //! - Every table has as many rows as when it was saved, and none is missing or new.
 //! - A person's own checks hold.
+//!
+//! What cannot be asked for want of something that belongs to an application is told, and is no finding: see
+//! [`super::piecemeal`]. Only a person's own check has to be answered.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -16,6 +19,7 @@ use rusqlite::types::ValueRef;
 
 use super::error::{badly_asked, failed, message};
 use super::lexer::{Token, Tokens, why_not_one_expression};
+use super::piecemeal::{Unasked, by_table, is_refusal, lacking, lacks, without_module};
 use super::query::{Sink, query};
 use super::schema::{TableKind, bytes, each_row, tables};
 use super::value::{Owned, bound, shown};
@@ -67,15 +71,25 @@ pub struct Finding {
     pub said: String,
 }
 
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// What is not as it must be.
+    pub findings: Vec<Finding>,
+    /// What could not be asked, sorted, each once.
+    pub unasked: Vec<Unasked>,
+}
+
 /// How many complaints of the engine are told.
 const COMPLAINTS_MAX: u32 = 100;
 
 /// Looks at everything and tells what is wrong; nothing, if all is well.
 ///
-/// What cannot be looked at is a finding, and so is an own check that asks for what is not there: a table may be lost. An
-/// error is only what is no fault of the database: an own check that is not SQL, or a wish to stop.
-pub fn verify(conn: &Connection, expected: Expected<'_>, cancel: &Cancel) -> Result<Vec<Finding>> {
-    let mut findings = Findings(Vec::new());
+/// What cannot be looked at is a finding, but for what an application alone has, and so is an own check that asks for what
+/// is not there: a table may be lost. An error is only what is no fault of the database: an own check that is not SQL, or a
+/// wish to stop.
+pub fn verify(conn: &Connection, expected: Expected<'_>, cancel: &Cancel) -> Result<Verified> {
+    let (mut findings, mut unasked) = (Findings(Vec::new()), Vec::new());
     let mut checks = Vec::new();
     for text in expected.checks {
         match Check::parse(conn, text)? {
@@ -84,17 +98,19 @@ pub fn verify(conn: &Connection, expected: Expected<'_>, cancel: &Cancel) -> Res
         }
     }
     cancel.check()?;
-    findings.or_failure(Proof::Integrity, integrity(conn))?;
+    findings.or_failure(Proof::Integrity, integrity(conn, &mut unasked))?;
     cancel.check()?;
-    findings.or_failure(Proof::References, references(conn))?;
+    findings.or_failure(Proof::References, references(conn, &mut unasked))?;
     if let Some(recorded) = expected.tables {
         cancel.check()?;
-        findings.or_failure(Proof::Rows, counts(conn, recorded, expected.tables_more > 0))?;
+        findings.or_failure(Proof::Rows, counts(conn, recorded, expected.tables_more > 0, &mut unasked))?;
     }
     for check in checks {
         findings.or_failure(Proof::Check, check.run(conn, cancel))?;
     }
-    Ok(findings.0)
+    unasked.sort();
+    unasked.dedup();
+    Ok(Verified { findings: findings.0, unasked })
 }
 
 /// Whether these can be checks, of any database: nonsense is an error before anything long begins.
@@ -116,20 +132,35 @@ impl Findings {
     }
 }
 
-fn integrity(conn: &Connection) -> Result<Vec<String>> {
+fn integrity(conn: &Connection, unasked: &mut Vec<Unasked>) -> Result<Vec<String>> {
     let mut said = Vec::new();
-    each_row(conn, &format!("PRAGMA integrity_check({COMPLAINTS_MAX})"), &[], |row| {
+    let asked = each_row(conn, &format!("PRAGMA integrity_check({COMPLAINTS_MAX})"), &[], |row| {
         let line = bytes(row, 0)?;
         if line != b"ok" {
             said.push(text::one_line(&line));
         }
         Ok(())
-    })
-    .map_err(|e| failed("the integrity check cannot be finished", &e))?;
-    Ok(said)
+    });
+    let Err(e) = asked else {
+        // A schema that cannot be read has been told.
+        unasked.extend(without_module(conn).unwrap_or_default());
+        return Ok(said);
+    };
+    let failure = failed("the integrity check cannot be finished", &e);
+    if !is_refusal(&e) {
+        return Err(failure);
+    }
+    let pieces = by_table(conn, false)?;
+    // Something else was in the way.
+    if pieces.unasked.is_empty() {
+        return if pieces.wrong.is_empty() { Err(failure) } else { Ok(pieces.wrong) };
+    }
+    unasked.extend(pieces.unasked);
+    unasked.extend(without_module(conn)?);
+    Ok(pieces.wrong)
 }
 
-fn references(conn: &Connection) -> Result<Vec<String>> {
+fn references(conn: &Connection, unasked: &mut Vec<Unasked>) -> Result<Vec<String>> {
     let unread = |e: rusqlite::Error| failed("the schema cannot be read", &e);
     let mut names = Vec::new();
     let all = "SELECT name FROM main.sqlite_schema AS s WHERE type = 'table'
@@ -149,8 +180,9 @@ fn references(conn: &Connection) -> Result<Vec<String>> {
             Ok(())
         });
         if let Err(e) = checked {
-            match failed("", &e) {
-                stop if stop.kind() == Kind::Interrupted => return Err(stop),
+            match (failed("", &e), lacks(conn, &name, &e)) {
+                (stop, _) if stop.kind() == Kind::Interrupted => return Err(stop),
+                (_, Some(lacks)) => unasked.push(Unasked { lacks, table: name }),
                 _ => said.push(format!("{}: references cannot be checked: {}", text::escape(&name), message(&e))),
             }
         }
@@ -158,7 +190,12 @@ fn references(conn: &Connection) -> Result<Vec<String>> {
     Ok(said)
 }
 
-fn counts(conn: &Connection, recorded: &[RecordedTable], were_more: bool) -> Result<Vec<String>> {
+fn counts(
+    conn: &Connection,
+    recorded: &[RecordedTable],
+    were_more: bool,
+    unasked: &mut Vec<Unasked>,
+) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let found = tables(conn, true)?;
     let wanted: HashMap<_, _> = recorded.iter().map(|table| (table.name.as_slice(), table.rows)).collect();
@@ -174,7 +211,10 @@ fn counts(conn: &Connection, recorded: &[RecordedTable], were_more: bool) -> Res
             (Some(None), _) | (Some(_), Some(_)) => {}
             (Some(Some(_)), None) => {
                 let why = table.unreadable.clone().unwrap_or_default();
-                said.push(format!("the rows of {name} cannot be counted: {why}"));
+                match lacking(&why) {
+                    Some(lacks) => unasked.push(Unasked { lacks, table: table.name.clone() }),
+                    None => said.push(format!("the rows of {name} cannot be counted: {why}")),
+                }
             }
         }
     }

@@ -253,3 +253,65 @@ fn a_repository_that_cannot_be_written_can_still_be_drilled() {
         machine.run_as_nobody(["drill", "latest:app/data"]).expect(0).says("the result is not kept in the repository");
     assert!(run.stdout.contains("integrity ok, 4 tables") && run.stdout.contains("came back whole"), "{}", run.stdout);
 }
+
+#[test]
+fn a_collation_of_the_applications_own_fails_nothing() {
+    let machine = Machine::new();
+    let app = machine.place("app");
+    fs::create_dir_all(&app).unwrap();
+    let place = app.join("own.db");
+    let make = || {
+        let _ = fs::remove_file(&place);
+        let db = Connection::open(&place).unwrap();
+        db.create_collation("unicase", |a, b| a.to_lowercase().cmp(&b.to_lowercase())).unwrap();
+        let made = "CREATE TABLE decks(id INTEGER PRIMARY KEY, name TEXT COLLATE unicase UNIQUE);
+            CREATE TABLE tags(tag TEXT COLLATE unicase PRIMARY KEY) WITHOUT ROWID; CREATE TABLE plain(a);
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90)
+            INSERT INTO decks SELECT i, printf('Deck %090d', i) FROM n;
+            INSERT INTO tags SELECT name FROM decks; INSERT INTO plain SELECT name FROM decks;";
+        db.execute_batch(made).unwrap();
+        db.close().unwrap();
+    };
+    make();
+    let verdict = |code: i32| {
+        let saved = ["backup", text(&app), "--database-check", "full"];
+        machine.run(saved).expect(code);
+        let show = machine.run(["show", "latest", "--json"]).expect(0).json();
+        let verdict = &show["sources"][0]["facts"]["databases"][0]["verdict"];
+        (verdict["depth"].as_str().unwrap().to_owned(), verdict["wrong"].as_array().unwrap().len())
+    };
+    assert_eq!(verdict(0), ("pages".into(), 0));
+    drill(&machine, &["latest"]).expect(0).prints(
+        "app/own.db: integrity ok but for 2 tables that need the collation unicase, which belongs to the application; 3 tables, ",
+    );
+    assert_eq!(proven(&machine), serde_json::json!([true, false]));
+    let lines = drill(&machine, &["latest", "--json"]).expect(0).stdout;
+    let drilled = lines.lines().find(|line| line.contains("\"drilled\"")).unwrap();
+    let drilled: serde_json::Value = serde_json::from_str(drilled).unwrap();
+    let unasked = serde_json::json!([
+        {"table": "decks", "lacks": "the collation unicase"},
+        {"table": "tags", "lacks": "the collation unicase"},
+    ]);
+    assert_eq!((&drilled["ok"], &drilled["unasked"]), (&serde_json::json!(true), &unasked));
+    let was = fs::read(&place).unwrap();
+    fs::remove_file(&place).unwrap();
+    let run = machine.run(["restore", "latest:app/own.db", "--apply"]).expect(0);
+    assert!(run.stderr.contains("SQLite cannot check 2 tables that need the collation unicase"), "{}", run.stderr);
+    assert_eq!(fs::read(&place).unwrap(), was);
+
+    // A check of the user's own must be answered.
+    drill(&machine, &["latest", "--check", "SELECT count(*) FROM decks WHERE name = 'x'"]).expect(4);
+
+    for root in ["plain", "decks"] {
+        make();
+        let sql = format!("SELECT rootpage FROM sqlite_schema WHERE name = '{root}'");
+        let page: u16 = Connection::open(&place).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap();
+        let mut bytes = fs::read(&place).unwrap();
+        let at = usize::from(page - 1) * 4096;
+        bytes[at + 5..at + 1000].fill(0xff);
+        fs::write(&place, bytes).unwrap();
+        assert!(verdict(3).1 > 0);
+        drill(&machine, &["latest"]).expect(4);
+        machine.run(["restore", "latest:app/own.db", "--apply"]).expect(1);
+    }
+}

@@ -10,7 +10,7 @@ use super::super::paint::Paint;
 use super::super::{args, engine, json, render, time};
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
-use crate::ops::database::About;
+use crate::ops::database::{About, told};
 use crate::ops::drill::{self, Proved, Report, Request, Stop};
 use crate::record::{Drill, SourceBody};
 use crate::sql::Proof;
@@ -132,6 +132,7 @@ fn exit_is_good(report: &Report) -> bool {
 fn drilled(proved: &Proved) -> json::Drilled<'_> {
     let tables = proved.outcome.tables.iter();
     let findings = proved.outcome.findings.iter();
+    let unasked = proved.outcome.unasked.iter();
     json::Drilled {
         source: text::escape(&proved.source),
         path: proved.path.as_slice().into(),
@@ -141,6 +142,7 @@ fn drilled(proved: &Proved) -> json::Drilled<'_> {
         failures: findings
             .map(|finding| json::DrillFailure { about: finding.about.name(), what: &finding.said })
             .collect(),
+        unasked: unasked.map(|one| json::Unasked { table: one.table.as_slice().into(), lacks: &one.lacks }).collect(),
     }
 }
 
@@ -197,7 +199,11 @@ fn outcome(proved: &Proved) -> String {
         uncounted => format!(" ({} not counted)", render::grouped(uncounted as u64)),
     };
     let tables = render::counted(tables.len() as u64, "table");
-    format!("integrity ok, {tables}{uncounted}{}{compared}", rows.unwrap_or_default())
+    let but = match proved.outcome.unasked.as_slice() {
+        [] => ",".to_owned(),
+        unasked => format!(" but for {};", told(unasked)),
+    };
+    format!("integrity ok{but} {tables}{uncounted}{}{compared}", rows.unwrap_or_default())
 }
 
 /// Such as "c81d0f22:app/data" or "snapshot c81d0f22".

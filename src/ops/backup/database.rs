@@ -22,6 +22,7 @@ use crate::entry::Kind;
 use crate::error::{Kind as ErrorKind, Result};
 use crate::event::Cancel;
 use crate::flow::Feed;
+use crate::ops::database::Checked;
 use crate::record::{self, Depth, Verdict};
 use crate::repo::{Catalogue, ChunkReader, Fingerprint, NotedPiece};
 use crate::source::files::{self, Found, Stat};
@@ -319,9 +320,9 @@ pub(super) fn verdicts(
         let content = encode_content(&entry.entry.content);
         let image = *run.repository.keys().identity.chunk_id(ChunkKind::List, &content).as_bytes();
         let known = before.iter().find(|old| old.image == image && old.depth as u8 >= depth as u8);
-        let wrong = match known {
-            Some(known) => Ok(known.wrong.clone()),
-            None if depth == Depth::Pages && stored.is_well() => Ok(Vec::new()),
+        let checked = match known {
+            Some(known) => Ok(Checked { wrong: known.wrong.clone(), ..Checked::default() }),
+            None if depth == Depth::Pages && stored.is_well() => Ok(Checked::default()),
             None => {
                 // What was just stored is not in the catalogue that the run began with.
                 let catalogue = match &mut asked {
@@ -335,8 +336,8 @@ pub(super) fn verdicts(
             }
         };
         let name = String::from_utf8_lossy(source);
-        let wrong = match wrong {
-            Ok(wrong) => wrong,
+        let Checked { wrong, unasked } = match checked {
+            Ok(checked) => checked,
             Err(e) if e.kind() == ErrorKind::Interrupted => return Err(e),
             Err(e) => {
                 reasons.add(&name, &stored.path, &format!("its image could not be checked: {e}"), run.job);
@@ -347,6 +348,12 @@ pub(super) fn verdicts(
             let why = format!("the database is damaged where it comes from: {}", text::one_line(first));
             reasons.add(&name, &stored.path, &why, run.job);
         }
+        // Of these the pages alone were checked, and that is told.
+        let depth = if unasked.is_empty() { depth } else { Depth::Pages };
+        if !unasked.is_empty() && wrong.is_empty() {
+            let (path, told) = (text::escape(&stored.path), ops::database::told(&unasked));
+            run.job.note(&format!("{}/{path}: its pages are sound; SQLite cannot check {told}", text::escape(source)));
+        }
         out.push(Verdict { source: source.to_vec(), path: stored.path.clone(), image, depth, wrong });
     }
     Ok(out)
@@ -354,14 +361,14 @@ pub(super) fn verdicts(
 
 /// By the engine. Where a record is not as its header says, it is asked for all that it can find; it may find nothing, since
 /// it reads a record only as far as its table has columns, and then what was seen is told.
-fn what_is_wrong(stored: &Stored, depth: Depth, reader: &ChunkReader<'_>, cancel: &Cancel) -> Result<Vec<Vec<u8>>> {
+fn what_is_wrong(stored: &Stored, depth: Depth, reader: &ChunkReader<'_>, cancel: &Cancel) -> Result<Checked> {
     let bad_record = stored.scan.as_ref().and_then(|scan| scan.bad_record());
     let depth = if bad_record.is_some() { Depth::Full } else { depth };
-    let mut wrong = ops::database::check(reader, &stored.record, depth, cancel)?;
-    if wrong.is_empty() {
-        wrong.extend(bad_record.map(String::into_bytes));
+    let mut checked = ops::database::check(reader, &stored.record, depth, cancel)?;
+    if checked.wrong.is_empty() {
+        checked.wrong.extend(bad_record.map(String::into_bytes));
     }
-    Ok(wrong)
+    Ok(checked)
 }
 
 /// Where a file of a source lies.

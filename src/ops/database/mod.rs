@@ -16,13 +16,14 @@ use crate::event::{Cancel, Job};
 use crate::record::{Depth, Facts, SourceBody};
 use crate::repo::{ChunkReader, EntryReader, FileReader};
 use crate::source::sqlite;
+use crate::sql::{self, Unasked};
+use crate::text;
 use crate::tree::{Found, StoredEntry, TreeWalk};
 use crate::vfs::{self, Image, Opened};
-use crate::{sql, text};
 
 pub(super) use place::stamp;
 pub use place::{Place, Placed, flaw, origin, place};
-pub use proof::{About, Finding, compare, recorded};
+pub use proof::{About, Compared, Finding, compare, recorded, told};
 pub use table::{Form, Into, put_table, write_table};
 
 impl Image for FileReader<'_> {
@@ -217,8 +218,17 @@ fn open<'i>(file: &'i FileReader<'_>, path: &[u8]) -> Result<Opened<'i>> {
     vfs::open(file)
 }
 
-/// What the engine finds wrong with a stored image; nothing: it is sound.
-pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth, cancel: &Cancel) -> Result<Vec<Vec<u8>>> {
+/// What is known of a stored image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What is wrong; nothing: it is sound.
+    pub wrong: Vec<Vec<u8>>,
+    /// What the engine could not be asked, for want of what belongs to an application. All pages were looked at.
+    pub unasked: Vec<Unasked>,
+}
+
+/// What the engine finds wrong with a stored image.
+pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth, cancel: &Cancel) -> Result<Checked> {
     let file = FileReader::new(reader, reader.entry(record)?);
     let mut opened = open(&file, b"the image")?;
     let asked = cancel.clone();
@@ -228,10 +238,24 @@ pub fn check(reader: &ChunkReader<'_>, record: &[u8], depth: Depth, cancel: &Can
         Depth::Pages => sqlite::Check::Quick,
         Depth::Full => sqlite::Check::Full,
     };
-    let wrong = sqlite::check(&opened, depth);
+    let checked = match sqlite::check(&opened, depth) {
+        Ok(wrong) => Ok(Checked { wrong: wrong.into_iter().map(String::into_bytes).collect(), unasked: Vec::new() }),
+        Err(e) => piecemeal(&opened, depth, e, cancel),
+    };
     if let Some(failure) = opened.failure() {
         return Err(failure);
     }
     cancel.check()?;
-    Ok(wrong?.into_iter().map(String::into_bytes).collect())
+    checked
+}
+
+/// What can be asked of it, where all of it cannot for want of what belongs to an application.
+fn piecemeal(opened: &Opened<'_>, depth: sqlite::Check, error: Error, cancel: &Cancel) -> Result<Checked> {
+    let asked = sql::by_table(opened, depth == sqlite::Check::Quick)?;
+    if asked.unasked.is_empty() {
+        return Err(error);
+    }
+    let Some(pages) = sqlite::look_at_pages(opened, cancel)? else { return Err(error) };
+    let wrong = asked.wrong.into_iter().chain(pages.wrong).map(String::into_bytes).collect();
+    Ok(Checked { wrong, unasked: asked.unasked })
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{About, Database, because, compare};
+use super::{About, Database, because, compare, told};
 use crate::entry::Time;
 use crate::error::{Error, Kind, Result};
 use crate::event::Job;
@@ -196,17 +196,21 @@ fn prove(
     let mut opened = vfs::open(&written)?;
     opened.stop_when(stop)?;
     because(&opened, sql::limit(&opened, sql::Limits::default()))?;
-    let findings = because(&opened, compare(&opened, database.facts.as_ref(), &[], job.cancel))?;
+    let compared = because(&opened, compare(&opened, database.facts.as_ref(), &[], job.cancel))?;
     if let Some(failure) = opened.failure() {
         return Err(failure);
     }
-    for finding in findings {
+    for finding in compared.findings {
         match finding.about {
             About::Content(Proof::References) => {
                 warnings.push(format!("{}: {}", text::escape(&database.path), finding.said));
             }
             _ => return Err(unfit(database, &finding.said)),
         }
+    }
+    if !compared.unasked.is_empty() {
+        let unasked = told(&compared.unasked);
+        warnings.push(format!("{}: SQLite cannot check {unasked}", text::escape(&database.path)));
     }
     let bytes = database.facts.as_ref().map(|facts| facts.pages.saturating_mul(facts.page_bytes.into()));
     match bytes.filter(|bytes| *bytes > 0 && *bytes != written.1) {

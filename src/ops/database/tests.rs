@@ -135,7 +135,7 @@ fn check_loss(reader: &ChunkReader<'_>, snapshot: &Snapshot) -> Result<()> {
     assert!(error.what().contains("is missing"), "{error}");
     let (cancelled, never) = (Cancel::new(), Cancel::new());
     cancelled.cancel();
-    assert_eq!(check(reader, &found.record, Depth::Full, &never)?, Vec::<Vec<u8>>::new());
+    assert_eq!(check(reader, &found.record, Depth::Full, &never)?, Checked::default());
     let stopped = check(reader, &found.record, Depth::Full, &cancelled).unwrap_err();
     assert_eq!(stopped.kind(), Kind::Interrupted);
     Ok(())

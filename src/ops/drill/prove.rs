@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Cancel;
 use crate::ops::database::{About, Finding, compare, recorded};
 use crate::record::Facts;
-use crate::sql::{self, Connection, RecordedTable};
+use crate::sql::{self, Connection, RecordedTable, Unasked};
 use crate::target::Scratch;
 use crate::text;
 use crate::vfs::{self, Image};
@@ -38,6 +38,8 @@ pub struct Outcome {
     pub tables: Vec<RecordedTable>,
     /// What is not as it must be.
     pub findings: Vec<Finding>,
+    /// What its engine could not be asked, for want of what belongs to an application.
+    pub unasked: Vec<Unasked>,
 }
 
 impl Outcome {
@@ -135,7 +137,9 @@ fn prove_with_log(scratch: &Scratch, below: &Path, wanted: &Wanted<'_>, mut outc
 }
 
 fn look(conn: &Connection, wanted: &Wanted<'_>, outcome: &mut Outcome) -> Result<()> {
-    outcome.findings.extend(compare(conn, wanted.facts, wanted.checks, wanted.cancel)?);
+    let compared = compare(conn, wanted.facts, wanted.checks, wanted.cancel)?;
+    outcome.findings.extend(compared.findings);
+    outcome.unasked = compared.unasked;
     let recorded: Option<Vec<RecordedTable>> = wanted.facts.map(recorded);
     let is_own = |kind: &sql::TableKind| matches!(kind, sql::TableKind::Table | sql::TableKind::Virtual { .. });
     // A schema that cannot be read has been told already. What was counted is what was compared.
@@ -205,5 +209,73 @@ mod tests {
         assert_eq!(found("DROP INDEX i", |facts| facts.schema = empty), Vec::<String>::new());
         let uncounted = |facts: &mut Facts| facts.tables.iter_mut().for_each(|table| table.rows = None);
         assert_eq!(found("DELETE FROM t WHERE id = 2", uncounted), Vec::<String>::new());
+    }
+
+    /// What is found, and what could not be asked, in a database of an application that has a collation of its own. Its tables
+    /// begin on the pages 2 and 3, and some pages are free.
+    fn of_an_application(change: impl FnOnce(&mut Vec<u8>)) -> (Vec<String>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(folder.path(), "s").unwrap();
+        let path = scratch.path().join("a.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.create_collation("unicase", |a, b| a.to_lowercase().cmp(&b.to_lowercase())).unwrap();
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)";
+        conn.execute_batch(&format!(
+            "CREATE TABLE plain(a); CREATE TABLE decks(name TEXT COLLATE unicase PRIMARY KEY) WITHOUT ROWID;
+             CREATE TABLE gone(a); {many} INSERT INTO plain SELECT printf('%080d', i) FROM n;
+             {many} INSERT INTO decks SELECT printf('a%080d', i) FROM n;
+             INSERT INTO gone VALUES (zeroblob(20000)); DROP TABLE gone"
+        ))
+        .unwrap();
+        let cancel = Cancel::new();
+        conn.close().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        let stop = || -> Stop { Box::new(|| false) };
+        let tables = [("decks", 60), ("plain", 60)];
+        let tables = tables.map(|(name, rows)| TableFacts { name: name.into(), rows: Some(rows) }).to_vec();
+        let facts = Facts { tables, tables_total: 2, ..Facts::default() };
+        let wanted = Wanted { facts: Some(&facts), checks: &[], stop: &stop, cancel: &cancel };
+        let outcome = prove(&scratch, Path::new("a.db"), &wanted).unwrap();
+        let findings = outcome.findings.iter().map(|finding| format!("{}: {}", finding.about.name(), finding.said));
+        (findings.collect(), outcome.unasked.len())
+    }
+
+    /// Takes the last cell away from a page of an index, without a trace.
+    fn drop_cell(page: &mut [u8], cell: u16) {
+        let at = usize::from(cell);
+        let bytes = 1 + u16::from(page[at]);
+        page[4] -= 1;
+        page[at..at + 2].fill(0);
+        page[at + 2..at + 4].copy_from_slice(&bytes.to_be_bytes());
+        page[1..3].copy_from_slice(&cell.to_be_bytes());
+    }
+
+    #[test]
+    fn damage_is_found_beside_and_in_what_the_engine_cannot_be_asked() {
+        assert_eq!(of_an_application(|_| ()), (Vec::new(), 1));
+        let found = |change: &dyn Fn(&mut Vec<u8>)| of_an_application(change).0.join("\n");
+        let cells = |page: usize, bytes: &mut Vec<u8>| bytes[(page - 1) * 4096 + 8..page * 4096].fill(0xff);
+        let said = found(&|bytes| cells(2, bytes));
+        assert!(said.contains("integrity: ") && said.contains("Tree 2 page 2"), "{said}");
+        let said = found(&|bytes| cells(3, bytes));
+        assert!(said.contains("integrity: page 3: "), "{said}");
+        // The list of free pages is in no table, nor is a page that is never used.
+        let said = found(&|bytes| bytes[39] -= 1);
+        assert!(said.contains("integrity: the free list is not as long as the header says"), "{said}");
+        let said = found(&|bytes| bytes[32..40].fill(0));
+        assert!(said.starts_with("integrity: page ") && said.ends_with(" is never used"), "{said}");
+        // A row less, of which nothing else tells.
+        let said = found(&|bytes| {
+            let root = 2 * 4096;
+            let is_leaf = |at: &usize| bytes[*at] == 10;
+            let leaf = (root..bytes.len()).step_by(4096).find(is_leaf).unwrap();
+            let cells = u16::from_be_bytes([bytes[leaf + 3], bytes[leaf + 4]]);
+            let last = leaf + 8 + 2 * (usize::from(cells) - 1);
+            let cell = u16::from_be_bytes([bytes[last], bytes[last + 1]]);
+            drop_cell(&mut bytes[leaf..leaf + 4096], cell);
+        });
+        assert_eq!(said, "rows: decks has 59 rows, not 60");
     }
 }

@@ -43,7 +43,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use check::{Check, FAULTS_MAX, check};
+pub use check::{Check, FAULTS_MAX, Pages, check, look_at_pages};
 pub use facts::{Facts, Journal, SCHEMA_BYTES_MAX, TABLE_NAME_BYTES_MAX, TABLES_MAX, TableFacts, Uncounted, schema};
 pub use failure::{Failure, FailureKind};
 pub use header::{Encoding, HEADER_BYTES, Header, sniff};

@@ -11,7 +11,7 @@ const MADE: &str = "PRAGMA foreign_keys = 0; CREATE TABLE parent(id INTEGER PRIM
 
 fn found(conn: &mut Connection, expected: Expected<'_>) -> Vec<String> {
     harden(conn, Limits::default(), || false).unwrap();
-    let findings = verify(conn, expected, &Cancel::new()).unwrap();
+    let findings = verify(conn, expected, &Cancel::new()).unwrap().findings;
     findings.into_iter().map(|finding| format!("{:?}: {}", finding.proof, finding.said)).collect()
 }
 
@@ -103,5 +103,95 @@ fn own_checks_are_true_or_equal() {
         let error =
             verify(&made(MADE), Expected { checks: &[check], ..Expected::default() }, &Cancel::new()).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage, "{check}");
+    }
+}
+
+/// A database in a file that an application made, which has a collation and a function of its own; opened without these.
+fn of_an_application(sql: &str) -> (tempfile::TempDir, Connection) {
+    use rusqlite::functions::FunctionFlags;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.create_collation("unicase", |a, b| a.to_lowercase().cmp(&b.to_lowercase())).unwrap();
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function("own", 1, flags, |context| context.get::<i64>(0)).unwrap();
+    conn.execute_batch("CREATE TABLE plain(a); CREATE INDEX by_a ON plain(a); INSERT INTO plain VALUES (1), (2)")
+        .unwrap();
+    conn.execute_batch(sql).unwrap();
+    conn.close().unwrap();
+    (folder, Connection::open(path).unwrap())
+}
+
+const OWN: &str = "CREATE TABLE decks(id INTEGER PRIMARY KEY, name TEXT COLLATE unicase UNIQUE);
+    CREATE TABLE k(v TEXT COLLATE unicase PRIMARY KEY) WITHOUT ROWID; INSERT INTO k VALUES ('x'), ('Y');
+    CREATE TABLE child(d REFERENCES decks(name)); INSERT INTO decks(name) VALUES ('a'), ('B'); INSERT INTO child VALUES ('b');";
+
+#[test]
+fn what_an_application_alone_has_is_no_finding() {
+    let changed = |made: &str, from: &str, to: &str| {
+        format!(
+            "{made}; PRAGMA writable_schema = 1;
+            UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE name = 'f'"
+        )
+    };
+    let words = "INSERT INTO f VALUES ('one two')";
+    let fts5 = format!("CREATE VIRTUAL TABLE f USING fts5(a); {words}");
+    let fts4 = format!("CREATE VIRTUAL TABLE f USING fts4(a); {words}");
+    let cases = [
+        (OWN.to_owned(), "child, decks, k: the collation unicase"),
+        ("CREATE TABLE t(a); INSERT INTO t VALUES (7); CREATE INDEX i ON t(own(a))".into(), "t: the function own"),
+        (
+            "CREATE TABLE t(a); INSERT INTO t VALUES (7); CREATE INDEX i ON t(a) WHERE own(a) > 5".into(),
+            "t: the function own",
+        ),
+        ("CREATE TABLE t(a, b INT AS (own(a)) NOT NULL); INSERT INTO t VALUES (7)".into(), "t: the function own"),
+        // The engine needs no values of this one.
+        ("CREATE TABLE t(a, b AS (own(a))); INSERT INTO t VALUES (7)".into(), ""),
+        (changed(&fts5, "(a)", "(a, tokenize = own)"), "f: the tokenizer own"),
+        (changed(&fts4, "(a)", "(a, tokenize = own)"), "f: the tokenizer own"),
+        (changed(&fts5, "fts5", "own"), "f: the module own"),
+    ];
+    for (sql, wanted) in cases {
+        let (_folder, mut conn) = of_an_application(&sql);
+        let names = super::super::tables(&conn, false).unwrap().into_iter().filter(|t| t.kind != TableKind::View);
+        // As many as pages tell, whom the engine need not agree with.
+        let rows = |name: &[u8]| match name {
+            b"plain" | b"decks" | b"k" => Some(2),
+            b"child" | b"t" | b"f" => Some(1),
+            _ => None,
+        };
+        let tables: Vec<_> = names.map(|t| RecordedTable { rows: rows(&t.name), name: t.name }).collect();
+        harden(&mut conn, Limits::default(), || false).unwrap();
+        let expected = Expected { tables: Some(&tables), ..Expected::default() };
+        let verified = verify(&conn, expected, &Cancel::new()).unwrap();
+        assert_eq!(verified.findings, [], "{sql}");
+        let tables: Vec<_> = verified.unasked.iter().map(|one| String::from_utf8_lossy(&one.table)).collect();
+        let told = verified.unasked.first().map(|one| format!("{}: {}", tables.join(", "), one.lacks));
+        assert_eq!(told.unwrap_or_default(), wanted, "{sql}");
+    }
+}
+
+#[test]
+fn beside_what_an_application_alone_has_damage_is_found() {
+    let cases = [
+        (
+            "UPDATE sqlite_schema SET sql = replace(sql, '(a)', '(a COLLATE NOCASE DESC)') WHERE name = 'by_a'",
+            "Integrity",
+            "index by_a",
+        ),
+        ("DELETE FROM sqlite_schema WHERE name = 'plain' AND type = 'table'", "Integrity", "malformed"),
+        (
+            "UPDATE sqlite_schema SET sql = 'CREATE TABLE plain(a CHECK (a > 1))' WHERE name = 'plain'",
+            "Integrity",
+            "plain",
+        ),
+        ("CREATE TABLE r(a REFERENCES plain(rowid)); INSERT INTO plain VALUES (3)", "Rows", "plain has 3 rows, not 2"),
+    ];
+    for (damage, proof, said) in cases {
+        let (_folder, mut conn) = of_an_application(&format!("{OWN} PRAGMA writable_schema = 1; {damage}"));
+        let tables = recorded(&[("plain", 2), ("decks", 2), ("k", 2), ("child", 1)]);
+        let findings = found(&mut conn, Expected { tables: Some(&tables), ..Expected::default() });
+        let is_told = findings.iter().any(|line| line.starts_with(proof) && line.contains(said));
+        assert!(is_told, "{damage}: {findings:#?}");
     }
 }

@@ -19,6 +19,8 @@ pub struct Drilled<'a> {
     pub tables: Vec<TableRows<'a>>,
     /// What is not as it must be.
     pub failures: Vec<DrillFailure<'a>>,
+    /// What SQLite could not be asked.
+    pub unasked: Vec<Unasked<'a>>,
 }
 
 /// A table and its rows.
@@ -37,6 +39,15 @@ pub struct DrillFailure<'a> {
     pub about: &'static str,
     /// What was found.
     pub what: &'a str,
+}
+
+/// A table that SQLite could not be asked about, or not of all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unasked<'a> {
+    /// Its name.
+    pub table: Raw<'a>,
+    /// What is missing, and belongs to the application.
+    pub lacks: &'a str,
 }
 
 /// The line of `drill` before its summary.
@@ -81,10 +92,11 @@ mod tests {
             compared: true,
             tables: vec![TableRows { name: "t".into(), rows: Some(1) }],
             failures: vec![DrillFailure { about: "rows", what: "x" }],
+            unasked: vec![Unasked { table: "u".into(), lacks: "the collation c" }],
         };
         assert_eq!(
             line(&drilled).unwrap(),
-            r#"{"v":1,"type":"drilled","source":"app","path":"a.db","ok":false,"compared":true,"tables":[{"name":"t","rows":1}],"failures":[{"about":"rows","what":"x"}]}"#
+            r#"{"v":1,"type":"drilled","source":"app","path":"a.db","ok":false,"compared":true,"tables":[{"name":"t","rows":1}],"failures":[{"about":"rows","what":"x"}],"unasked":[{"table":"u","lacks":"the collation c"}]}"#
         );
         let drill = Drill {
             snapshot: id('a'),
