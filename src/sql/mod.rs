@@ -29,6 +29,7 @@ mod verify;
 pub use copy::{BrokenReference, Copied, Copy, OnConflict, copy_table};
 pub use csv::Csv;
 pub use diff::{Change, Diff, EachRow, RowChange, RowCounts, SchemaChange, TableDiff, diff, diff_rows};
+pub use error::beside;
 pub use guard::{Limits, harden, limit, stop_when};
 pub use json::{JsonLines, JsonRows};
 pub use query::{Selection, Sink, query, rows};

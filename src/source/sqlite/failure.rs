@@ -3,7 +3,7 @@
 use rusqlite::ErrorCode;
 
 use crate::error::{Error, Kind};
-use crate::text;
+use crate::{sql, text};
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,10 +108,11 @@ impl From<Error> for Failure {
 
 /// What the engine said, safe to print.
 pub(super) fn said(error: &rusqlite::Error) -> String {
-    match error {
+    let said = match error {
         rusqlite::Error::SqliteFailure(code, Some(message)) => {
             format!("{} (SQLite error {})", text::one_line(message.as_bytes()), code.extended_code)
         }
         other => text::one_line(other.to_string().as_bytes()),
-    }
+    };
+    said + sql::beside(error)
 }
