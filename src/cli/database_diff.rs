@@ -1,5 +1,6 @@
 //! What differs inside a database, for people and for programs.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::answer::People;
@@ -18,26 +19,26 @@ pub fn lines(compared: &Compared) -> Vec<String> {
         Compared::Unreadable(why) => vec![format!("no tables: {why}")],
         Compared::Lost(error) => vec![format!("no tables: {error}")],
         Compared::Tables(diff) => {
-            let lines: Vec<_> = diff.tables.iter().filter_map(|table| table_line(diff, table)).collect();
-            let schema = diff.schema.iter().filter(|change| !is_told_as_table(diff, change)).map(schema_line);
-            let lines: Vec<_> = lines.into_iter().chain(schema).collect();
+            let lines = all_lines(diff);
             if lines.is_empty() { vec!["no row differs, and nothing of its schema".into()] } else { lines }
         }
     }
 }
 
-/// What happened to the table itself.
-fn of_table<'d>(diff: &'d Diff, table: &TableDiff) -> Option<&'d SchemaChange> {
-    diff.schema.iter().find(|change| change.kind == b"table" && change.name.eq_ignore_ascii_case(&table.name))
-}
-
-fn is_told_as_table(diff: &Diff, change: &SchemaChange) -> bool {
-    change.kind == b"table" && diff.tables.iter().any(|table| table.name.eq_ignore_ascii_case(&change.name))
+/// Tables come first, each with what happened to itself.
+fn all_lines(diff: &Diff) -> Vec<String> {
+    let key = |name: &[u8]| name.to_ascii_lowercase();
+    let is_table = |change: &&SchemaChange| change.kind == b"table";
+    let changes: HashMap<_, _> =
+        diff.schema.iter().rev().filter(is_table).map(|change| (key(&change.name), change.change)).collect();
+    let compared: HashSet<_> = diff.tables.iter().map(|table| key(&table.name)).collect();
+    let tables = diff.tables.iter().filter_map(|table| table_line(changes.get(&key(&table.name)).copied(), table));
+    let is_told = |change: &SchemaChange| is_table(&change) && compared.contains(&key(&change.name));
+    tables.chain(diff.schema.iter().filter(|change| !is_told(change)).map(schema_line)).collect()
 }
 
 /// Such as "M people: 3 rows added, 1 changed, other columns or constraints".
-fn table_line(diff: &Diff, table: &TableDiff) -> Option<String> {
-    let schema = of_table(diff, table).map(|change| change.change);
+fn table_line(schema: Option<Change>, table: &TableDiff) -> Option<String> {
     let name = text::escape(&table.name);
     let counts = match &table.rows {
         Err(why) => return Some(format!("{} table {name}: cannot be compared: {why}", schema.map_or('?', letter))),

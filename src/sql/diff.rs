@@ -6,6 +6,7 @@
 //! then says so here. Columns that only one side has are told as a change of the schema, and not compared.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
@@ -14,7 +15,7 @@ use rusqlite::{Connection, Row, Rows, Statement};
 
 use super::error::failed;
 use super::query::selected;
-use super::schema::{Object, Shape, TableKind, bytes, each_row, find, no_table, objects, tables};
+use super::schema::{Catalog, Object, Shape, TableKind, bytes, each_row, no_table, objects};
 use super::script::by_rows;
 use super::value::{Encoding, Owned, compare, is_same, type_order};
 use crate::error::{Error, Kind, Result};
@@ -93,14 +94,15 @@ pub type EachRow<'a> = dyn FnMut(&RowChange<'_>) -> Result<ControlFlow<()>> + 'a
 
 /// Compares two databases. A table that cannot be compared says why, and the others are.
 pub fn diff(a: &Connection, b: &Connection, cancel: &Cancel) -> Result<Diff> {
-    let (names_a, names_b) = (rowful(a)?, rowful(b)?);
-    let mut names: Vec<&Vec<u8>> = names_b.iter().collect();
-    names.extend(names_a.iter().filter(|name| !names_b.iter().any(|other| other.eq_ignore_ascii_case(name))));
+    let (a, b) = (Catalog::read(a)?, Catalog::read(b)?);
+    let mut names: Vec<&Vec<u8>> = rowful(&b).collect();
+    let known: HashSet<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    names.extend(rowful(&a).filter(|name| !known.contains(&name.to_ascii_lowercase())));
     names.sort();
-    let mut out = Diff { schema: schema_changes(a, b)?, tables: Vec::new() };
+    let mut out = Diff { schema: schema_changes(&a, &b)?, tables: Vec::new() };
     for name in names {
         let rows = match std::str::from_utf8(name) {
-            Ok(name) => match diff_rows(a, b, name, cancel, &mut |_| Ok(ControlFlow::Continue(()))) {
+            Ok(name) => match rows_of(&a, &b, name, cancel, &mut |_| Ok(ControlFlow::Continue(()))) {
                 Err(e) if e.kind() == Kind::Interrupted => return Err(e),
                 result => result.map_err(|e| if e.reason().is_empty() { e.what().into() } else { e.reason().into() }),
             },
@@ -120,7 +122,18 @@ pub fn diff_rows(
     cancel: &Cancel,
     each: &mut EachRow<'_>,
 ) -> Result<RowCounts> {
-    let (shape_a, shape_b) = (find(a, table)?, find(b, table)?);
+    rows_of(&Catalog::read(a)?, &Catalog::read(b)?, table, cancel, each)
+}
+
+fn rows_of(
+    a: &Catalog<'_>,
+    b: &Catalog<'_>,
+    table: &str,
+    cancel: &Cancel,
+    each: &mut EachRow<'_>,
+) -> Result<RowCounts> {
+    let (shape_a, shape_b) = (a.find(table)?, b.find(table)?);
+    let (a, b) = (a.conn, b.conn);
     let plan = match (&shape_a, &shape_b) {
         (Some(x), Some(y)) => Plan::new(x, y, (encoding(a)?, encoding(b)?))?,
         (Some(x), None) => Plan::new(x, x, (encoding(a)?, encoding(a)?))?,
@@ -133,14 +146,14 @@ pub fn diff_rows(
 }
 
 /// Tables that have rows of their own.
-fn rowful(conn: &Connection) -> Result<Vec<Vec<u8>>> {
+fn rowful<'n>(side: &'n Catalog<'_>) -> impl Iterator<Item = &'n Vec<u8>> {
     let has_rows = |kind: &TableKind| matches!(kind, TableKind::Table | TableKind::Virtual { .. });
-    Ok(tables(conn, false)?.into_iter().filter(|table| has_rows(&table.kind)).map(|table| table.name).collect())
+    side.tables.iter().filter(move |table| has_rows(&table.kind)).map(|table| &table.name)
 }
 
-fn schema_changes(a: &Connection, b: &Connection) -> Result<Vec<SchemaChange>> {
+fn schema_changes(a: &Catalog<'_>, b: &Catalog<'_>) -> Result<Vec<SchemaChange>> {
     let (left, right) = (told_objects(a)?, told_objects(b)?);
-    let is_same_one = |x: &Object, y: &Object| x.kind == y.kind && x.name.eq_ignore_ascii_case(&y.name);
+    let (in_left, in_right) = (by_name(&left), by_name(&right));
     let told = |object: &Object, change| SchemaChange {
         change,
         kind: object.kind.clone(),
@@ -149,26 +162,33 @@ fn schema_changes(a: &Connection, b: &Connection) -> Result<Vec<SchemaChange>> {
     };
     let mut changes = Vec::new();
     for x in &left {
-        match right.iter().find(|y| is_same_one(x, y)) {
+        match in_right.get(&known_as(x)) {
             None => changes.push(told(x, Change::Removed)),
             Some(y) if x.sql != y.sql => changes.push(told(y, Change::Changed)),
             Some(_) => {}
         }
     }
-    let is_new = |y: &&Object| !left.iter().any(|x| is_same_one(x, y));
+    let is_new = |y: &&Object| !in_left.contains_key(&known_as(y));
     changes.extend(right.iter().filter(is_new).map(|y| told(y, Change::Added)));
     changes.sort_by(|x, y| (&x.kind, &x.name).cmp(&(&y.kind, &y.name)));
     Ok(changes)
 }
 
+/// What makes objects of both sides the same one.
+fn known_as(object: &Object) -> (&[u8], Vec<u8>) {
+    (&object.kind, object.name.to_ascii_lowercase())
+}
+
+/// Of several that are the same one, which only a broken schema has, the first.
+fn by_name(objects: &[Object]) -> HashMap<(&[u8], Vec<u8>), &Object> {
+    objects.iter().rev().map(|object| (known_as(object), object)).collect()
+}
+
 /// What a schema holds besides the engine's own and what is behind virtual tables.
-fn told_objects(conn: &Connection) -> Result<Vec<Object>> {
-    let hidden: Vec<Vec<u8>> = tables(conn, false)?
-        .into_iter()
-        .filter(|table| matches!(table.kind, TableKind::Shadow { .. }))
-        .map(|table| table.name)
-        .collect();
-    let all = objects(conn, None).map_err(|e| failed("cannot read the schema", &e))?;
+fn told_objects(side: &Catalog<'_>) -> Result<Vec<Object>> {
+    let is_shadow = |kind: &TableKind| matches!(kind, TableKind::Shadow { .. });
+    let hidden: HashSet<_> = side.tables.iter().filter(|table| is_shadow(&table.kind)).map(|t| &t.name).collect();
+    let all = objects(side.conn, None).map_err(|e| failed("cannot read the schema", &e))?;
     let is_own = |object: &Object| object.name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"sqlite_"));
     Ok(all.into_iter().filter(|object| !is_own(object) && !hidden.contains(&object.table)).collect())
 }

@@ -54,5 +54,13 @@ pub(super) fn message(error: &rusqlite::Error) -> String {
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         other => other.to_string(),
     };
-    text::one_line(said.as_bytes())
+    format!("{}{}", text::one_line(said.as_bytes()), beside(error))
+}
+
+/// A word beside a message that misleads: a node of an R-tree that is empty is told as want of memory.
+fn beside(error: &rusqlite::Error) -> &'static str {
+    match code(error) {
+        Some(ErrorCode::OutOfMemory) => ", which SQLite also says of damaged R-tree tables",
+        _ => "",
+    }
 }

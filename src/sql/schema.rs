@@ -1,5 +1,7 @@
 //! What a database holds: its tables, and what their columns and keys are.
 
+use std::collections::HashMap;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
@@ -79,13 +81,8 @@ pub struct Table {
 ///
 /// Counting reads the smallest index of each table. What cannot be read says why and does not fail the list.
 pub fn tables(conn: &Connection, counted: bool) -> Result<Vec<Table>> {
-    let mut found = listed(conn)?;
-    let owners: Vec<Vec<u8>> =
-        found.iter().filter(|t| matches!(t.kind, TableKind::Virtual { .. })).map(|t| t.name.clone()).collect();
+    let mut found = Catalog::read(conn)?.tables;
     for table in &mut found {
-        if let TableKind::Shadow { of } = &mut table.kind {
-            *of = owner(&table.name, &owners).unwrap_or_default();
-        }
         if let Err(why) = look_into(conn, table, counted) {
             table.unreadable = Some(why);
         }
@@ -93,13 +90,55 @@ pub fn tables(conn: &Connection, counted: bool) -> Result<Vec<Table>> {
     Ok(found)
 }
 
-/// The virtual table whose name, with `_`, a shadow's name begins with; the longest.
-fn owner(shadow: &[u8], owners: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let begins = |name: &[u8]| {
-        shadow.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-            && shadow.get(name.len()) == Some(&b'_')
-    };
-    owners.iter().filter(|name| begins(name)).max_by_key(|name| name.len()).cloned()
+/// What a schema says of all tables, read once: asked about one of them, the engine goes through all there are.
+pub(super) struct Catalog<'c> {
+    pub conn: &'c Connection,
+    /// In the order of names; without columns and rows.
+    pub tables: Vec<Table>,
+    /// Where they are, by their names in lower case.
+    places: HashMap<Vec<u8>, usize>,
+    /// The statements that made them.
+    sql: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl<'c> Catalog<'c> {
+    pub fn read(conn: &'c Connection) -> Result<Self> {
+        let (mut tables, sql) = (listed(conn)?, statements(conn)?);
+        let is_virtual = |table: &&Table| matches!(table.kind, TableKind::Virtual { .. });
+        let owners: HashMap<_, _> =
+            tables.iter().filter(is_virtual).map(|t| (t.name.to_ascii_lowercase(), t.name.clone())).collect();
+        for Table { name, kind, .. } in &mut tables {
+            match kind {
+                TableKind::Shadow { of } => *of = owner(name, &owners).unwrap_or_default(),
+                TableKind::Virtual { module } => {
+                    *module = sql.get(name).and_then(|sql| module_of(sql)).unwrap_or_default();
+                }
+                TableKind::Table | TableKind::View => {}
+            }
+        }
+        let places = tables.iter().enumerate().map(|(n, table)| (table.name.to_ascii_lowercase(), n)).collect();
+        Ok(Self { conn, tables, places, sql })
+    }
+
+    /// The table of this name, if there is one. Names are the same if they differ in ASCII case only.
+    pub fn find(&self, name: &str) -> Result<Option<Shape>> {
+        let Some(place) = self.places.get(&name.as_bytes().to_ascii_lowercase()) else { return Ok(None) };
+        let mut table = self.tables[*place].clone();
+        look_into(self.conn, &mut table, false).map_err(|why| {
+            Error::new(Kind::Failed, format!("cannot read the table {}", text::escape(&table.name))).why(why)
+        })?;
+        let sql = self.sql.get(&table.name).cloned().unwrap_or_default();
+        shape(self.conn, table, sql).map(Some)
+    }
+}
+
+/// The virtual table whose name, with `_`, a shadow's name begins with; the longest. They are known by their names in
+/// lower case.
+fn owner(shadow: &[u8], owners: &HashMap<Vec<u8>, Vec<u8>>) -> Option<Vec<u8>> {
+    let shadow = shadow.to_ascii_lowercase();
+    // No module has an underscore in what it adds; a hostile name may have a million.
+    let mut ends = (0..shadow.len()).rev().filter(|n| shadow[*n] == b'_').take(4);
+    ends.find_map(|end| owners.get(&shadow[..end])).cloned()
 }
 
 fn listed(conn: &Connection) -> Result<Vec<Table>> {
@@ -124,15 +163,23 @@ fn listed(conn: &Connection) -> Result<Vec<Table>> {
     Ok(found)
 }
 
+/// The statements that made tables and views, by their names.
+fn statements(conn: &Connection) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
+    let mut found = HashMap::new();
+    each_row(conn, "SELECT name, sql FROM main.sqlite_schema WHERE type IN ('table', 'view')", &[], |row| {
+        found.insert(bytes(row, 0)?, bytes(row, 1)?);
+        Ok(())
+    })
+    .map_err(|e| failed("cannot read the schema", &e))?;
+    Ok(found)
+}
+
 fn is_internal(name: &[u8]) -> bool {
     name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"sqlite_"))
 }
 
 fn look_into(conn: &Connection, table: &mut Table, counted: bool) -> std::result::Result<(), String> {
     let said = |e: rusqlite::Error| message(&e);
-    if let TableKind::Virtual { module } = &mut table.kind {
-        *module = module_of(&sql_of(conn, &table.name).map_err(said)?.unwrap_or_default()).unwrap_or_default();
-    }
     table.columns = columns(conn, &table.name).map_err(said)?;
     let quoted = quote(&table.name)?;
     // Rows that cannot be read can be counted; and where they cannot, this says best why.
@@ -282,21 +329,9 @@ impl Shape {
     }
 }
 
-/// The table of this name, if there is one. Names are the same if they differ in ASCII case only.
+/// See [`Catalog::find`]; for one table, not for each of many.
 pub(super) fn find(conn: &Connection, name: &str) -> Result<Option<Shape>> {
-    let all = listed(conn)?;
-    let Some(mut table) = all.iter().find(|table| table.name.eq_ignore_ascii_case(name.as_bytes())).cloned() else {
-        return Ok(None);
-    };
-    let shown = text::escape(&table.name);
-    let what = || format!("cannot read the table {shown}");
-    if let TableKind::Shadow { of } = &mut table.kind {
-        let is_virtual = |table: &&Table| matches!(table.kind, TableKind::Virtual { .. });
-        let owners: Vec<_> = all.iter().filter(is_virtual).map(|table| table.name.clone()).collect();
-        *of = owner(&table.name, &owners).unwrap_or_default();
-    }
-    look_into(conn, &mut table, false).map_err(|why| Error::new(Kind::Failed, what()).why(why))?;
-    shape(conn, table).map(Some)
+    Catalog::read(conn)?.find(name)
 }
 
 /// The same, for a table that must be there.
@@ -309,11 +344,10 @@ pub(super) fn no_table(name: &str) -> Error {
         .fix("list the tables that are there")
 }
 
-fn shape(conn: &Connection, table: Table) -> Result<Shape> {
+fn shape(conn: &Connection, table: Table, sql: Vec<u8>) -> Result<Shape> {
     let shown = text::escape(&table.name);
     let what = || format!("cannot read the table {shown}");
     let unnamed = |why: String| Error::new(Kind::Failed, what()).why(why);
-    let sql = sql_of(conn, &table.name).map_err(|e| failed(what(), &e))?.unwrap_or_default();
     let sql = String::from_utf8(sql).map_err(|_| unnamed("the statement that made it is not UTF-8".into()))?;
     let columns: Vec<Column> = table.columns.into_iter().filter(|column| column.hidden != Hidden::Handle).collect();
     let quoted_columns = columns.iter().map(|column| quote(&column.name)).collect::<std::result::Result<Vec<_>, _>>();

@@ -1,5 +1,6 @@
 //! Proof that a database which was restored is what was saved.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -140,13 +141,14 @@ fn look(conn: &Connection, wanted: &Wanted<'_>, outcome: &mut Outcome) -> Result
     let compared = compare(conn, wanted.facts, wanted.checks, wanted.cancel)?;
     outcome.findings.extend(compared.findings);
     outcome.unasked = compared.unasked;
-    let recorded: Option<Vec<RecordedTable>> = wanted.facts.map(recorded);
+    let recorded: Option<HashMap<_, _>> =
+        wanted.facts.map(|facts| recorded(facts).into_iter().map(|table| (table.name, table.rows)).collect());
     let is_own = |kind: &sql::TableKind| matches!(kind, sql::TableKind::Table | sql::TableKind::Virtual { .. });
     // A schema that cannot be read has been told already. What was counted is what was compared.
     let mut tables = sql::tables(conn, wanted.facts.is_none()).unwrap_or_default();
     tables.retain(|table| is_own(&table.kind));
     let rows = |table: &sql::Table| match &recorded {
-        Some(recorded) => recorded.iter().find(|known| known.name == table.name).and_then(|known| known.rows),
+        Some(recorded) => recorded.get(&table.name).copied().flatten(),
         None => table.rows,
     };
     outcome.tables = tables.iter().map(|table| RecordedTable { name: table.name.clone(), rows: rows(table) }).collect();

@@ -1,4 +1,6 @@
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -144,6 +146,33 @@ fn a_database_is_compared_table_by_table() {
     assert_eq!(none.unwrap_err().kind(), Kind::Missing);
     let view = diff_rows(&a, &b, "v", &Cancel::new(), &mut |_| Ok(ControlFlow::Continue(())));
     assert_eq!(view.unwrap_err().kind(), Kind::Usage);
+}
+
+/// How often the engine reports steps while it compares two databases of so many tables.
+fn steps(tables: usize) -> u64 {
+    let count = Arc::new(AtomicU64::new(0));
+    let [a, b] = [1, 2].map(|rows| {
+        let mut sql: String =
+            (0..tables).map(|n| format!("CREATE TABLE t{n}(a); CREATE INDEX i{n} ON t{n}(a);")).collect();
+        sql.push_str(&"INSERT INTO t0 VALUES (1);".repeat(rows));
+        let mut conn = made(&sql);
+        let count = Arc::clone(&count);
+        let counting = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        conn.progress_handler(10, Some(counting)).unwrap();
+        conn
+    });
+    let all = diff(&a, &b, &Cancel::new()).unwrap();
+    assert_eq!((all.tables.len(), all.tables[0].rows.clone()), (tables, Ok(counts(1, 0, 0, 1))));
+    count.load(Ordering::Relaxed)
+}
+
+#[test]
+fn ten_times_as_many_tables_take_ten_times_as_many_steps() {
+    let (few, many) = (steps(50), steps(500));
+    assert!(many < few * 15, "{few} steps of 50 tables, {many} of 500");
 }
 
 #[test]

@@ -34,6 +34,8 @@ fn every_proof_finds_what_it_is_for() {
         ("DELETE FROM f_data WHERE id > 10", "Integrity", "f"),
         ("DELETE FROM f_content WHERE id = 1", "Integrity", "f"),
         ("UPDATE r_node SET data = zeroblob(length(data))", "Integrity", "r"),
+        ("WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO r SELECT i, i, i FROM n;
+          UPDATE r_node SET data = x'' WHERE nodeno = (SELECT max(nodeno) FROM r_node)", "Integrity", "out of memory, which SQLite also says of damaged R-tree tables"),
         ("INSERT INTO child(p) VALUES (9)", "References", "child: 1 references to parent lead nowhere, the first in row 3"),
         ("INSERT INTO child(q) VALUES (9)", "References", "references to nowhere"),
         ("INSERT INTO parent VALUES (7, 'c')", "Rows", "parent has 3 rows, not 2"),
