@@ -443,13 +443,14 @@ pub fn sqlite_header(bytes: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-/// A whole database, as its pages are scanned: in whatever order, it is well and has so many rows, or it is not.
+/// A whole database, as its pages are scanned: in whatever order, and whether they are looked at or recalled, it is well
+/// and has so many rows, or it is not.
 pub fn sqlite_pages(bytes: &[u8]) -> Verdict {
     let Some(header) = sqlite::sniff(bytes) else { return Verdict::Refused };
     let size = header.page_bytes as usize;
     let pages = bytes.len() / size;
     let image = &bytes[..pages * size];
-    let scanned = |part: usize, is_backwards: bool| {
+    let new = || {
         let mut scan = sqlite::Scan::new(bytes, pages as u32)?;
         let read = |page: u32, out: &mut [u8]| -> Result<(), ()> {
             out.copy_from_slice(&image[(page as usize - 1) * size..][..size]);
@@ -458,16 +459,22 @@ pub fn sqlite_pages(bytes: &[u8]) -> Verdict {
         assert_eq!(scan.free_list(read), Ok(()));
         // Behind the first map of pointers, where there are such.
         scan.roots(Some(&[(if bytes[55] == 3 { 3 } else { 2 }, false)]));
-        let mut parts: Vec<_> = image.chunks(part * size).enumerate().collect();
-        if is_backwards {
-            parts.reverse();
-        }
-        parts.into_iter().for_each(|(n, bytes)| scan.look((n * part * size) as u64, bytes));
-        Some(scan.rows())
+        Some(scan)
     };
-    let all = scanned(pages.max(1), false);
-    assert_eq!(all, scanned(1, true));
-    Verdict::accepted_if(matches!(all, Some(Some(_))))
+    let (Some(all), Some(one_by_one), Some(recalled)) = (new(), new(), new()) else { return Verdict::Refused };
+    all.look(0, image);
+    for (n, page) in image.chunks(size).enumerate().rev() {
+        let kept = one_by_one.look((n * size) as u64, page);
+        if !recalled.recall(&kept) {
+            recalled.look((n * size) as u64, page);
+        }
+    }
+    let rows = all.rows();
+    assert_eq!((one_by_one.rows(), recalled.rows()), (rows.clone(), rows.clone()));
+    // Whatever stands in the place of what was kept.
+    recalled.recall(&bytes[100..]);
+    recalled.rows();
+    Verdict::accepted_if(rows.is_some())
 }
 
 /// Builds trees and packs as the bytes say, and reads them back.
