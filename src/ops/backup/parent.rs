@@ -152,7 +152,9 @@ impl Store for Like<'_, '_, '_> {
         self.frames.store_like(kind, bytes, || match kind {
             ChunkKind::Node => {
                 let ((reader, root), node) = (tree?, Node::parse(bytes).ok()?);
-                node_at(reader, root, node.level, node.first()).ok()?
+                // Roots are stored whole: what takes one takes a snapshot, and would take those after it.
+                let is_below = node.level < root.level;
+                is_below.then(|| node_at(reader, root, node.level, node.first()).ok())??
             }
             _ => list,
         })

@@ -100,6 +100,26 @@ fn damage_to_a_base_is_reported_for_all_that_needs_it_and_for_nothing_else() {
     assert!(lost_with_deltas > 0);
 }
 
+/// A damaged pack takes the roots that lie in it, and none of the nights after it.
+#[test]
+fn roots_stand_for_themselves() {
+    let store = Store::new();
+    store.many_files();
+    let snapshots: Vec<ObjectId> = (0..4)
+        .map(|n| {
+            store.touch_nth(n);
+            store.backup()
+        })
+        .collect();
+    let catalogue = Catalogue::load(&store.repository, store.job()).unwrap();
+    let nodes = || catalogue.chunks().filter(|(_, place)| place.kind == ChunkKind::Node);
+    assert!(nodes().any(|(_, place)| place.rank > 0), "other nodes are stored as differences");
+    for snapshot in &snapshots {
+        let root = store.repository.snapshot(snapshot).unwrap().body.sources[0].root;
+        assert!(root.level > 0 && catalogue.find(&root.id).unwrap().rank == 0);
+    }
+}
+
 #[test]
 fn without_index_objects_the_tables_of_packs_tell_what_deltas_need() {
     let store = Store::new();
