@@ -21,11 +21,13 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::AtFlags;
+use rustix::fs::{Advice, AtFlags, fadvise};
 use rustix::io::Errno;
 
 use super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Object, Result, Storage, Upload};
@@ -36,6 +38,8 @@ use root::{Root, folder_of};
 
 /// Objects that are shorter are read again soon, and may stay in the page cache.
 const SPARE_FROM: u64 = 256 << 10;
+/// So much of an object that is read in parts may stay there until it is dropped. Bytes.
+const DROPPED_MAX: u64 = 4 << 20;
 
 /// A store in a folder.
 #[derive(Debug)]
@@ -102,19 +106,49 @@ fn within(root: &Root, key: &Key, size: u64, offset: u64, len: usize) -> Result<
     Ok(())
 }
 
+/// For reads of many parts.
 #[derive(Debug)]
 struct LocalObject {
     file: File,
     size: u64,
     key: Key,
     root: Arc<Root>,
+    /// Bytes read since the page cache was told to drop them.
+    cached: AtomicU64,
+}
+
+impl LocalObject {
+    fn read_exact(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
+        let len = to.len() as u64;
+        // Not spared one by one: the kernel drops much at once in less time, and reads ahead better.
+        self.file.read_exact_at(to, offset)?;
+        if self.cached.fetch_add(len, Ordering::Relaxed) + len >= DROPPED_MAX {
+            self.drop_before(NonZero::new(offset + len));
+        }
+        Ok(())
+    }
+
+    /// What is read ahead of that stays.
+    fn drop_before(&self, end: Option<NonZero<u64>>) {
+        self.cached.store(0, Ordering::Relaxed);
+        // If it cannot be, the kernel drops it when it needs the room.
+        let _ = fadvise(&self.file, 0, end, Advice::DontNeed);
+    }
+}
+
+impl Drop for LocalObject {
+    fn drop(&mut self) {
+        if *self.cached.get_mut() > 0 {
+            self.drop_before(None);
+        }
+    }
 }
 
 impl Object for LocalObject {
     fn read(&self, offset: u64, len: usize, to: &mut Vec<u8>) -> Result<()> {
         within(&self.root, &self.key, self.size, offset, len)?;
         to.resize(len, 0);
-        spare::read_exact_at(&self.file, to, offset).map_err(|e| not_read(&self.root, &self.key, e))
+        self.read_exact(offset, to).map_err(|e| not_read(&self.root, &self.key, e))
     }
 }
 
@@ -149,7 +183,8 @@ impl Storage for LocalStorage {
 
     fn open(&self, key: &Key) -> Result<Option<Arc<dyn Object>>> {
         let (file, size) = self.root.open_object("read", key)?;
-        Ok(Some(Arc::new(LocalObject { file, size, key: key.clone(), root: self.root.clone() })))
+        let (key, root, cached) = (key.clone(), self.root.clone(), AtomicU64::new(0));
+        Ok(Some(Arc::new(LocalObject { file, size, key, root, cached })))
     }
 
     fn size(&self, key: &Key) -> Result<u64> {
