@@ -267,8 +267,9 @@ fn deltas(bytes: &[u8], frame: &FrameBytes) -> Verdict {
 pub fn delta(bytes: &[u8]) -> Verdict {
     let Ok(mut decompressor) = Decompressor::new() else { panic!("no memory for zstd") };
     let [a, b] = crate::seeds::bases();
-    match decode_delta(bytes, 5000, &[&a, &b], &mut decompressor) {
-        Ok(raw) => {
+    let mut raw = Vec::new();
+    match decode_delta(bytes, 5000, &[&a, &b], &mut decompressor, &mut raw) {
+        Ok(()) => {
             assert_eq!(raw.len(), 5000);
             Verdict::Accepted
         }

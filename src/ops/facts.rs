@@ -14,7 +14,7 @@ use crate::tree::{Found, Large, StoredEntry};
 pub fn facts_of(reader: &ChunkReader<'_>, path: &[u8], stored: &StoredEntry) -> Result<Option<Facts>> {
     let bytes = match &stored.facts {
         Some(Large::Inline(bytes)) => bytes.clone(),
-        Some(Large::Chunk(chunk)) => reader.chunk(ChunkKind::Attr, &chunk.id)?,
+        Some(Large::Chunk(chunk)) => reader.chunk(ChunkKind::Attr, &chunk.id)?.to_vec(),
         None => return Ok(None),
     };
     let place = || format!("the facts of {}", text::escape(path));

@@ -198,30 +198,33 @@ pub fn encode_delta(raw: &[u8], bases: &[&[u8]], slices: &[Slice], compressor: &
     Some(out)
 }
 
-/// The chunk of `raw_len` bytes that a payload stands for. What comes back is bounded, but not yet proven.
-pub fn decode_delta(payload: &[u8], raw_len: u32, bases: &[&[u8]], decompressor: &mut Decompressor) -> Result<Vec<u8>> {
+/// Makes `out` the chunk of `raw_len` bytes that a payload stands for, whatever it held. It is bounded, but not yet proven.
+pub fn decode_delta(
+    payload: &[u8],
+    raw_len: u32,
+    bases: &[&[u8]],
+    decompressor: &mut Decompressor,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let mut r = Reader::new(payload, WHAT);
     let dictionary = Dictionary::new(bases, &take_slices(&mut r)?)?;
     let old = dictionary.parts();
     let copies = take_copies(&mut r, old.len(), raw_len as usize)?;
-    let rest_len = raw_len as usize - copies.iter().map(|copy| copy.len).sum::<usize>();
-    let mut rest: &[u8] = &[];
-    match rest_len {
-        0 => r.end()?,
-        len => {
-            let near = dictionary.near(&copies, raw_len as usize);
-            rest = decompressor.delta(r.bytes(r.remaining())?, &near, len)?;
-        }
+    // The rest goes to the end, and from there to its places, which all lie before it.
+    let mut rest = copies.iter().map(|copy| copy.len).sum::<usize>();
+    out.resize(raw_len as usize, 0);
+    match &mut out[rest..] {
+        [] => r.end()?,
+        room => decompressor.delta(r.bytes(r.remaining())?, &dictionary.near(&copies, raw_len as usize), room)?,
     }
-    let mut out = Vec::with_capacity(raw_len as usize);
+    let mut at = 0;
     for copy in copies {
-        let (now, later) = rest.split_at(copy.at - out.len());
-        out.extend_from_slice(now);
-        out.extend_from_slice(&old[copy.from..copy.from + copy.len]);
-        rest = later;
+        let len = copy.at - at;
+        out.copy_within(rest..rest + len, at);
+        out[copy.at..copy.at + copy.len].copy_from_slice(&old[copy.from..copy.from + copy.len]);
+        (at, rest) = (copy.at + copy.len, rest + len);
     }
-    out.extend_from_slice(rest);
-    Ok(out)
+    Ok(())
 }
 
 pub(super) fn take_slices(r: &mut Reader<'_>) -> Result<Vec<Slice>> {
@@ -269,10 +272,12 @@ mod tests {
         for slices in [&slices[..], &[]] {
             let payload = encode_delta(&raw, &[&a, &b], slices, &mut c).unwrap();
             assert!(payload.len() < 200, "{}", payload.len());
-            assert_eq!(decode_delta(&payload, raw.len() as u32, &[&a, &b], &mut d).unwrap(), raw);
+            let mut out = vec![7; 1000];
+            decode_delta(&payload, raw.len() as u32, &[&a, &b], &mut d, &mut out).unwrap();
+            assert_eq!(out, raw);
             for (len, bases) in [(1, [&a[..], &b]), (0, [&b, &a]), (0, [&a[..9], &b])] {
-                let got = decode_delta(&payload, raw.len() as u32 - len, &bases, &mut d);
-                assert!(got.is_err() || got.unwrap() != raw);
+                let got = decode_delta(&payload, raw.len() as u32 - len, &bases, &mut d, &mut out);
+                assert!(got.is_err() || out != raw);
             }
         }
     }
@@ -284,7 +289,9 @@ mod tests {
         let raw = [&base[2000..], &base[..3000]].concat();
         let payload = encode_delta(&raw, &[&base], &[], &mut c).unwrap();
         assert!(payload.len() < 100);
-        assert_eq!(decode_delta(&payload, raw.len() as u32, &[&base], &mut d).unwrap(), raw);
+        let mut out = Vec::new();
+        decode_delta(&payload, raw.len() as u32, &[&base], &mut d, &mut out).unwrap();
+        assert_eq!(out, raw);
     }
 
     #[test]

@@ -205,10 +205,10 @@ pub struct StoredDelta<'f> {
 }
 
 impl StoredDelta<'_> {
-    /// The plaintext, where these are the bases' plaintexts, in order. What comes back is bounded, but not yet proven:
+    /// Makes `out` the plaintext, where these are the bases' plaintexts, in order. It is bounded, but not yet proven:
     /// compare its id.
-    pub fn decode(&self, bases: &[&[u8]], decompressor: &mut Decompressor) -> Result<Vec<u8>> {
-        decode_delta(self.payload, self.raw_len, bases, decompressor)
+    pub fn decode(&self, bases: &[&[u8]], decompressor: &mut Decompressor, out: &mut Vec<u8>) -> Result<()> {
+        decode_delta(self.payload, self.raw_len, bases, decompressor, out)
     }
 
     /// The parts of its bases that it refers to; none: all of them.

@@ -4,11 +4,11 @@
 //! it may take is bounded. Ids of bases are compared only where the result is not what it must be, to tell whose fault
 //! it is: the id of the result proves everything that went into it.
 
-use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use super::reader::lock;
+use super::room::Room;
 use super::slices::BASES_MIN;
 use super::{ChunkReader, Place, malformed};
 use crate::crypto::ChunkKind;
@@ -35,18 +35,16 @@ pub struct Step {
 /// A plaintext that several hold.
 #[derive(Clone, Debug)]
 pub enum Plain {
-    /// Of its own.
-    Own(Arc<Vec<u8>>),
+    /// It was made.
+    Made(Arc<Room>),
     /// That of the n-th chunk of a frame, in which it is stored whole.
     In(Arc<FrameBytes>, usize),
 }
 
 impl Plain {
-    fn of(frame: &Arc<FrameBytes>, nth: u32, plain: Cow<'_, [u8]>) -> Self {
-        match plain {
-            Cow::Owned(bytes) => Self::Own(Arc::new(bytes)),
-            Cow::Borrowed(_) => Self::In(frame.clone(), nth as usize),
-        }
+    /// These bytes.
+    pub fn made(bytes: Vec<u8>) -> Self {
+        Self::Made(Arc::new(bytes.into()))
     }
 }
 
@@ -55,7 +53,7 @@ impl Deref for Plain {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Own(bytes) => bytes,
+            Self::Made(room) => &room.bytes,
             Self::In(frame, nth) => match frame.stored(*nth) {
                 Some(Stored::Full(bytes)) => bytes,
                 _ => &[],
@@ -94,7 +92,7 @@ pub struct Again {
     /// Which.
     pub id: ChunkId,
     /// Its plaintext.
-    pub bytes: Vec<u8>,
+    pub bytes: Plain,
     /// As what it is to be stored, with its payload; `None`: whole.
     pub delta: Option<(Delta, Vec<u8>)>,
 }
@@ -128,7 +126,7 @@ impl ChunkReader<'_> {
                 Some(Stored::Delta(stored)) if as_delta => Some((stored.delta.clone(), stored.payload().to_vec())),
                 _ => None,
             };
-            return Ok(Again { kind: place.kind, id, bytes: bytes.into_owned(), delta });
+            return Ok(Again { kind: place.kind, id, bytes, delta });
         }
         let pack = self.catalogue().pack(place.pack).id;
         Err(Error::new(Kind::Damage, format!("chunk {prefix} is damaged"))
@@ -141,14 +139,14 @@ impl ChunkReader<'_> {
     }
 
     /// The n-th chunk of a decoded frame, not compared with any id.
-    pub(super) fn plain<'f>(&self, frame: &'f FrameBytes, place: &Place, trail: &mut Trail) -> Result<Cow<'f, [u8]>> {
+    pub(super) fn plain(&self, frame: &Arc<FrameBytes>, place: &Place, trail: &mut Trail) -> Result<Plain> {
         let what = || format!("frame {} of pack {}", place.frame, self.catalogue().pack(place.pack).id.short());
         let bad = |why: String| Error::new(Kind::Damage, format!("{} is damaged", what())).why(why).fix(super::REPAIR);
         match frame.stored(place.nth as usize) {
             None => Err(bad(format!("{} chunks, but the index names number {}", frame.count(), place.nth))),
-            Some(Stored::Full(bytes)) => {
+            Some(Stored::Full(_)) => {
                 trail.share.get_or_insert(f64::from(place.stored_len) / frame.len().max(1) as f64);
-                Ok(Cow::Borrowed(bytes))
+                Ok(Plain::In(frame.clone(), place.nth as usize))
             }
             Some(Stored::Delta(stored)) if stored.delta.rank != place.rank => {
                 Err(bad(format!("a delta of rank {}, but the index says {}", stored.delta.rank, place.rank)))
@@ -158,14 +156,15 @@ impl ChunkReader<'_> {
                 let kept = if at_hand { lock(&self.at_hand.slices).bases(&stored) } else { Vec::new() };
                 let kept = kept.into_iter().chain(std::iter::repeat(None));
                 let base = |(base, kept): (&ChunkPrefix, Option<Vec<u8>>)| match kept {
-                    Some(parts) => Ok(Plain::Own(parts.into())),
+                    Some(parts) => Ok(Plain::made(parts)),
                     None => self.base(base, place, trail),
                 };
                 let bases = stored.delta.bases.iter().zip(kept).map(base).collect::<Result<Vec<_>>>()?;
                 let bases: Vec<&[u8]> = bases.iter().map(|base| &base[..]).collect();
-                self.with_decompressor(|decompressor| stored.decode(&bases, decompressor))?
-                    .map(Cow::Owned)
-                    .map_err(|e| malformed(&what(), &e))
+                let mut room = self.room();
+                self.with_decompressor(|decompressor| stored.decode(&bases, decompressor, &mut room.bytes))?
+                    .map_err(|e| malformed(&what(), &e))?;
+                Ok(Plain::Made(Arc::new(room)))
             }
         }
     }
@@ -209,12 +208,12 @@ impl ChunkReader<'_> {
         if trail.is_strict && self.repository().keys().identity.chunk_id(copy.kind, &plain).prefix() != *id {
             return Err(Error::new(Kind::Damage, format!("chunk {id} is something else")).fix(super::REPAIR));
         }
-        Ok(Step { id: *id, rank: copy.rank, bytes: Plain::of(&frame, copy.nth, plain) })
+        Ok(Step { id: *id, rank: copy.rank, bytes: plain })
     }
 
     /// Whether the n-th chunk of a decoded frame is what a table says, as far as that is up to this frame: what is wrong
     /// with its bases is not.
-    pub fn is_good(&self, frame: &FrameBytes, place: &Place, id: &ChunkPrefix) -> bool {
+    pub fn is_good(&self, frame: &Arc<FrameBytes>, place: &Place, id: &ChunkPrefix) -> bool {
         let is_it = |bytes: &[u8]| {
             let identity = &self.repository().keys().identity;
             bytes.len() == place.raw_len as usize && identity.chunk_id(place.kind, bytes).prefix() == *id
@@ -266,7 +265,7 @@ impl ChunkReader<'_> {
         // The base itself is compared, and that proves what it is made of.
         let mut trail = Trail::default();
         let frame = self.kept_frame(&copy).ok()?;
-        let bytes = Plain::of(&frame, copy.nth, self.plain(&frame, &copy, &mut trail).ok()?);
+        let bytes = self.plain(&frame, &copy, &mut trail).ok()?;
         let is_it = self.repository().keys().identity.chunk_id(kind, &bytes).prefix() == *id;
         let step = Step { id: *id, rank: copy.rank, bytes };
         is_it.then(|| Base { step, closure: trail.steps, share: trail.share.unwrap_or(1.0) })

@@ -205,9 +205,10 @@ impl<'r> Encoder<'r> {
         if encoded.cost() as f64 * 2.0 >= share * new.raw.len() as f64 {
             return Ok(None);
         }
-        let again = decode_delta(&encoded.payload, new.raw.len() as u32, &bases, tools.decompressor);
+        let mut again = self.reader.room();
+        let made = decode_delta(&encoded.payload, new.raw.len() as u32, &bases, tools.decompressor, &mut again.bytes);
         let identity = &self.reader.repository().keys().identity;
-        let is_it = again.is_ok_and(|again| identity.chunk_id(new.kind, &again) == new.id);
+        let is_it = made.is_ok() && identity.chunk_id(new.kind, &again.bytes) == new.id;
         if is_it { Ok(Some(encoded)) } else { Err(came_out_wrong(&new.id)) }
     }
 }
@@ -241,7 +242,7 @@ fn at_hand(chunk: &ChunkPrefix, parts: &[Lost]) -> Option<Base> {
         bytes.get_mut(part.offset..part.offset + part.len)?.copy_from_slice(part.bytes.as_ref()?);
         share = part.share;
     }
-    let step = Step { id: *chunk, rank: 0, bytes: Plain::Own(bytes.into()) };
+    let step = Step { id: *chunk, rank: 0, bytes: Plain::made(bytes) };
     Some(Base { step, closure: Vec::new(), share })
 }
 

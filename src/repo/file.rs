@@ -178,7 +178,8 @@ impl<'r> FileReader<'r> {
                 .why(format!("{} bytes, {} expected", bytes.len(), item.len))
                 .fix(super::REPAIR));
         }
-        let bytes = Arc::new(bytes);
+        // A copy, which keeps nothing of its frame.
+        let bytes = Arc::new(bytes.to_vec());
         lock(&self.chunks).keep(item.id, bytes.clone(), bytes.len());
         Ok(bytes)
     }

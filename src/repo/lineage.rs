@@ -102,7 +102,7 @@ mod tests {
     fn versions(count: u8, len: usize) -> Vec<Option<Base>> {
         let mut out: Vec<Option<Base>> = Vec::new();
         for n in 0..count {
-            let step = |rank| Step { id: ChunkPrefix::new([n; 16]), rank, bytes: Plain::Own(vec![n; len].into()) };
+            let step = |rank| Step { id: ChunkPrefix::new([n; 16]), rank, bytes: Plain::made(vec![n; len]) };
             let before = out.last().cloned().flatten();
             let choice = before.and_then(|before| choose(&[before], &[]));
             let (rank, closure) = match choice {

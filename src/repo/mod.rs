@@ -19,6 +19,7 @@ mod open;
 mod packs;
 mod parts;
 mod reader;
+mod room;
 mod segment;
 mod session;
 mod slices;

@@ -136,7 +136,7 @@ mod tests {
         let path = root.join(Folder::Packs.key(&pack.id).as_str());
         let is_read = |reader: &ChunkReader<'_>, n: u8| {
             let id = repository.keys().identity.chunk_id(ChunkKind::Data, &chunk(n));
-            reader.chunk(ChunkKind::Data, &id).is_ok_and(|bytes| bytes == chunk(n))
+            reader.chunk(ChunkKind::Data, &id).is_ok_and(|bytes| *bytes == chunk(n))
         };
         let good = fs::read(&path).unwrap();
         let put = |bytes: &[u8]| {

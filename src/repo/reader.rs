@@ -1,6 +1,5 @@
 //! Chunks out of a repository: found, read, opened, decoded, and compared with their ids.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -9,8 +8,9 @@ use foldhash::fast::RandomState;
 use super::catalogue::places_of;
 use super::delta::Trail;
 use super::parts::Parts;
+use super::room::{Room, Rooms};
 use super::slices::Slices;
-use super::{Catalogue, Place, Repository, malformed, read_head, read_table, unopened};
+use super::{Catalogue, Place, Plain, Repository, malformed, read_head, read_table, unopened};
 use crate::crypto::ChunkKind;
 use crate::entry::{ChunkRef, Content, Entry};
 use crate::error::{Error, Kind, Result};
@@ -74,6 +74,7 @@ pub(super) struct AtHand {
     pub parts: Mutex<Parts>,
     pub slices: Mutex<Slices>,
     tools: Mutex<Vec<Tools>>,
+    rooms: Rooms,
     /// What there is now, if packs have gone since; and how often that may be.
     renewed: OnceLock<Option<Box<Renewed>>>,
     renewals_left: u8,
@@ -82,8 +83,8 @@ pub(super) struct AtHand {
 impl AtHand {
     fn new(renewals_left: u8) -> Arc<Self> {
         let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
-        let (keys, parts, slices, tools, renewed) = Default::default();
-        Arc::new(Self { keys, kept, kept_deltas, parts, slices, tools, renewed, renewals_left })
+        let (keys, parts, slices, tools, rooms, renewed) = Default::default();
+        Arc::new(Self { keys, kept, kept_deltas, parts, slices, tools, rooms, renewed, renewals_left })
     }
 }
 
@@ -198,6 +199,11 @@ impl<'r> ChunkReader<'r> {
         self.with_tools(|tools| work(&mut tools.decompressor))
     }
 
+    /// Room for a chunk.
+    pub(super) fn room(&self) -> Room {
+        Room::of(&self.at_hand.rooms)
+    }
+
     /// A frame, read and decoded unless it is at hand, and kept there for a while.
     pub fn kept_frame(&self, place: &Place) -> Result<Arc<FrameBytes>> {
         let at = (place.pack, place.frame);
@@ -220,7 +226,7 @@ impl<'r> ChunkReader<'r> {
     }
 
     /// The n-th chunk of a decoded frame, made whole, if it is the one that is wanted.
-    pub fn verify<'f>(&self, frame: &'f FrameBytes, place: &Place, id: &ChunkId) -> Result<Cow<'f, [u8]>> {
+    fn verify(&self, frame: &Arc<FrameBytes>, place: &Place, id: &ChunkId) -> Result<Plain> {
         let is_it = |bytes: &[u8]| self.repository.keys().identity.chunk_id(place.kind, bytes) == *id;
         match self.plain(frame, place, &mut Trail::default()) {
             Ok(bytes) if is_it(&bytes) => return Ok(bytes),
@@ -255,17 +261,18 @@ impl<'r> ChunkReader<'r> {
     }
 
     /// A chunk's plaintext, from the first copy that is good.
-    pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+    pub fn chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Plain> {
         self.chunk_here(kind, id).or_else(|e| match self.renewed(&e) {
             Some(reader) => reader.chunk(kind, id).map_err(|_| e),
             None => Err(e),
         })
     }
 
-    fn chunk_here(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+    fn chunk_here(&self, kind: ChunkKind, id: &ChunkId) -> Result<Plain> {
         let mut error = None;
         for place in self.catalogue.copies_to_read(&id.prefix()).filter(|place| place.kind == kind) {
-            let read = self.chunk_at(&place, id).or_else(|e| self.chunk_by_table(&place, id).map_err(|_| e));
+            let read = self.kept_frame(&place).and_then(|frame| self.verify(&frame, &place, id));
+            let read = read.or_else(|e| self.chunk_by_table(&place, id).map_err(|_| e));
             match read {
                 Ok(bytes) => return Ok(bytes),
                 Err(e) => error = Some(e),
@@ -274,17 +281,12 @@ impl<'r> ChunkReader<'r> {
         Err(error.unwrap_or_else(|| missing(id)))
     }
 
-    fn chunk_at(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
-        let frame = self.kept_frame(place)?;
-        self.verify(&frame, place, id).map(Cow::into_owned)
-    }
-
     /// Where the index may be wrong, the pack's own table knows better.
-    fn chunk_by_table(&self, place: &Place, id: &ChunkId) -> Result<Vec<u8>> {
+    fn chunk_by_table(&self, place: &Place, id: &ChunkId) -> Result<Plain> {
         self.pack_key(place.pack)?;
         let (_, _, table) = read_table(self.repository, &self.catalogue.pack(place.pack).id)?;
         let (_, place, _) = places_of(&table, place.pack).find(|(found, ..)| found == id).ok_or_else(|| missing(id))?;
-        self.verify(&self.frame(&place)?, &place, id).map(Cow::into_owned)
+        self.verify(&Arc::new(self.frame(&place)?), &place, id)
     }
 
     /// Calls `each` with every data chunk of a file's content, in order.
@@ -326,7 +328,7 @@ pub(super) fn missing(id: &ChunkId) -> Error {
 impl Fetch for ChunkReader<'_> {
     type Error = Error;
     fn fetch(&self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
-        self.chunk(kind, id)
+        Ok(self.chunk(kind, id)?.to_vec())
     }
 }
 
@@ -341,9 +343,11 @@ impl EntryReader for ChunkReader<'_> {
         let bad = |e: &crate::wire::Malformed| malformed("an entry", e);
         let stored = StoredEntry::parse(record).map_err(|e| bad(&e))?;
         let mut entry = stored.entry;
-        let bytes = |large: Large| match large {
-            Large::Inline(bytes) => Ok(bytes),
-            Large::Chunk(chunk) => self.chunk(ChunkKind::Attr, &chunk.id),
+        let bytes = |large: Large| -> Result<Vec<u8>> {
+            match large {
+                Large::Inline(bytes) => Ok(bytes),
+                Large::Chunk(chunk) => Ok(self.chunk(ChunkKind::Attr, &chunk.id)?.to_vec()),
+            }
         };
         if let Some(large) = stored.xattrs {
             entry.xattrs = decode_xattrs(&bytes(large)?).map_err(|e| bad(&e))?;

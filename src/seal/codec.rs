@@ -95,13 +95,9 @@ fn behind(out: &mut Vec<u8>) -> Cursor<&mut Vec<u8>> {
     room
 }
 
-/// How much room a decompressor keeps from one delta to the next. Bytes.
-const ROOM_KEPT_MAX: usize = 1 << 20;
-
 /// A reusable decompressor.
 pub struct Decompressor {
     zstd: DCtx<'static>,
-    room: Vec<u8>,
 }
 
 impl std::fmt::Debug for Decompressor {
@@ -115,7 +111,7 @@ impl Decompressor {
     pub fn new() -> std::io::Result<Self> {
         let no_memory = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
         let zstd = DCtx::try_create().ok_or_else(no_memory)?;
-        Ok(Self { zstd, room: Vec::new() })
+        Ok(Self { zstd })
     }
 
     /// Appends the plain form of `stored`, which must be exactly `len` bytes long; no more is made room for.
@@ -136,18 +132,13 @@ impl Decompressor {
         require_len(found, len)
     }
 
-    /// The plain form of a zstd frame that refers to a dictionary, which must not look like one that was trained.
-    pub fn delta(&mut self, stored: &[u8], dictionary: &[u8], len: usize) -> Result<&[u8]> {
+    /// Fills `out` with the plain form of a zstd frame that refers to a dictionary, which must not look like one that was
+    /// trained.
+    pub fn delta(&mut self, stored: &[u8], dictionary: &[u8], out: &mut [u8]) -> Result<()> {
         require_one_frame(stored)?;
-        if self.room.capacity() > ROOM_KEPT_MAX {
-            self.room = Vec::new();
-        }
-        self.room.clear();
-        self.room.reserve_exact(len);
-        let decompressed = self.zstd.decompress_using_dict(&mut behind(&mut self.room), stored, dictionary);
+        let decompressed = self.zstd.decompress_using_dict(out, stored, dictionary);
         let found = decompressed.map_err(|code| Malformed::bad("compressed data", get_error_name(code)))?;
-        require_len(found, len)?;
-        Ok(&self.room)
+        require_len(found, out.len())
     }
 }
 

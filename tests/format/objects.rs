@@ -205,7 +205,10 @@ fn read_pack(bytes: &[u8]) -> (Table<ChunkId>, Vec<(ChunkKind, Vec<u8>)>) {
                             |(kind, bytes): &&(_, Vec<u8>)| keys.identity.chunk_id(*kind, bytes).prefix() == *base;
                         out.iter().find(is_it).map(|(_, bytes): &(_, Vec<u8>)| &bytes[..]).unwrap()
                     };
-                    stored.decode(&stored.delta.bases.iter().map(at).collect::<Vec<_>>(), &mut decompressor).unwrap()
+                    let bases: Vec<&[u8]> = stored.delta.bases.iter().map(at).collect();
+                    let mut bytes = Vec::new();
+                    stored.decode(&bases, &mut decompressor, &mut bytes).unwrap();
+                    bytes
                 }
             };
             assert_eq!((keys.identity.chunk_id(frame.kind, &bytes), bytes.len()), (chunk.id, chunk.raw_len as usize));

@@ -42,7 +42,7 @@ fn read_all(store: &Store, snapshots: &[ObjectId]) -> BTreeMap<(ObjectId, Vec<u8
             let mut bytes = Vec::new();
             let content = reader.entry(&found.record).unwrap().content;
             let read = reader.for_each_chunk(&content, &mut |chunk| {
-                bytes.extend(reader.chunk(ChunkKind::Data, &chunk.id)?);
+                bytes.extend_from_slice(&reader.chunk(ChunkKind::Data, &chunk.id)?);
                 Ok(())
             });
             out.insert((*id, found.path), read.is_ok().then_some(bytes));

@@ -61,7 +61,7 @@ fn read_by(catalogue: &Catalogue, store: &Store, id: &ObjectId) -> Vec<Vec<u8>> 
         let mut bytes = Vec::new();
         reader
             .for_each_chunk(&entry.content, &mut |chunk| {
-                bytes.extend(reader.chunk(crate::crypto::ChunkKind::Data, &chunk.id)?);
+                bytes.extend_from_slice(&reader.chunk(crate::crypto::ChunkKind::Data, &chunk.id)?);
                 Ok(())
             })
             .unwrap();

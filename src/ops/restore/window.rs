@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rayon::prelude::*;
 
@@ -30,7 +30,8 @@ struct Target {
     place: Vec<u8>,
     entry: Entry,
     is_database: bool,
-    writer: Mutex<Option<FileWriter>>,
+    /// From its first piece on.
+    writer: RwLock<Option<FileWriter>>,
     /// Pieces still to be written, plus one while pieces are still being added.
     left: AtomicU64,
     failed: Mutex<Option<Error>>,
@@ -102,7 +103,7 @@ impl<'a> Window<'a> {
             place: place.to_vec(),
             entry,
             is_database,
-            writer: Mutex::default(),
+            writer: RwLock::default(),
             left: AtomicU64::new(1),
             failed: Mutex::default(),
         });
@@ -218,16 +219,26 @@ impl<'a> Window<'a> {
             return Err(Error::new(Kind::Damage, format!("chunk {} is of another length", piece.chunk.id.short()))
                 .why(format!("{} bytes found, {} expected", plain.len(), piece.chunk.len)));
         }
-        let mut writer = lock(&target.writer);
-        if writer.is_none() {
-            *writer = Some(self.begin(target)?);
-        }
+        self.begin_once(target)?;
+        // Pieces of one file are written side by side.
+        let writer = target.writer.read().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = writer.as_ref() else { return Ok(()) };
         let mut rest = plain;
         for (offset, len) in runs(&target.entry, piece.offset, plain.len() as u64) {
             let (now, later) = rest.split_at(len as usize);
             writer.write_at(offset, now)?;
             rest = later;
+        }
+        Ok(())
+    }
+
+    fn begin_once(&self, target: &Target) -> Result<()> {
+        if target.writer.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
+        let mut writer = target.writer.write().unwrap_or_else(PoisonError::into_inner);
+        if writer.is_none() {
+            *writer = Some(self.begin(target)?);
         }
         Ok(())
     }
@@ -244,7 +255,7 @@ impl<'a> Window<'a> {
         if target.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return Ok(());
         }
-        let writer = lock(&target.writer).take();
+        let writer = target.writer.write().unwrap_or_else(PoisonError::into_inner).take();
         if lock(&target.failed).is_some() {
             // Dropping the writer takes the unfinished file away.
             return Ok(());
@@ -337,7 +348,7 @@ mod tests {
                     reader.announce(&content, store.job().cancel);
                 }
                 reader.for_each_chunk(&content, &mut |chunk| {
-                    bytes.extend(reader.chunk(ChunkKind::Data, &chunk.id)?);
+                    bytes.extend_from_slice(&reader.chunk(ChunkKind::Data, &chunk.id)?);
                     Ok(())
                 })?;
                 Ok(bytes)
