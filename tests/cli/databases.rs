@@ -282,7 +282,9 @@ fn what_a_file_has_behind_its_pages_or_lacks_of_them_is_never_lost_silently() {
         (
             with(b"more"),
             3,
-            "app: a.db: begins like a database, but is longer by 4 bytes than its pages; it was saved as it is".into(),
+            "app: a.db: begins like a database, but is longer by 4 bytes than its pages (a VACUUM cuts them off); it \
+             was saved as it is"
+                .into(),
         ),
         (
             with(b"more")[..whole.len() - 9].to_vec(),

@@ -258,7 +258,7 @@ pub(super) fn odd_length(path: &[u8], first: &[u8], bytes: u64) -> files::Failur
     let what = match bytes.cmp(&pages) {
         Ordering::Less => format!("is cut short by {} bytes", pages - bytes),
         Ordering::Equal => "its length is no number of pages".to_owned(),
-        Ordering::Greater => format!("is longer by {} bytes than its pages", bytes - pages),
+        Ordering::Greater => format!("is longer by {} bytes than its pages (a VACUUM cuts them off)", bytes - pages),
     };
     let why = format!("begins like a database, but {what}; it was saved as it is");
     files::Failure { path: path.to_vec(), kind: files::FailureKind::Unreadable, why }
