@@ -179,9 +179,9 @@ fn is_internal(name: &[u8]) -> bool {
 }
 
 fn look_into(conn: &Connection, table: &mut Table, counted: bool) -> std::result::Result<(), String> {
-    let said = |e: rusqlite::Error| message(&e);
-    table.columns = columns(conn, &table.name).map_err(said)?;
+    table.columns = columns(conn, &table.name).map_err(|e| message(&e))?;
     let quoted = quote(&table.name)?;
+    let said = |e: rusqlite::Error| key_collation(conn, &table.name, &e).unwrap_or_else(|| message(&e));
     // Rows that cannot be read can be counted; and where they cannot, this says best why.
     if counted && table.kind != TableKind::View {
         let sql = format!("SELECT count(*) FROM main.{quoted}");
@@ -190,6 +190,21 @@ fn look_into(conn: &Connection, table: &mut Table, counted: bool) -> std::result
     }
     // Compiling tells whether modules, functions and collations are there.
     conn.prepare(&format!("SELECT * FROM main.{quoted}")).map(drop).map_err(said)
+}
+
+/// Where rows lie in a key whose collation is missing, the engine says that there is no way to them, and not why.
+fn key_collation(conn: &Connection, table: &[u8], error: &rusqlite::Error) -> Option<String> {
+    if message(error) != "no query solution" {
+        return None;
+    }
+    let sql = "SELECT x.coll FROM pragma_index_list(?1, 'main') AS l, pragma_index_xinfo(l.name, 'main') AS x \
+               WHERE l.origin = 'pk' AND lower(x.coll) NOT IN ('binary', 'nocase', 'rtrim')";
+    let mut found = None;
+    let asked = each_row(conn, sql, &[ValueRef::Text(table)], |row| {
+        found = Some(format!("no such collation sequence: {}", text::one_line(&bytes(row, 0)?)));
+        Ok(())
+    });
+    asked.ok().and(found)
 }
 
 /// The module that `CREATE VIRTUAL TABLE … USING module` names, in lower case.

@@ -174,6 +174,15 @@ fn what_an_application_alone_has_is_no_finding() {
 }
 
 #[test]
+fn what_the_key_of_a_table_without_rowid_lacks_is_named() {
+    let (_folder, conn) = of_an_application("CREATE TABLE t(a COLLATE unicase PRIMARY KEY, b) WITHOUT ROWID");
+    let tables = super::super::tables(&conn, true).unwrap();
+    let table = tables.iter().find(|table| table.name == b"t").unwrap();
+    assert_eq!((table.rows, table.columns.len()), (None, 2));
+    assert_eq!(table.unreadable.as_deref(), Some("no such collation sequence: unicase"));
+}
+
+#[test]
 fn beside_what_an_application_alone_has_damage_is_found() {
     let cases = [
         (
