@@ -39,8 +39,10 @@ const INDEX_CHUNKS: usize = 32 << 10;
 const INDEX_INTERVAL: Duration = Duration::from_secs(60);
 /// Raw bytes of data chunks compressed together.
 const DATA_FRAME_BYTES: usize = 2 << 20;
-/// Raw bytes of blocks of databases, tree nodes or lists compressed together: less, because they are read one at a time.
+/// Raw bytes of blocks of databases or lists compressed together: less, because they are read one at a time.
 const SMALL_FRAME_BYTES: usize = 256 << 10;
+/// The same of tree nodes: mostly one, since what takes a frame takes all that is in it.
+const NODE_FRAME_BYTES: usize = 16 << 10;
 /// Stored bytes of deltas that are sealed together.
 const DELTA_FRAME_BYTES: usize = 8 << 10;
 
@@ -294,7 +296,7 @@ const LANES: [Lane; 7] = {
         lane(ChunkKind::Data, DATA_FRAME_BYTES, false),
         lane(ChunkKind::Data, SMALL_FRAME_BYTES, true),
         lane(ChunkKind::Data, SMALL_FRAME_BYTES, false),
-        lane(ChunkKind::Node, SMALL_FRAME_BYTES, true),
+        lane(ChunkKind::Node, NODE_FRAME_BYTES, true),
         lane(ChunkKind::List, SMALL_FRAME_BYTES, true),
         lane(ChunkKind::Attr, SMALL_FRAME_BYTES, true),
     ]
