@@ -322,6 +322,24 @@ fn undo(run: &Run) {
 }
 
 #[test]
+fn a_view_is_not_put_where_what_it_reads_is_not() {
+    let machine = Machine::new();
+    let view = "CREATE TABLE t(a); INSERT INTO t VALUES(7); CREATE VIEW v AS SELECT a FROM t";
+    make(&machine.place("app/a.db"), view).close().unwrap();
+    machine.backup(&machine.place("app")).expect(0);
+    let (to, script) = (machine.place("new.db"), machine.place("new.sql"));
+    for goal in [["--to", &format!("sqlite:{}", text(&to))], ["--sql", text(&script)]] {
+        let run = restore(&machine, &[&["--table", "v"], &goal[..]].concat()).expect(2);
+        run.says("the view v").says("--csv or --jsonl");
+    }
+    assert!(!to.exists() && !script.exists());
+    restore(&machine, &["--table", "v", "--csv", "-"]).expect(0).prints("a\r\n7\r\n");
+    make(&to, "CREATE TABLE t(a)").close().unwrap();
+    restore(&machine, &["--table", "v", "--to", &format!("sqlite:{}", text(&to))]).expect(0);
+    assert_eq!(number(&to, "SELECT count(*) FROM v"), 0);
+}
+
+#[test]
 fn undoing_takes_the_new_one_away_from_what_another_one_left() {
     for (journal, ending) in [("WAL", "-wal"), ("DELETE", "-journal")] {
         let (machine, _) = machine(journal);
