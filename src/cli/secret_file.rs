@@ -36,9 +36,13 @@ pub fn read_trusted(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>> {
 
 fn cannot_read(what: &str, error: &std::io::Error) -> Error {
     let new = Error::io(format!("cannot read {what}"), error);
-    let is_missing = new.kind() == Kind::Missing;
-    let new = new.with_kind(Kind::WrongKey);
-    if is_missing { new.fix("name the place where it is now, or give another password or key") } else { new }
+    match new.kind() {
+        Kind::Exhausted => new,
+        Kind::Missing => {
+            new.with_kind(Kind::WrongKey).fix("name the place where it is now, or give another password or key")
+        }
+        _ => new.with_kind(Kind::WrongKey),
+    }
 }
 
 /// Reads to the end of a stream.
