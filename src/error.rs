@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,9 +32,14 @@ pub enum Kind {
     NoSpace,
     /// The source could not be read and nothing was saved.
     Source,
+    /// The system has no more handles or memory for this program, whatever it asks for.
+    Exhausted,
     /// A signal or a caller asked to stop.
     Interrupted,
 }
+
+/// What helps where the system has no more handles or memory.
+pub const EXHAUSTED_FIX: &str = "raise the limit on open files (ulimit -n), or free memory, then run it again";
 
 impl Kind {
     /// The stable name that `--json` output uses for this kind.
@@ -49,8 +56,14 @@ impl Kind {
             Kind::WrongKey => "wrong-key",
             Kind::NoSpace => "no-space",
             Kind::Source => "source",
+            Kind::Exhausted => "exhausted",
             Kind::Interrupted => "interrupted",
         }
+    }
+
+    /// Whether it says something of who runs this and with what, and nothing of the thing that was asked for.
+    pub fn is_about_who_asks(self) -> bool {
+        matches!(self, Kind::Denied | Kind::Exhausted)
     }
 }
 
@@ -84,10 +97,14 @@ impl Error {
         self
     }
 
-    /// An I/O failure; a full disk is recognised as such.
+    /// An I/O failure; a full disk, and a want of handles or memory, are recognised as such.
     pub fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
         let new = Self::new(io_kind(error), what).why(error);
-        if new.kind() == Kind::NoSpace { new.fix("free space there, or choose another place") } else { new }
+        match new.kind() {
+            Kind::NoSpace => new.fix("free space there, or choose another place"),
+            Kind::Exhausted => new.fix(EXHAUSTED_FIX),
+            _ => new,
+        }
     }
 
     /// Which kind of failure it is.
@@ -123,8 +140,14 @@ pub fn io_kind(error: &std::io::Error) -> Kind {
     match error.kind() {
         E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::NoSpace,
         E::NotFound => Kind::Missing,
+        _ if Errno::from_io_error(error).is_some_and(is_exhausted) => Kind::Exhausted,
         _ => Kind::Failed,
     }
+}
+
+/// Whether the system has no more handles or memory.
+pub fn is_exhausted(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
 
 impl fmt::Display for Error {

@@ -57,7 +57,7 @@ impl Exit {
     /// The code that stands for a failure of this kind.
     pub fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Failed | Kind::Missing | Kind::Newer | Kind::Denied => Self::Failed,
+            Kind::Failed | Kind::Missing | Kind::Newer | Kind::Denied | Kind::Exhausted => Self::Failed,
             Kind::Usage => Self::Usage,
             Kind::Damage => Self::Damage,
             Kind::NoRepository => Self::NoRepository,
@@ -105,6 +105,7 @@ mod tests {
             (Kind::Failed, 1),
             (Kind::Missing, 1),
             (Kind::Newer, 1),
+            (Kind::Exhausted, 1),
             (Kind::Usage, 2),
             (Kind::Damage, 4),
             (Kind::NoRepository, 10),

@@ -19,11 +19,14 @@ const PREFIX: &[u8] = b"LARDER-KEY-1-";
 pub const KEY_BYTES: usize = 32;
 const LINE_BYTES: usize = PREFIX.len() + 2 * KEY_BYTES;
 
-/// Reads a key file; one that others may read is refused.
+/// Reads a key file; one that others can read is refused.
 pub fn read_key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
     let what = || format!("the key file {}", text::path(path));
-    let bytes = secret_file::read(path, &what())?;
-    parse(&bytes).map_err(|why| Error::new(Kind::WrongKey, format!("{} holds no key", what())).why(why))
+    let (bytes, private) = secret_file::read(path, &what())?;
+    let key = parse(&bytes).map_err(|why| Error::new(Kind::WrongKey, format!("{} holds no key", what())).why(why))?;
+    let word = || text::shell_word(path).unwrap_or_else(|| text::path(path));
+    private.map_err(|e| e.fix(format!("chmod 600 {}", word())))?;
+    Ok(key)
 }
 
 /// Parses what a key file holds.
@@ -115,9 +118,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "hunter2\n").unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        let error = read_key_file(&path).unwrap_err();
-        assert_eq!(error.kind(), Kind::WrongKey);
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+        for mode in [0o600, 0o644] {
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let error = read_key_file(&path).unwrap_err();
+            assert_eq!(error.kind(), Kind::WrongKey);
+            assert!(error.what().ends_with("holds no key") && !error.advice().contains("chmod"), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my key");
+        create_key_file(&path, &[1; 32]).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(read_key_file(&path).unwrap_err().advice(), format!("chmod 600 '{}'", path.display()));
     }
 }

@@ -200,7 +200,9 @@ fn from_environment(around: Surroundings<'_>) -> Result<Option<Secret>> {
 
 fn from_file(path: &Path) -> Result<Secret> {
     let what = format!("the password file {}", text::path(path));
-    accept(&secret_file::read(path, &what)?, &what)
+    let (bytes, private) = secret_file::read(path, &what)?;
+    private.map_err(|e| e.fix("use a file that only you can read (chmod 600 it if it is your password file)"))?;
+    accept(&bytes, &what)
 }
 
 /// systemd hands credentials to a service through ACLs, whose mask looks like a mode that others may read.

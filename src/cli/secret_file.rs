@@ -9,29 +9,40 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
-use crate::text;
 
 /// Longest secret with its line end, in bytes.
 pub const SECRET_BYTES_MAX: usize = 4096;
 
 /// Reads the file; `what` names it in errors, as in "the key file /k". Pipes and open descriptors may be read by
-/// whoever holds them, so only a file with a name of its own is asked who else can read it.
-pub fn read(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let cannot = |error| Error::io(format!("cannot read {what}"), &error).with_kind(Kind::WrongKey);
+/// whoever holds them, so only a file with a name of its own is asked who else can read it. If others can, an error comes
+/// beside the secret, for after a look whether it is one: the advice must not close a file of the system.
+pub fn read(path: &Path, what: &str) -> Result<(Zeroizing<Vec<u8>>, Result<()>)> {
+    let cannot = |error| cannot_read(what, &error);
     let file = File::open(path).map_err(cannot)?;
     let meta = file.metadata().map_err(cannot)?;
-    if meta.is_file() && !is_descriptor(path) && meta.mode() & 0o044 != 0 {
-        return Err(Error::new(Kind::WrongKey, format!("{what} can be read by others"))
-            .why(format!("its mode is {:04o}", meta.mode() & 0o7777))
-            .fix(format!("chmod 600 {}", text::shell_word(path).unwrap_or_else(|| text::path(path)))));
-    }
-    read_all(file, what)
+    let is_open = meta.is_file() && !is_descriptor(path) && meta.mode() & 0o044 != 0;
+    let private = match is_open {
+        true => Err(Error::new(Kind::WrongKey, format!("{what} can be read by others"))
+            .why(format!("its mode is {:04o}", meta.mode() & 0o7777))),
+        false => Ok(()),
+    };
+    Ok((read_all(file, what)?, private))
 }
 
 /// Reads a file whose access somebody else has taken care of.
 pub fn read_trusted(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let cannot = |error| Error::io(format!("cannot read {what}"), &error).with_kind(Kind::WrongKey);
-    read_all(File::open(path).map_err(cannot)?, what)
+    read_all(File::open(path).map_err(|error| cannot_read(what, &error))?, what)
+}
+
+fn cannot_read(what: &str, error: &std::io::Error) -> Error {
+    let new = Error::io(format!("cannot read {what}"), error);
+    match new.kind() {
+        Kind::Exhausted => new,
+        Kind::Missing => {
+            new.with_kind(Kind::WrongKey).fix("name the place where it is now, or give another password or key")
+        }
+        _ => new.with_kind(Kind::WrongKey),
+    }
 }
 
 /// Reads to the end of a stream.
@@ -46,7 +57,7 @@ pub fn read_all(stream: impl Read, what: &str) -> Result<Zeroizing<Vec<u8>>> {
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&part[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(format!("cannot read {what}"), &error).with_kind(Kind::WrongKey)),
+            Err(error) => return Err(cannot_read(what, &error)),
         }
     }
     Err(Error::new(Kind::WrongKey, format!("{what} is too long"))
@@ -78,12 +89,11 @@ mod tests {
         fs::write(&path, "secret\r\n").unwrap();
         for (mode, is_fine) in [(0o600, true), (0o400, true), (0o700, true), (0o640, false), (0o604, false)] {
             fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            let read = read(&path, "the password file x");
-            assert_eq!(read.is_ok(), is_fine, "{mode:o}");
-            if let Err(error) = read {
+            let (_, private) = read(&path, "the password file x").unwrap();
+            assert_eq!(private.is_ok(), is_fine, "{mode:o}");
+            if let Err(error) = private {
                 assert_eq!(error.kind(), Kind::WrongKey);
                 assert_eq!(error.reason(), format!("its mode is {mode:04o}"));
-                assert_eq!(error.advice(), format!("chmod 600 '{}'", path.display()));
             }
         }
     }
@@ -105,5 +115,6 @@ mod tests {
     fn a_missing_file_is_a_wrong_key() {
         let error = read(Path::new("/nowhere/at/all"), "the password file x").unwrap_err();
         assert_eq!((error.kind(), error.what()), (Kind::WrongKey, "cannot read the password file x"));
+        assert!(error.advice().starts_with("name the place"), "{}", error.advice());
     }
 }

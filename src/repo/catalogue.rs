@@ -190,7 +190,7 @@ impl Catalogue {
             match repository.damage(&id) {
                 Ok(damage) => self.damage.extend(damage.frames),
                 Err(e) if to_write && e.kind() == Kind::Damage => return Err(e.fix("`larder check` tells what helps")),
-                Err(e) if to_write || e.kind() == Kind::Denied => return Err(e),
+                Err(e) if to_write || e.kind().is_about_who_asks() => return Err(e),
                 Err(error) => self.unreadable.push(Unreadable { folder: Folder::Damage, id, error }),
             }
         }
@@ -255,7 +255,7 @@ impl Catalogue {
         for (id, result) in results {
             match result {
                 Ok(index) => said.push((id, index)),
-                Err(e) if e.kind() == Kind::Denied => return Err(e),
+                Err(e) if e.kind().is_about_who_asks() => return Err(e),
                 // The packs' own tables say the same; only time is lost.
                 Err(error) => self.unreadable.push(Unreadable { folder: Folder::Index, id, error }),
             }
@@ -279,7 +279,7 @@ impl Catalogue {
                     self.add(&pack);
                     self.orphans.push(pack);
                 }
-                Err(e) if e.kind() == Kind::Denied => return Err(e),
+                Err(e) if e.kind().is_about_who_asks() => return Err(e),
                 // A prune took it away meanwhile.
                 Err(e) if e.kind() == Kind::Missing => {}
                 Err(error) => {

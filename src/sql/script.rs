@@ -30,7 +30,11 @@ pub struct ScriptParts {
     pub sequence: bool,
 }
 
-/// Writes a table, or some of its rows, as SQL. Of a view only what makes it. Returns how many rows there were.
+/// What helps who wants what a view shows.
+pub(super) const VIEW_FIX: &str =
+    "write the rows that it shows with --csv or --jsonl, or restore the tables that it reads or the whole database";
+
+/// Writes a table, or some of its rows, as SQL; a view has none. Returns how many rows there were.
 pub fn script(
     conn: &Connection,
     what: Selection<'_>,
@@ -41,6 +45,11 @@ pub fn script(
     let _held = ReadOnly::begin(conn)?;
     let shape = existing(conn, what.table)?;
     by_rows(&shape)?;
+    if shape.kind == TableKind::View {
+        return Err(Error::new(Kind::Usage, format!("cannot write the view {} as SQL", shape.shown()))
+            .why("a view has no rows of its own")
+            .fix(VIEW_FIX));
+    }
     let unread = |e: rusqlite::Error| failed(format!("cannot read the table {}", shape.shown()), &e);
     let put = |out: &mut dyn Write, text: &[u8]| out.write_all(text).map_err(|e| Error::io("cannot write the SQL", &e));
     put(out, b"PRAGMA foreign_keys=OFF;\nBEGIN;\n")?;
@@ -48,7 +57,7 @@ pub fn script(
     if parts.schema {
         put(out, &statement(&shape.name, shape.sql.as_bytes())?)?;
     }
-    let count = if shape.kind == TableKind::View { 0 } else { inserts(conn, &shape, what, cancel, out)? };
+    let count = inserts(conn, &shape, what, cancel, out)?;
     let (triggers, indices): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|o| o.kind == b"trigger");
     for object in indices {
         put(out, &statement(&shape.name, &object.sql)?)?;

@@ -85,6 +85,8 @@ pub enum ErrorKind {
     NoSpace,
     /// The store may not be written, or not be read.
     Denied,
+    /// The system has no more handles or memory for this program.
+    Exhausted,
     /// Anything else.
     Other,
 }
@@ -132,6 +134,7 @@ impl From<Error> for crate::error::Error {
             ErrorKind::NoSpace => Kind::NoSpace,
             ErrorKind::Exists | ErrorKind::Length => Kind::Damage,
             ErrorKind::Denied => Kind::Denied,
+            ErrorKind::Exhausted => Kind::Exhausted,
             ErrorKind::Other => Kind::Failed,
         };
         let fix = match e.kind {
@@ -142,6 +145,7 @@ impl From<Error> for crate::error::Error {
                  what was stored stays usable"
             }
             ErrorKind::Denied => "check the permissions of the repository and who runs this command",
+            ErrorKind::Exhausted => crate::error::EXHAUSTED_FIX,
             ErrorKind::Other => "check the disk or connection, then run the command again",
         };
         Self::new(kind, format!("cannot {} {}", e.action, e.place)).why(e.why).fix(fix)

@@ -134,7 +134,12 @@ fn a_wrong_key_or_password_exits_with_12() {
     run(command).expect(12).says("wrong key file").says("it opens none of the 1 key slots");
     let mut command = machine.command(["restore", "latest"]);
     command.env("LARDER_KEY_FILE", machine.place("nowhere"));
-    run(command).expect(12).says("cannot read the key file");
+    run(command).expect(12).says("cannot read the key file").says("fix: name the place");
+    // The system's own files are not for us to close.
+    for (option, file) in [("--key-file", "/etc/passwd"), ("--password-file", "/etc/passwd")] {
+        let run = machine.run(["restore", "latest", option, file]).expect(12);
+        assert!(!run.stderr.contains("chmod 600 /etc"), "{run:?}");
+    }
     set_mode(&machine.key, 0o644);
     machine.run(["restore", "latest"]).expect(12).says("can be read by others").says("chmod 600");
 

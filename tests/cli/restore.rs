@@ -251,6 +251,17 @@ fn with_one_source_its_name_can_be_left_out() {
 }
 
 #[test]
+fn a_restore_of_nothing_does_not_say_that_it_restored() {
+    let (machine, _source) = machine_with_snapshot();
+    for pack in files_below(&machine.repository.join("packs")) {
+        fs::remove_file(pack).unwrap();
+    }
+    let to = machine.place("to");
+    let run = machine.restore("latest", &to).expect(4).says("nothing was restored");
+    assert!(!run.stdout.contains("restored") && !to.exists(), "{run:?}");
+}
+
+#[test]
 fn a_pack_that_looks_newer_is_damaged_and_costs_what_lies_in_it() {
     let (machine, source) = machine_with_snapshot();
     let seen = look(&source);

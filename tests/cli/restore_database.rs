@@ -306,13 +306,53 @@ fn a_whole_database_takes_the_place_of_one_that_was_left_behind_and_can_be_undon
         let aside: Vec<_> = folder.iter().filter(|name| name.starts_with("a.db.before-larder-")).collect();
         assert!(aside.len() == 2 && aside[1] == &format!("{}{ending}", aside[0]), "{folder:?}");
         assert!(folder.iter().all(|name| !name.contains("partial")), "{folder:?}");
-        let undo = run.stdout.lines().find_map(|line| line.strip_prefix("to undo, while nothing uses it: ")).unwrap();
-        assert!(Command::new("sh").args(["-c", undo]).status().unwrap().success());
+        undo(&run);
         let without_index = |files: Vec<(PathBuf, Vec<u8>)>| -> Vec<_> {
             files.into_iter().filter(|(path, _)| !text(path).ends_with("-shm")).collect()
         };
         assert!(without_index(contents(path.parent().unwrap())) == without_index(before), "every byte is back");
         assert_eq!(number(&path, "SELECT count(*) FROM credentials WHERE token LIKE '%changed'"), 4);
+    }
+}
+
+/// Does what the answer says undoes it.
+fn undo(run: &Run) {
+    let line = run.stdout.lines().find_map(|line| line.strip_prefix("to undo, while nothing uses it: ")).unwrap();
+    assert!(Command::new("sh").args(["-c", line]).status().unwrap().success(), "{line}");
+}
+
+#[test]
+fn a_view_is_not_put_where_what_it_reads_is_not() {
+    let machine = Machine::new();
+    let view = "CREATE TABLE t(a); INSERT INTO t VALUES(7); CREATE VIEW v AS SELECT a FROM t";
+    make(&machine.place("app/a.db"), view).close().unwrap();
+    machine.backup(&machine.place("app")).expect(0);
+    let (to, script) = (machine.place("new.db"), machine.place("new.sql"));
+    for goal in [["--to", &format!("sqlite:{}", text(&to))], ["--sql", text(&script)]] {
+        let run = restore(&machine, &[&["--table", "v"], &goal[..]].concat()).expect(2);
+        run.says("the view v").says("--csv or --jsonl");
+    }
+    assert!(!to.exists() && !script.exists());
+    restore(&machine, &["--table", "v", "--csv", "-"]).expect(0).prints("a\r\n7\r\n");
+    make(&to, "CREATE TABLE t(a)").close().unwrap();
+    restore(&machine, &["--table", "v", "--to", &format!("sqlite:{}", text(&to))]).expect(0);
+    assert_eq!(number(&to, "SELECT count(*) FROM v"), 0);
+}
+
+#[test]
+fn undoing_takes_the_new_one_away_from_what_another_one_left() {
+    for (journal, ending) in [("WAL", "-wal"), ("DELETE", "-journal")] {
+        let (machine, _) = machine(journal);
+        let folder = machine.place("elsewhere, too");
+        fs::create_dir(&folder).unwrap();
+        let to = folder.join("it's.db");
+        fs::write(beside(&to, ending), "left").unwrap();
+        let before = contents(&folder);
+        let run = restore(&machine, &["--to", &format!("sqlite:{}", text(&to))]).expect(0);
+        let run = run.prints("what was left of another one is now");
+        assert_eq!(number(&to, "SELECT count(*) FROM credentials"), 5);
+        undo(&run);
+        assert_eq!(contents(&folder), before, "{journal}");
     }
 }
 

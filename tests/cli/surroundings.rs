@@ -389,6 +389,27 @@ fn limited(machine: &Machine, limit: &str, line: &str) -> program::Run {
 }
 
 #[test]
+fn too_few_handles_end_a_run_and_are_no_fault_of_an_entry() {
+    let machine = Machine::new();
+    let (source, to) = (machine.place("source"), machine.place("to"));
+    let deep = [b"d/".repeat(30), b"file".to_vec()].concat();
+    plant(&source, &[(&deep, Item::File(b"deep".to_vec())), (b"e/file", Item::File(b"flat".to_vec()))]);
+    let told = |run: program::Run| {
+        assert!(run.code == Some(1) && run.stderr.contains("ulimit -n"), "{run:?}");
+        assert!(!run.stderr.contains("as a user who") && !run.stderr.contains("larder check"), "{run:?}");
+    };
+    for handles in 5..30 {
+        told(limited(&machine, &format!("-n {handles}"), &format!("backup '{}'", text(&source))));
+    }
+    machine.run(["ls", "latest"]).expect(1).says("there is no snapshot");
+    machine.backup(&source).expect(0);
+    for handles in 5..12 {
+        told(limited(&machine, &format!("-n {handles}"), &format!("restore latest --to '{}'", text(&to))));
+        assert!(!to.exists());
+    }
+}
+
+#[test]
 fn a_limit_on_file_size_counts_as_no_space() {
     let machine = Machine::new();
     let source = machine.place("source");

@@ -11,7 +11,7 @@ use super::recall::{Before, Passed, Recall};
 use super::{Run, Source};
 use crate::chunk::BLOCK_BYTES;
 use crate::entry::{ChunkRef, Extent, Kind};
-use crate::error::Result;
+use crate::error::{Kind as ErrorKind, Result};
 use crate::flow::Feed;
 use crate::record::SourceKind;
 use crate::repo::{Fingerprint, Known, NotedPiece};
@@ -213,7 +213,9 @@ impl<'a, 'r> Feeder<'a, 'r> {
                 out.send(Task::BigEnd(Box::new(item), Ok(BigRead::Image(image))))
             }
             Err(failure)
-                if self.source.kind == SourceKind::Sqlite || failure.kind() == sqlite::FailureKind::Interrupted =>
+                if self.source.kind == SourceKind::Sqlite
+                    || failure.kind() == sqlite::FailureKind::Interrupted
+                    || failure.error().kind() == ErrorKind::Exhausted =>
             {
                 Err(failure.into())
             }

@@ -6,9 +6,11 @@ use super::parent::{Like, Lists};
 use super::read::{BigBegin, Done, Got, Outcome, large};
 use super::{Reasons, Run, Source, database};
 use crate::entry::{ChunkRef, Kind};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{EXHAUSTED_FIX, Error, Kind as ErrorKind, Result};
 use crate::record::Statistics;
 use crate::repo::{Cursor, Fingerprint, FrameWriter, KnownLeaf, NotedPiece, StatCacheWriter};
+use crate::source::files::FailureKind;
+use crate::text;
 use crate::tree::{Child, Leaf, ListBuilder, Root, StoredEntry, TreeBuilder};
 
 /// The record that all names of a file share.
@@ -154,6 +156,15 @@ impl<'a, 'r> Gather<'a, 'r> {
         self.statistics.bytes_read += bytes_read;
         let mut known_failure = failure.is_some();
         if let Some(failure) = failure {
+            if failure.kind == FailureKind::Exhausted {
+                let path = if failure.path.is_empty() { "the root".into() } else { text::escape(&failure.path) };
+                return Err(Error::new(
+                    ErrorKind::Exhausted,
+                    format!("cannot go on with {}: {path}", self.source.name),
+                )
+                .why(failure.why)
+                .fix(EXHAUSTED_FIX));
+            }
             self.reasons.add(&self.source.name, &failure.path, &failure.why, self.run.job);
         }
         let (facts, scan) = image.map(|image| image.told()).unzip();

@@ -412,7 +412,7 @@ impl Run<'_> {
         let mode: &[u8] = if self.request.databases.raw { b"\0raw" } else { b"" };
         let cache_key = [source.name.as_bytes(), b"\0", origin.as_os_str().as_bytes(), mode].concat();
         let walk = files::walk(&source.path, &self.request.files).map_err(|e| match e.kind() {
-            Kind::Usage => e,
+            Kind::Usage | Kind::Exhausted => e,
             _ => e.with_kind(Kind::Source),
         })?;
         let left_out = Mutex::new(Skipped::default());

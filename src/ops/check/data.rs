@@ -227,7 +227,7 @@ fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bo
     Ok(is_whole)
 }
 
-/// Reads a pack, and tells what is wrong with it. What this user may not read says nothing about the pack, and ends the
+/// Reads a pack, and tells what is wrong with it. What cannot be read by this user, or for want of handles, says nothing about the pack, and ends the
 /// check.
 fn judge(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
     let (repository, catalogue) = (reader.repository(), reader.catalogue());
@@ -235,7 +235,7 @@ fn judge(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
     let bytes = match repository.storage().get(&Folder::Packs.key(id), PACK_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(e) if e.kind == ErrorKind::Missing => return Ok(Read::Gone),
-        Err(e) if e.kind == ErrorKind::Denied => return Err(e.into()),
+        Err(e) if matches!(e.kind, ErrorKind::Denied | ErrorKind::Exhausted) => return Err(e.into()),
         Err(e) => return Ok(all_of_it(Error::from(e).to_string())),
     };
     let (what, key, frames) = match repository.open_pack_bytes(id, &bytes) {

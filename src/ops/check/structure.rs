@@ -117,7 +117,7 @@ impl<'a> Structure<'a> {
             self.job.cancel.check()?;
             match read_table(self.repository, id) {
                 Err(e) if e.kind() == Kind::Missing => Ok(None),
-                Err(e) if e.kind() == Kind::Denied => Err(e),
+                Err(e) if e.kind().is_about_who_asks() => Err(e),
                 Ok((_, _, table)) if known.get(id) == Some(size) => {
                     let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
                         self.catalogue.copies_to_read(&chunk.id.prefix()).any(|place| {

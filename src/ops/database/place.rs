@@ -43,6 +43,13 @@ pub struct Placed {
     pub warnings: Vec<String>,
 }
 
+impl Placed {
+    /// Whether a database gave way, and not only what one had left beside its place.
+    pub fn replaces(&self) -> bool {
+        self.aside.iter().any(|(from, _)| *from == self.path)
+    }
+}
+
 /// Where a path of a source was; `None`: the snapshot does not say.
 pub fn origin(source: &SourceBody, path: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;

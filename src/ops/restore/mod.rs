@@ -148,13 +148,18 @@ fn is_about_stored_bytes(e: &Error) -> bool {
 }
 
 /// Whether it costs one entry: stored bytes that are not good, or something that cannot be made in this place, such as a
-/// device without the right to. A full disk or an interruption concerns all that follows.
+/// device without the right to. A full disk, a want of handles or an interruption concerns all that follows.
 pub(super) fn costs_one_entry(e: &Error) -> bool {
     is_about_stored_bytes(e) || e.kind() == Kind::Failed
 }
 
 /// The error for a part of a tree that cannot be read.
 pub(super) fn unreadable(e: &ReadError<Error>) -> Error {
+    if let Err(error) = &e.cause
+        && error.kind() == Kind::Exhausted
+    {
+        return error.clone();
+    }
     let why = match &e.cause {
         Ok(malformed) => malformed.to_string(),
         Err(error) => error.to_string(),
@@ -271,6 +276,9 @@ impl Restoring<'_> {
                     )?,
                     Err(e) => {
                         let error = unreadable(&e);
+                        if error.kind() == Kind::Exhausted {
+                            return Err(error);
+                        }
                         self.lose(&e.first, &error, e.entries);
                     }
                 }

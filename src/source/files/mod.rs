@@ -33,6 +33,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, Xattr};
+use crate::error::is_exhausted;
 
 pub use open::{EXTENTS_MAX, OpenFile};
 pub use owner::Names;
@@ -78,6 +79,8 @@ pub enum FailureKind {
     TooDeep,
     /// More than [`crate::entry::PATH_BYTES_MAX`] bytes.
     NameTooLong,
+    /// The system has no more handles or memory, which says nothing of the entry: the others are no better off.
+    Exhausted,
     /// A pattern in a `.larderignore` makes no sense; the others in that file hold.
     BadPattern,
 }
@@ -102,6 +105,7 @@ impl Failure {
         let kind = match errno {
             Errno::NOENT | Errno::STALE => FailureKind::Vanished,
             Errno::LOOP | Errno::NOTDIR | Errno::NXIO => FailureKind::Changed,
+            errno if is_exhausted(errno) => FailureKind::Exhausted,
             _ => FailureKind::Unreadable,
         };
         Self::new(path, kind, format!("{what}: {errno}"))

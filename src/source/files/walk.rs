@@ -74,8 +74,10 @@ struct State {
 /// Starts a walk. The root may be a directory or a regular file, or a symbolic link that leads to one.
 pub fn walk(root: &Path, options: &Options) -> Result<Walk> {
     let rules = Rules::new(options)?;
-    let failed =
-        |e: std::io::Error| Error::io(format!("cannot read {}", text::path(root)), &e).with_kind(error::Kind::Source);
+    let failed = |e: std::io::Error| match Error::io(format!("cannot read {}", text::path(root)), &e) {
+        e if e.kind() == error::Kind::Exhausted => e,
+        e => e.with_kind(error::Kind::Source),
+    };
     let real = std::fs::canonicalize(root).map_err(failed)?;
     let name = real.file_name().map_or(&b"."[..], OsStrExt::as_bytes);
     let parent = open_path(real.parent().unwrap_or(Path::new("/"))).map_err(|e| failed(e.into()))?;
@@ -271,25 +273,35 @@ impl Walk {
         let mut child = self.here.take().map(|level| level.directory);
         while let Some(Parked { directory, state }) = self.above.pop() {
             self.rules.leave_to(state.path_len);
-            match directory.or_else(|| self.reopen(child.as_deref(), &state)) {
-                Some(directory) => {
+            match directory.map_or_else(|| self.reopen(child.as_deref(), &state), Ok) {
+                Ok(directory) => {
                     self.here = Some(Level { directory, state });
                     return;
                 }
-                None => {
-                    let why =
-                        format!("was moved while it was read; {} entries in it are missing", state.listing.left());
-                    self.fail(Failure::new(&self.path[..state.path_len], FailureKind::Vanished, why));
+                Err(failure) => {
+                    self.fail(failure);
                     child = None;
                 }
             }
         }
     }
 
-    fn reopen(&self, child: Option<&OwnedFd>, state: &State) -> Option<Arc<OwnedFd>> {
+    fn reopen(&self, child: Option<&OwnedFd>, state: &State) -> Result<Arc<OwnedFd>, Failure> {
+        let path = &self.path[..state.path_len];
         let is_it = |handle: &OwnedFd| matches!(stat::of_handle(handle), Ok(Some(stat)) if (stat.dev, stat.ino) == (state.dev, state.ino));
         let up = child.and_then(|child| step_to(child, b"..").ok()).filter(is_it);
-        up.or_else(|| self.walk_down(&self.path[..state.path_len]).ok().filter(is_it)).map(Arc::new)
+        let again = match up {
+            Some(up) => Ok(up),
+            None => self.walk_down(path),
+        };
+        match again {
+            Ok(directory) if is_it(&directory) => Ok(Arc::new(directory)),
+            Err(errno) if error::is_exhausted(errno) => Err(Failure::system(path, "cannot be opened again", errno)),
+            _ => {
+                let why = format!("was moved while it was read; {} entries in it are missing", state.listing.left());
+                Err(Failure::new(path, FailureKind::Vanished, why))
+            }
+        }
     }
 
     fn walk_down(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {

@@ -66,8 +66,11 @@ impl Failure {
     /// What the system said about a private copy.
     pub(super) fn spool(what: String, error: &std::io::Error) -> Self {
         let error = Error::io(what, error);
-        let kind = if error.kind() == Kind::NoSpace { Kind::NoSpace } else { Kind::Source };
-        Self::new(FailureKind::Spool, error.with_kind(kind))
+        let error = match error.kind() {
+            Kind::NoSpace | Kind::Exhausted => error,
+            _ => error.with_kind(Kind::Source),
+        };
+        Self::new(FailureKind::Spool, error)
     }
 
     /// Which kind of failure it is.

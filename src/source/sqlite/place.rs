@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::failure::{Failure, FailureKind};
 use super::header::{HEADER_BYTES, Header, sniff};
 use super::{SIDE_FILES, locks};
+use crate::error::{Error, Kind, io_kind};
 use crate::text;
 
 /// The longest path that the engine takes, with room for the names of its files beside the database.
@@ -229,8 +230,13 @@ fn stamp(path: &Path) -> std::io::Result<Option<Stamp>> {
 }
 
 fn unreadable(shown: &str, error: &std::io::Error) -> Failure {
-    let kind = if error.kind() == ErrorKind::NotFound { FailureKind::Missing } else { FailureKind::Unreadable };
-    Failure::of(kind, shown, error)
+    match io_kind(error) {
+        Kind::Exhausted => {
+            Failure::new(FailureKind::Unreadable, Error::io(format!("cannot read the database {shown}"), error))
+        }
+        Kind::Missing => Failure::of(FailureKind::Missing, shown, error),
+        _ => Failure::of(FailureKind::Unreadable, shown, error),
+    }
 }
 
 /// The path as the engine takes it: `file:` and what follows, with everything escaped that could mean something.

@@ -24,10 +24,10 @@ use rusqlite::types::ValueRef;
 
 pub use references::BrokenReference;
 
-use super::error::failed;
+use super::error::{failed, message};
 use super::guard::ReadOnly;
 use super::schema::{Shape, TableKind, each_row, existing, find};
-use super::script::{by_rows, sequence};
+use super::script::{VIEW_FIX, by_rows, sequence};
 use crate::error::{Error, Kind, Result};
 use crate::event::Cancel;
 use crate::text;
@@ -183,6 +183,10 @@ fn view(
         (None, _) => {}
     }
     make::run(target.conn, b"view", source.name.as_bytes(), source.sql.as_bytes())?;
+    // The engine makes a view of whatever is not there.
+    if let Err(e) = target.conn.prepare(&format!("SELECT * FROM main.{}", source.quoted)) {
+        return Err(refused(&format!("it cannot be read there: {}", message(&e))).fix(VIEW_FIX));
+    }
     let (indices, triggers) = make::objects_of(from, target.conn, source)?;
     Ok(Copied { made: true, indices, triggers, ..Copied::default() })
 }

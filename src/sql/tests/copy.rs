@@ -354,6 +354,14 @@ fn views_come_by_their_name() {
     assert_eq!(content(&to), content(&from));
     assert_eq!(put(&from, &mut to, "v", OnConflict::Fail).unwrap().skipped, 1);
     assert_eq!(put_where(&from, &mut to, "v", Some("1"), OnConflict::Fail).unwrap_err().kind(), Kind::Usage);
+    // Not where what it reads is not.
+    for sql in ["CREATE TABLE other(b)", "CREATE TABLE t(b)"] {
+        let mut to = made(sql);
+        let before = content(&to);
+        let error = put(&from, &mut to, "v", OnConflict::Fail).unwrap_err();
+        assert_eq!((error.kind(), error.what()), (Kind::Usage, "cannot put back the view v"));
+        assert!(error.reason().contains("no such") && content(&to) == before, "{error}");
+    }
 }
 
 #[test]

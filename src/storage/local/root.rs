@@ -12,6 +12,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::super::{Error, ErrorKind, Key, Result};
+use crate::error::is_exhausted;
 use crate::text;
 
 pub(super) const FOLDER_MODE: Mode = Mode::RWXU;
@@ -177,16 +178,17 @@ pub(super) fn lacks(stat: &Stat, mode: Mode) -> bool {
 /// A failure that the system reported.
 pub(super) fn failure(action: &'static str, place: String, error: &io::Error) -> Error {
     use io::ErrorKind as E;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let kind = match error.kind() {
         E::StorageFull | E::QuotaExceeded | E::FileTooLarge => ErrorKind::NoSpace,
         E::PermissionDenied | E::ReadOnlyFilesystem => ErrorKind::Denied,
+        _ if errno.is_some_and(is_exhausted) => ErrorKind::Exhausted,
         _ => ErrorKind::Other,
     };
     let new = Error::new(kind, action, place, error);
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::AGAIN | Errno::BUSY | Errno::TIMEDOUT | Errno::NFILE | Errno::MFILE | Errno::NOMEM) => {
-            new.retryable()
-        }
+    match errno {
+        Some(Errno::AGAIN | Errno::BUSY | Errno::TIMEDOUT) => new.retryable(),
+        Some(errno) if is_exhausted(errno) => new.retryable(),
         _ => new,
     }
 }

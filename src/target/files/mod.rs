@@ -331,24 +331,29 @@ impl Folder {
             rustix::fs::fchmod(self.tree.root(), mode).map_err(|e| cannot_create(b"", e))?;
         }
         let (moved, settled) = directories.into_iter().partition(|d| self.stage.moves(&d.path));
-        self.settle(settled, &self.tree);
+        self.settle(settled, &self.tree)?;
         self.sync()?;
         if let Some(tree) = self.stage.publish()? {
-            self.settle(moved, &tree);
+            self.settle(moved, &tree)?;
             self.sync()?;
         }
         Ok(self.shared.tally().close())
     }
 
-    fn settle(&self, directories: Vec<Directory>, tree: &Tree) {
+    fn settle(&self, directories: Vec<Directory>, tree: &Tree) -> Result<()> {
         for directory in directories {
             let described = tree.open_directory(&directory.path).map(|handle| {
                 self.shared.apply(&Handle::Open(handle.as_fd()), &directory.path, &directory.metadata, Kind::Directory);
             });
-            if let Err(e) = described {
-                self.shared.tally().warn(&directory.path, &format!("its metadata cannot be set: {}", e.reason()));
+            match described {
+                Err(e) if e.kind() == error::Kind::Exhausted => return Err(e),
+                Err(e) => {
+                    self.shared.tally().warn(&directory.path, &format!("its metadata cannot be set: {}", e.reason()));
+                }
+                Ok(()) => {}
             }
         }
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

@@ -106,7 +106,8 @@ impl One<'_, '_> {
         let (size, took) = (text::size(placed.bytes), time::duration(self.took()));
         output.line(&format!("restored {} ({size}) to {} in {took}", self.shown(), text::path(&placed.path)))?;
         if let Some((_, aside)) = placed.aside.first() {
-            output.line(&format!("the one that was there is now {}", text::path(aside)))?;
+            let what = if placed.replaces() { "the one that was there" } else { "what was left of another one" };
+            output.line(&format!("{what} is now {}", text::path(aside)))?;
             output.line(&format!("to undo, while nothing uses it: {}", undo(placed)))?;
         }
         Ok(())
@@ -198,6 +199,10 @@ fn undo(placed: &Placed) -> String {
         word(Path::new(&name))
     };
     let mut line = format!("rm -f {} {} {}", beside("-wal"), beside("-shm"), beside("-journal"));
+    if !placed.replaces() {
+        // A log that comes back would be played into the new one. First, so that no moment has both.
+        line = format!("rm -f {} && {line}", word(&placed.path));
+    }
     for (from, aside) in &placed.aside {
         line.push_str(&format!(" && mv {} {}", word(aside), word(from)));
     }

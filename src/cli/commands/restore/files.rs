@@ -242,7 +242,7 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
         render::entries(entries),
         time::duration(took)
     );
-    if !context.global.quiet {
+    if !context.global.quiet && (entries > 0 || report.lost.is_empty()) {
         context.output.line(&line)?;
     }
     if report.lost.is_empty() {
