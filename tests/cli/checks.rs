@@ -99,6 +99,20 @@ fn the_last_of_a_series_may_go_once_a_check_has_found_it_damaged() {
 }
 
 #[test]
+fn a_file_of_several_snapshots_is_told_once() {
+    let (machine, pack) = machine();
+    plant(&machine.place("etc"), &[(b"more", Item::File(vec![1]))]);
+    machine.backup(&machine.place("etc")).expect(0);
+    flip(&pack);
+    let run = machine.run(["check", "--data", "all"]).expect(4).prints("\n             etc/own in all 2\n");
+    run.prints("             takes 2 entries from 2 snapshots: ").prints("`larder forget` of all snapshots that lose");
+    let told = machine.run(["check", "--json"]).expect(4);
+    let line = told.stdout.lines().find(|line| line.contains(r#""type":"damage""#)).unwrap();
+    let damage: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(damage["snapshots"].as_array().unwrap().len() == 2 && damage["snapshots"][0]["entries"] == 1, "{damage}");
+}
+
+#[test]
 fn damage_that_no_snapshot_needs_is_told_until_it_is_removed_and_is_no_alarm() {
     let (machine, pack) = machine();
     std::fs::remove_file(machine.place("etc").join("own")).unwrap();
