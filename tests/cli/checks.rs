@@ -113,6 +113,18 @@ fn a_file_of_several_snapshots_is_told_once() {
 }
 
 #[test]
+fn a_damaged_snapshot_that_was_forgotten_comes_back() {
+    let (machine, pack) = machine();
+    flip(&pack);
+    machine.run(["check", "--data", "all"]).expect(4);
+    machine.run(["forget", "latest"]).expect(0);
+    machine.run(["undelete", "latest"]).expect(0).says("comes back as it was, damaged").says("`larder restore` gives");
+    assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
+    machine.run(["check"]).expect(4).prints("etc/own");
+    machine.run(["restore", "latest", "same", "--to", "back"]).expect(0);
+}
+
+#[test]
 fn damage_that_no_snapshot_needs_is_told_until_it_is_removed_and_is_no_alarm() {
     let (machine, pack) = machine();
     std::fs::remove_file(machine.place("etc").join("own")).unwrap();
