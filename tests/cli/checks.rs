@@ -21,8 +21,12 @@ fn machine() -> (Machine, PathBuf) {
 }
 
 fn flip(pack: &PathBuf) {
+    flip_at(pack, 1000);
+}
+
+fn flip_at(pack: &PathBuf, at: usize) {
     let mut bytes = std::fs::read(pack).unwrap();
-    bytes[1000] ^= 1;
+    bytes[at] ^= 1;
     support::plant::set_mode(pack, 0o600);
     std::fs::write(pack, bytes).unwrap();
 }
@@ -122,6 +126,22 @@ fn a_damaged_snapshot_that_was_forgotten_comes_back() {
     assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
     machine.run(["check"]).expect(4).prints("etc/own");
     machine.run(["restore", "latest", "same", "--to", "back"]).expect(0);
+}
+
+#[test]
+fn who_meets_a_damage_record_that_cannot_be_read_says_what_helps() {
+    let (machine, pack) = machine();
+    flip(&pack);
+    machine.run(["check", "--data", "all"]).expect(4);
+    let records = support::files_below(&machine.repository.join("damage"));
+    flip_at(&records[0], 100);
+    let fix = format!("delete {}", records[0].strip_prefix(&machine.repository).unwrap().display());
+    for run in [machine.backup(&machine.place("etc")), machine.run(["prune"])] {
+        run.expect(4).says(&fix).says("larder check --data all");
+    }
+    std::fs::remove_file(&records[0]).unwrap();
+    machine.run(["check", "--data", "all"]).expect(4).prints("etc/own");
+    machine.backup(&machine.place("etc")).expect(0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind};
 use crate::id::ObjectId;
-use crate::repo::Folder;
+use crate::repo::{Folder, without_damage_record};
 use crate::storage::Key;
 
 /// Content that no good copy is left of.
@@ -65,13 +65,7 @@ pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
                 key.as_str()
             );
         }
-        Folder::Damage => {
-            return format!(
-                "no backup goes on while it is there: delete {} in the repository; then `larder check --data all` finds out \
-                 again what it told",
-                key.as_str()
-            );
-        }
+        Folder::Damage => return without_damage_record(id),
         _ => "nothing else needs it",
     };
     without(key.as_str(), then)
