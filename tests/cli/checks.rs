@@ -125,7 +125,9 @@ fn a_damaged_snapshot_that_was_forgotten_comes_back() {
     machine.run(["undelete", "latest"]).expect(0).says("comes back as it was, damaged").says("`larder restore` gives");
     assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
     machine.run(["check"]).expect(4).prints("etc/own");
-    machine.run(["restore", "latest", "same", "--to", "back"]).expect(0);
+    let to = machine.place("back");
+    machine.run(["restore", "latest", "same", "--to", to.to_str().unwrap()]).expect(0);
+    assert_eq!(support::files_below(&to).len(), 1);
 }
 
 #[test]

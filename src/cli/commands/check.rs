@@ -161,6 +161,7 @@ fn affected(found: &Found) -> Vec<String> {
         (found.snapshots.iter().map(|(_, entries)| entries).sum(), render::counted(count as u64, "snapshot"));
     let mut lines =
         vec![format!("takes {} from {snapshots}: {}", render::entries(sum), each.collect::<Vec<_>>().join(", "))];
+    let or_more = if found.affects_more > 0 { " or more" } else { "" };
     let mut names = BTreeMap::<_, Vec<String>>::new();
     for one in &found.affects {
         names.entry((&one.source, &one.path)).or_default().push(one.snapshot.short());
@@ -170,7 +171,7 @@ fn affected(found: &Found) -> Vec<String> {
         lines.push(match &ids[..] {
             [id] => format!("{id}:{source}/{path}"),
             all if all.len() == count => format!("{source}/{path} in all {count}"),
-            some => format!("{source}/{path} in {}: {}", some.len(), some.join(" ")),
+            some => format!("{source}/{path} in {}{or_more}: {}", some.len(), some.join(" ")),
         });
     }
     if found.affects_more > 0 {
