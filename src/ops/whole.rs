@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::reach::{Reach, Visitor};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::ChunkId;
 use crate::record::SourceBody;
@@ -13,7 +13,7 @@ use crate::repo::{Catalogue, ChunkReader, Folder};
 pub(super) struct Missing {
     /// Chunks of which no copy counts, each once; some may be read all the same.
     pub chunks: Vec<ChunkId>,
-    /// What could not be read first, so that not all that is missing is known.
+    /// What could not be read first, so that not all that is missing is known; damage only where that is all there was.
     pub gap: Option<Error>,
 }
 
@@ -59,6 +59,9 @@ impl Visitor for Look<'_> {
     }
 
     fn gap(&mut self, error: &Error) {
-        self.missing.gap.get_or_insert_with(|| error.clone());
+        let is_damage = |gap: &Error| gap.kind() == Kind::Damage;
+        if self.missing.gap.as_ref().is_none_or(|gap| is_damage(gap) && !is_damage(error)) {
+            self.missing.gap = Some(error.clone());
+        }
     }
 }

@@ -107,6 +107,16 @@ impl Repository {
     }
 }
 
+/// What helps against a damage record that cannot be read.
+pub fn without_damage_record(id: &ObjectId) -> String {
+    let key = Folder::Damage.key(id);
+    format!(
+        "no backup goes on while it is there: delete {} in the repository; then `larder check --data all` finds out again \
+         what it told",
+        key.as_str()
+    )
+}
+
 impl Catalogue {
     /// Reads all that there is into memory: for those who look at most of it.
     pub fn load(repository: &Repository, job: Job<'_>) -> Result<Self> {
@@ -189,7 +199,7 @@ impl Catalogue {
         for id in repository.list(Folder::Damage)? {
             match repository.damage(&id) {
                 Ok(damage) => self.damage.extend(damage.frames),
-                Err(e) if to_write && e.kind() == Kind::Damage => return Err(e.fix("`larder check` tells what helps")),
+                Err(e) if to_write && e.kind() == Kind::Damage => return Err(e.fix(without_damage_record(&id))),
                 Err(e) if to_write || e.kind().is_about_who_asks() => return Err(e),
                 Err(error) => self.unreadable.push(Unreadable { folder: Folder::Damage, id, error }),
             }

@@ -30,7 +30,7 @@ mod twice;
 mod writer;
 
 pub use cache::CacheTrouble;
-pub use catalogue::{Catalogue, PackInfo, Place, Unreadable};
+pub use catalogue::{Catalogue, PackInfo, Place, Unreadable, without_damage_record};
 pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Plain, Step};
 pub use file::FileReader;
 pub use known::{Cursor, Fingerprint, Known, KnownLeaf, NotedPiece};

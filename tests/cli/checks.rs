@@ -21,8 +21,12 @@ fn machine() -> (Machine, PathBuf) {
 }
 
 fn flip(pack: &PathBuf) {
+    flip_at(pack, 1000);
+}
+
+fn flip_at(pack: &PathBuf, at: usize) {
     let mut bytes = std::fs::read(pack).unwrap();
-    bytes[1000] ^= 1;
+    bytes[at] ^= 1;
     support::plant::set_mode(pack, 0o600);
     std::fs::write(pack, bytes).unwrap();
 }
@@ -96,6 +100,50 @@ fn the_last_of_a_series_may_go_once_a_check_has_found_it_damaged() {
     machine.run(["forget", "latest"]).expect(1).says("it is the newest whole one of etc");
     machine.run(["check"]).expect(4);
     machine.run(["forget", "latest"]).expect(0);
+}
+
+#[test]
+fn a_file_of_several_snapshots_is_told_once() {
+    let (machine, pack) = machine();
+    plant(&machine.place("etc"), &[(b"more", Item::File(vec![1]))]);
+    machine.backup(&machine.place("etc")).expect(0);
+    flip(&pack);
+    let run = machine.run(["check", "--data", "all"]).expect(4).prints("\n             etc/own in all 2\n");
+    run.prints("             takes 2 entries from 2 snapshots: ").prints("`larder forget` of all snapshots that lose");
+    let told = machine.run(["check", "--json"]).expect(4);
+    let line = told.stdout.lines().find(|line| line.contains(r#""type":"damage""#)).unwrap();
+    let damage: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(damage["snapshots"].as_array().unwrap().len() == 2 && damage["snapshots"][0]["entries"] == 1, "{damage}");
+}
+
+#[test]
+fn a_damaged_snapshot_that_was_forgotten_comes_back() {
+    let (machine, pack) = machine();
+    flip(&pack);
+    machine.run(["check", "--data", "all"]).expect(4);
+    machine.run(["forget", "latest"]).expect(0);
+    machine.run(["undelete", "latest"]).expect(0).says("comes back as it was, damaged").says("`larder restore` gives");
+    assert_eq!(states(&machine), [state("ok", false), state("damaged", true)]);
+    machine.run(["check"]).expect(4).prints("etc/own");
+    let to = machine.place("back");
+    machine.run(["restore", "latest", "same", "--to", to.to_str().unwrap()]).expect(0);
+    assert_eq!(support::files_below(&to).len(), 1);
+}
+
+#[test]
+fn who_meets_a_damage_record_that_cannot_be_read_says_what_helps() {
+    let (machine, pack) = machine();
+    flip(&pack);
+    machine.run(["check", "--data", "all"]).expect(4);
+    let records = support::files_below(&machine.repository.join("damage"));
+    flip_at(&records[0], 100);
+    let fix = format!("delete {}", records[0].strip_prefix(&machine.repository).unwrap().display());
+    for run in [machine.backup(&machine.place("etc")), machine.run(["prune"])] {
+        run.expect(4).says(&fix).says("larder check --data all");
+    }
+    std::fs::remove_file(&records[0]).unwrap();
+    machine.run(["check", "--data", "all"]).expect(4).prints("etc/own");
+    machine.backup(&machine.place("etc")).expect(0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `larder check`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::amount::{Budget, Share};
@@ -9,7 +9,8 @@ use super::super::exit::Exit;
 use super::super::{engine, json, render};
 use crate::error::Result;
 use crate::event::Job;
-use crate::ops::check::{self, Report, Request};
+use crate::id::ObjectId;
+use crate::ops::check::{self, Found, Report, Request};
 use crate::text;
 
 /// Prove that the repository is whole
@@ -17,7 +18,8 @@ use crate::text;
 /// Without options the structure is checked: that everything a snapshot needs is there. --data also reads stored data
 /// and compares it with its names.
 ///
-/// Damage is exit code 4, and each damaged file is named.
+/// Damage is exit code 4. Every snapshot that loses something is named, and the damaged files: up to 1000 for each damaged
+/// object, one in several snapshots once for each of them.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -62,10 +64,12 @@ fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'
             source: text::escape(&affected.source),
             path: affected.path.as_slice().into(),
         });
+        let harmed = |(id, entries): &(ObjectId, u64)| json::Harmed { snapshot: id.to_hex(), entries: *entries };
         context.output.json(&json::Damage {
             object: &found.object,
             what: &found.what,
             fix: &found.fix,
+            snapshots: found.snapshots.iter().map(harmed).collect(),
             affects: affects.collect(),
             affects_more: found.affects_more,
         })?;
@@ -129,13 +133,7 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
     }
     for found in &report.found {
         out(format!("damage     {}: {}", found.object, found.what))?;
-        for affected in &found.affects {
-            let path = if affected.path.is_empty() { ".".into() } else { text::escape(&affected.path) };
-            out(format!("             {}:{}/{path}", affected.snapshot.short(), text::escape(&affected.source)))?;
-        }
-        if found.affects_more > 0 {
-            out(format!("             and {} more", render::grouped(found.affects_more)))?;
-        }
+        affected(found).into_iter().try_for_each(|line| out(format!("             {line}")))?;
     }
     if !report.not_recorded.is_empty() {
         let warning = not_recorded(report);
@@ -150,6 +148,36 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
         out(format!("what to do: {fix}"))?;
     }
     Ok(())
+}
+
+/// What is lost with something: how much of which snapshots, and its names, each once.
+fn affected(found: &Found) -> Vec<String> {
+    if found.snapshots.is_empty() {
+        return Vec::new();
+    }
+    let count = found.snapshots.len();
+    let each = found.snapshots.iter().map(|(id, entries)| format!("{} {}", id.short(), render::grouped(*entries)));
+    let (sum, snapshots) =
+        (found.snapshots.iter().map(|(_, entries)| entries).sum(), render::counted(count as u64, "snapshot"));
+    let mut lines =
+        vec![format!("takes {} from {snapshots}: {}", render::entries(sum), each.collect::<Vec<_>>().join(", "))];
+    let or_more = if found.affects_more > 0 { " or more" } else { "" };
+    let mut names = BTreeMap::<_, Vec<String>>::new();
+    for one in &found.affects {
+        names.entry((&one.source, &one.path)).or_default().push(one.snapshot.short());
+    }
+    for ((source, path), ids) in names {
+        let (source, path) = (text::escape(source), if path.is_empty() { ".".into() } else { text::escape(path) });
+        lines.push(match &ids[..] {
+            [id] => format!("{id}:{source}/{path}"),
+            all if all.len() == count => format!("{source}/{path} in all {count}"),
+            some => format!("{source}/{path} in {}{or_more}: {}", some.len(), some.join(" ")),
+        });
+    }
+    if found.affects_more > 0 {
+        lines.push(format!("and {} more, not named", render::grouped(found.affects_more)));
+    }
+    lines
 }
 
 fn spare(packs: u64) -> String {

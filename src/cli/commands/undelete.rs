@@ -16,7 +16,7 @@ use crate::text;
 /// Bring forgotten snapshots back, or list those that can be
 ///
 /// What is forgotten lies in the repository's trash until it is pruned, and for two days after that. It comes back with its
-/// pin, tags and note, once all that it needs has been found.
+/// pin, tags and note, once all that it needs has been found. What was damaged before comes back damaged, with a warning.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

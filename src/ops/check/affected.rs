@@ -63,17 +63,19 @@ impl Naming<'_> {
         }
         if let Some(finding) = self.findings.chunks.get(id).copied() {
             self.stops_prune_if(self.stops(id, true), snapshot);
-            self.affects(finding, snapshot, source, first);
-            // Only the node knew the names of the others.
-            self.findings.found[finding].affects_more += entries.saturating_sub(1);
+            self.affects(finding, snapshot, source, first, entries);
             return Ok(false);
         }
         let node =
             self.reader.fetch(crate::crypto::ChunkKind::Node, id).ok().and_then(|bytes| Node::parse(&bytes).ok());
         let Some(node) = node else { return Ok(false) };
         // Who reads it, loses what those entries were.
-        let mut clean = !self.findings.malformed.contains(id);
+        let malformed = self.findings.malformed.get(id).cloned().unwrap_or_default();
+        let mut clean = malformed.is_empty();
         self.stops_prune_if(!clean, snapshot);
+        for (finding, path) in malformed {
+            self.affects(finding, snapshot, source, &path, 1);
+        }
         match node.items {
             NodeItems::Inner(children) => {
                 for child in children {
@@ -87,7 +89,7 @@ impl Naming<'_> {
                     self.stops_prune_if(stops, snapshot);
                     for finding in findings {
                         clean = false;
-                        self.affects(finding, snapshot, source, &path);
+                        self.affects(finding, snapshot, source, &path, 1);
                     }
                 }
             }
@@ -98,12 +100,18 @@ impl Naming<'_> {
         Ok(clean)
     }
 
-    fn affects(&mut self, finding: usize, snapshot: &ObjectId, source: &SourceBody, path: &[u8]) {
-        let found = &mut self.findings.found[finding];
+    /// So many entries are lost, of which this is the first; the names of the others are lost with them.
+    fn affects(&mut self, finding: usize, snapshot: &ObjectId, source: &SourceBody, path: &[u8], entries: u64) {
+        let (found, entries) = (&mut self.findings.found[finding], entries.max(1));
+        // One snapshot is looked at after the other.
+        match found.snapshots.last_mut() {
+            Some((last, count)) if last == snapshot => *count += entries,
+            _ => found.snapshots.push((*snapshot, entries)),
+        }
+        found.affects_more += entries;
         if found.affects.len() < NAMED_MAX {
             found.affects.push(Affected { snapshot: *snapshot, source: source.name.clone(), path: path.to_vec() });
-        } else {
-            found.affects_more += 1;
+            found.affects_more -= 1;
         }
     }
 

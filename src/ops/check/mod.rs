@@ -61,6 +61,8 @@ pub struct Found {
     pub what: String,
     /// What helps; may be empty. Safe to print.
     pub fix: String,
+    /// All snapshots that need it, newest first, and how many entries of each do.
+    pub snapshots: Vec<(ObjectId, u64)>,
     /// What needs it, as far as it is named.
     pub affects: Vec<Affected>,
     /// How much more needs it: names that are lost themselves, and those that are too many.
@@ -109,8 +111,8 @@ struct Findings {
     chunks: BTreeMap<ChunkId, usize>,
     /// Snapshots that something is taken from.
     harmed: BTreeSet<ObjectId>,
-    /// Nodes with entries that cannot be read.
-    malformed: BTreeSet<ChunkId>,
+    /// Nodes with entries that cannot be read, which those are, and the findings that say so.
+    malformed: BTreeMap<ChunkId, Vec<(usize, Vec<u8>)>>,
     /// What is wrong with packs that were read.
     wrong: BTreeMap<ObjectId, String>,
     /// Whether not all is known of what snapshots need.
@@ -122,14 +124,16 @@ struct Findings {
 impl Findings {
     fn add(&mut self, object: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> usize {
         let (object, what, fix) = (object.into(), what.into(), fix.into());
-        self.found.push(Found { object, what, fix, affects: Vec::new(), affects_more: 0 });
+        self.found.push(Found { object, what, fix, snapshots: Vec::new(), affects: Vec::new(), affects_more: 0 });
         self.found.len() - 1
     }
 
-    /// Where a prune goes no further, the advice against what is lost says how it does.
+    /// The advice against what is lost says how to give it up, too: that depends on what needs it.
     fn advise_to_give_up(&mut self) {
-        let lost = self.found.iter_mut().filter(|found| found.fix == remedy::CONTENT && !self.stuck.is_empty());
-        lost.for_each(|found| found.fix = remedy::give_up(&self.stuck));
+        let is_cut = self.found.iter().any(|found| found.affects_more > 0);
+        let fix = remedy::give_up(self.harmed.len(), is_cut, &self.stuck);
+        let lost = self.found.iter_mut().filter(|found| found.fix == remedy::CONTENT && !found.snapshots.is_empty());
+        lost.for_each(|found| found.fix.clone_from(&fix));
     }
 }
 

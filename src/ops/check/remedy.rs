@@ -6,24 +6,31 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind};
 use crate::id::ObjectId;
-use crate::repo::Folder;
+use crate::repo::{Folder, without_damage_record};
 use crate::storage::Key;
 
 /// Content that no good copy is left of.
 pub(super) const CONTENT: &str = "back up again, which stores anew what the sources still have; what they have no more \
-     comes back only from a second copy of the repository; `larder restore` gives back all that is not named here, and \
-     where that is all there will be, `larder forget` of the snapshots named here ends it";
+     comes back only from a second copy of the repository; `larder restore` gives back all else, and names what it cannot";
 
-/// The same, where a prune removes nothing for want of it.
-pub(super) fn give_up(snapshots: &BTreeSet<ObjectId>) -> String {
-    let ids: Vec<String> = snapshots.iter().map(ObjectId::short).collect();
-    // So many at once take a word more.
-    let force = if ids.len() > 5 { "--force " } else { "" };
-    format!(
-        "{CONTENT}; until it is there again `larder prune` removes nothing: where it never will be, restore what is left of the \
-         snapshots that need it, and give them up: larder forget {force}{}",
-        ids.join(" ")
-    )
+/// The same, where it is known which snapshots lose something, and for want of which of them a prune removes nothing.
+pub(super) fn give_up(harmed: usize, is_cut: bool, stuck: &BTreeSet<ObjectId>) -> String {
+    let cut = if is_cut { " (not all of it is named here; the snapshots are)" } else { "" };
+    // So many at once may take a word more.
+    let force = if harmed > 5 { " (--force where that is more than 30 % of a series)" } else { "" };
+    let mut out = format!(
+        "{CONTENT}{cut}; where that is all there will be, `larder forget` of all snapshots that lose something{force} ends it"
+    );
+    if !stuck.is_empty() {
+        let ids: Vec<String> = stuck.iter().map(ObjectId::short).collect();
+        let force = if ids.len() > 5 { "--force " } else { "" };
+        out += &format!(
+            "; until it is there again `larder prune` removes nothing: where it never will be, restore what is left of the \
+             snapshots that need it, and give them up: larder forget {force}{}",
+            ids.join(" ")
+        );
+    }
+    out
 }
 
 /// A pack that is not what its name says, though all in it is.
@@ -58,13 +65,7 @@ pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
                 key.as_str()
             );
         }
-        Folder::Damage => {
-            return format!(
-                "no backup goes on while it is there: delete {} in the repository; then `larder check --data all` finds out \
-                 again what it told",
-                key.as_str()
-            );
-        }
+        Folder::Damage => return without_damage_record(id),
         _ => "nothing else needs it",
     };
     without(key.as_str(), then)

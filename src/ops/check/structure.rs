@@ -251,8 +251,8 @@ impl<'a> Structure<'a> {
 
     /// An entry is read once for all snapshots that share its node.
     fn malformed(&mut self, node: &ChunkId, path: &[u8], what: &str) {
-        self.findings.add(format!("entry {}", crate::text::escape(path)), what, remedy::CONTENT);
-        self.findings.malformed.insert(*node);
+        let finding = self.findings.add(format!("entry {}", crate::text::escape(path)), what, remedy::CONTENT);
+        self.findings.malformed.entry(*node).or_default().push((finding, path.to_vec()));
         self.findings.has_gaps = true;
     }
 

@@ -22,6 +22,29 @@ fn names_that_are_lost_themselves_are_counted() {
     assert!(told > 100, "{told}");
 }
 
+#[test]
+fn all_snapshots_that_lose_something_are_told_however_many_files_there_are() {
+    let store = Store::new();
+    let bytes = noise(60 * 1000);
+    bytes.chunks(1000).enumerate().for_each(|(n, part)| store.file(&format!("many/{n}"), part));
+    let mut snapshots: Vec<_> = (0..24)
+        .map(|n| {
+            store.file("night", &[n]);
+            store.backup()
+        })
+        .collect();
+    snapshots.reverse();
+    store.lose_data();
+    let all = Request { data: Some(1.0), time_max: None, bytes_max: None };
+    let found = check(&store.repository, &all, store.job()).unwrap().found.remove(0);
+    assert_eq!(found.snapshots.iter().map(|(id, _)| *id).collect::<Vec<_>>(), snapshots);
+    let sum: u64 = found.snapshots.iter().map(|(_, entries)| entries).sum();
+    assert!(found.affects.len() == 1000 && found.affects_more == sum - 1000 && sum >= 24 * 60, "{sum}");
+    for said in ["not all of it is named here", "`larder forget` of all snapshots that lose something (--force where"] {
+        assert!(found.fix.contains(said), "{}", found.fix);
+    }
+}
+
 /// As a backup or a prune beside it stores them.
 #[test]
 fn packs_that_came_since_the_catalogue_was_read_are_no_findings() {

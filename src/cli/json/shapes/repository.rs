@@ -26,10 +26,21 @@ pub struct Damage<'a> {
     pub what: &'a str,
     /// What helps.
     pub fix: &'a str,
+    /// All snapshots that lose something by it.
+    pub snapshots: Vec<Harmed>,
     /// What cannot be restored because of it.
     pub affects: Vec<Affected<'a>>,
     /// How much more, which is not named.
     pub affects_more: u64,
+}
+
+/// A snapshot that loses something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Harmed {
+    /// The snapshot.
+    pub snapshot: String,
+    /// How many of its entries.
+    pub entries: u64,
 }
 
 /// A file that damage makes unreadable.
@@ -161,10 +172,12 @@ mod tests {
 
     #[test]
     fn checks_tell_each_damage_and_the_whole() {
+        let snapshots = vec![Harmed { snapshot: id('a'), entries: 1 }];
         let affects = vec![Affected { snapshot: id('a'), source: "app".into(), path: "a".into() }];
         assert_eq!(
-            line(&Damage { object: "packs/ab/abcd", what: "gone", fix: "", affects, affects_more: 0 }).unwrap(),
-            r#"{"v":1,"type":"damage","object":"packs/ab/abcd","what":"gone","fix":"","affects":[{"snapshot":"aaaaaaaa","source":"app","path":"a"}],"affects_more":0}"#
+            line(&Damage { object: "packs/ab/abcd", what: "gone", fix: "", snapshots, affects, affects_more: 0 })
+                .unwrap(),
+            r#"{"v":1,"type":"damage","object":"packs/ab/abcd","what":"gone","fix":"","snapshots":[{"snapshot":"aaaaaaaa","entries":1}],"affects":[{"snapshot":"aaaaaaaa","source":"app","path":"a"}],"affects_more":0}"#
         );
         let check = Check {
             healthy: true,

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -8,11 +9,13 @@ use super::super::{Plan, What, apply, plan};
 use crate::crypto::Audience;
 use crate::error::Kind;
 use crate::id::ObjectId;
+use crate::ops::check::{Request, check};
+use crate::ops::prune;
 use crate::ops::remark::{Change, remark};
 use crate::ops::testing::{Store, noise};
 use crate::ops::whole;
 use crate::record::{Note, SessionRecord, Tomb};
-use crate::repo::{Catalogue, ChunkReader, Folder, Session};
+use crate::repo::{Catalogue, ChunkReader, Folder, Proof, Session};
 
 fn pin() -> Change {
     Change { is_pinned: Some(true), ..Change::default() }
@@ -125,6 +128,48 @@ fn a_snapshot_whose_data_is_condemned_comes_back_with_data_of_its_own() {
     assert!(error.kind() == Kind::Failed && error.what().contains("cannot be brought back"), "{error}");
     assert_eq!(store.repository.trashed_snapshots().unwrap().snapshots.len(), 1);
     assert!(!listed(&store).contains(&ids[1]));
+}
+
+#[test]
+fn what_was_damaged_when_it_was_forgotten_comes_back_damaged() {
+    for is_known in [true, false] {
+        let store = Store::new();
+        store.file("good", b"good");
+        store.file("bad", &noise(900_000));
+        let id = store.backup();
+        store.remove("bad");
+        store.backup();
+        store.lose_data();
+        let checked = || {
+            let request = Request { data: Some(1.0), time_max: None, bytes_max: None };
+            check(&store.repository, &request, store.job()).unwrap().found
+        };
+        let forget = || {
+            let listing = store.repository.snapshots_anew().unwrap();
+            let plan = plan(&store.repository, &listing, What::Named(&BTreeSet::from([id])), &TimeZone::UTC).unwrap();
+            assert_eq!(plan.removed().collect::<Vec<_>>(), [id]);
+            apply(&store.repository, &plan, store.job()).unwrap();
+        };
+        assert!(!is_known || checked().len() == 1);
+        forget();
+        assert_eq!(checked(), []);
+        bring_back(&store, &id).unwrap();
+        let warnings = store.warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("comes back as it was, damaged: "), "{warnings:?}");
+        let back = &store.repository.snapshots().unwrap().snapshots[0];
+        assert!(back.id == id && back.confirmed && matches!(back.proof(), Proof::Damaged(_)), "{:?}", back.proof());
+        let found = checked();
+        assert!(found.len() == 1 && found[0].affects.len() == 1 && found[0].affects[0].path == b"bad", "{found:?}");
+        // What a prune has taken is another matter.
+        forget();
+        let grace = Some(Duration::from_secs(3600));
+        let limits = prune::plan::Limits { unused_max: 0.0, repack_bytes_max: None };
+        let options = prune::Options { limits, grace, no_wait: true };
+        let plan = prune::plan(&store.repository, &options, store.job()).unwrap();
+        assert!(prune::apply(&store.repository, plan, &options, store.job()).unwrap().packs_removed > 0);
+        let error = bring_back(&store, &id).unwrap_err();
+        assert!(error.what().contains("cannot be brought back"), "{error}");
+    }
 }
 
 #[test]
