@@ -122,6 +122,11 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Entries that were in the previous snapshot, too.
+    pub fn known(&self) -> u64 {
+        self.files_changed + self.files_unchanged
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for number in [

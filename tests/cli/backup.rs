@@ -37,6 +37,20 @@ fn one_of_two_sources_that_is_missing_makes_the_snapshot_partial() {
     assert_eq!((json["exit_code"].as_i64(), json["files"]["failed"].as_i64()), (Some(3), Some(1)));
 }
 
+/// As of a disk that is not mounted: the snapshot is whole, and nobody asked for it.
+#[test]
+fn what_is_gone_is_counted() {
+    let (machine, source) = machine_with_snapshot();
+    let again = || machine.run(["backup", "--json", text(&source)]).expect(0).json();
+    let entries = again()["files"]["unchanged"].as_u64().unwrap();
+    fs::rename(&source, machine.place("elsewhere")).unwrap();
+    fs::create_dir(&source).unwrap();
+    let run = machine.backup(&source).expect(0);
+    run.prints(&format!("0 new, 1 changed, 0 unchanged, {} gone; read", entries - 1));
+    let json = again();
+    assert_eq!(json["files"]["gone"], 0, "{json}");
+}
+
 #[test]
 fn what_may_not_be_read_is_named_and_the_rest_is_saved() {
     let machine = Machine::new();

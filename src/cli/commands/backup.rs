@@ -208,6 +208,7 @@ fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Resu
                 new: s.files_new,
                 changed: s.files_changed,
                 unchanged: s.files_unchanged,
+                gone: Some(report.gone),
                 failed: s.files_failed,
             },
             exit_code: exit.code(),
@@ -230,7 +231,9 @@ fn tell(report: &Report, args: &Args, exit: Exit, context: &Context<'_>) -> Resu
         context.output.line(&format!("{name}  {} in {entries}", text::size(source.bytes)))?;
     }
     let counts = [(s.files_new, "new"), (s.files_changed, "changed"), (s.files_unchanged, "unchanged")];
-    let counts = counts.map(|(count, word)| format!("{} {word}", render::grouped(count))).join(", ");
+    let gone = Some((report.gone, "gone")).filter(|(count, _)| *count > 0);
+    let counts = counts.into_iter().chain(gone).map(|(count, word)| format!("{} {word}", render::grouped(count)));
+    let counts = counts.collect::<Vec<_>>().join(", ");
     context.output.line(&format!(
         "{counts}; read {}, stored {} more",
         text::size(s.bytes_read),

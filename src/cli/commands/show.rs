@@ -55,6 +55,7 @@ fn as_json<'a>(snapshot: &'a Snapshot, info: &'a SnapshotInfo, known: &'a [Vec<K
             changed: s.files_changed,
             unchanged: s.files_unchanged,
             failed: s.files_failed,
+            gone: None,
         },
         drills: info.drills.iter().map(past).collect(),
     }

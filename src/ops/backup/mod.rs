@@ -113,6 +113,8 @@ pub struct Report {
     pub reasons_total: u64,
     /// What was left out on purpose.
     pub skipped: Skipped,
+    /// How many entries the last snapshots of sources had that were all read now, and are not in this one.
+    pub gone: u64,
 }
 
 /// zstd's level for everything stored.
@@ -224,10 +226,14 @@ fn try_backup(
     };
     announce(&previous, job);
     let (mut statistics, mut reasons, mut skipped) = (Statistics::default(), Reasons::default(), Skipped::default());
-    let mut saved = Vec::new();
+    let (mut saved, mut gone) = (Vec::new(), 0);
     for (source, previous) in request.sources.iter().zip(&previous) {
+        let (known, failed) = (statistics.known(), reasons.total);
         match run.source(source, previous.as_ref(), &mut statistics, &mut reasons, &mut skipped) {
-            Ok(one) => saved.push(one),
+            Ok(one) => {
+                saved.push(one);
+                gone += missed(previous.as_ref(), statistics.known() - known, reasons.total - failed);
+            }
             Err(e) if e.kind() == Kind::Source => {
                 if reasons.advice.is_empty() {
                     reasons.advice = e.advice().to_owned();
@@ -284,7 +290,14 @@ fn try_backup(
         // Without it the next run reads more, and finds the same.
         let _ = cache.finish(&snapshot, &packs);
     }
-    Ok(Ok(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped }))
+    Ok(Ok(Report { snapshot, summary, reasons: reasons.kept, reasons_total: reasons.total, skipped, gone }))
+}
+
+/// How many entries of the last snapshot are gone. Nobody can tell where something could not be read; nor where not even the
+/// root is known again, since the last snapshot could not be read then.
+fn missed(previous: Option<&Previous>, known: u64, failed: u64) -> u64 {
+    let before = previous.filter(|_| known > 0 && failed == 0).map_or(0, |previous| previous.source.root.entries);
+    before.saturating_sub(known)
 }
 
 fn session_record(request: &Request, time: Time) -> SessionRecord {

@@ -52,6 +52,9 @@ pub struct Files {
     pub changed: u64,
     /// As before.
     pub unchanged: u64,
+    /// There before, and no more; only a backup says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone: Option<u64>,
     /// Not saved, or not restored.
     pub failed: u64,
 }
@@ -137,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_run_ends_with_a_summary_or_an_error() {
-        let files = Files { new: 1, changed: 2, unchanged: 3, failed: 4 };
+        let files = Files { new: 1, changed: 2, unchanged: 3, gone: Some(5), failed: 4 };
         let summary = Summary {
             command: "backup",
             snapshot: Some(id('a')),
@@ -150,7 +153,7 @@ mod tests {
         };
         assert_eq!(
             line(&summary).unwrap(),
-            r#"{"v":1,"type":"summary","command":"backup","snapshot":"aaaaaaaa","duration_s":1.5,"bytes_read":6,"bytes_added":7,"files":{"new":1,"changed":2,"unchanged":3,"failed":4},"exit_code":3,"left_out":{"by_pattern":5,"cache_folders":0,"sockets":6,"other_file_systems":0,"repositories":0,"database_files":0}}"#
+            r#"{"v":1,"type":"summary","command":"backup","snapshot":"aaaaaaaa","duration_s":1.5,"bytes_read":6,"bytes_added":7,"files":{"new":1,"changed":2,"unchanged":3,"gone":5,"failed":4},"exit_code":3,"left_out":{"by_pattern":5,"cache_folders":0,"sockets":6,"other_file_systems":0,"repositories":0,"database_files":0}}"#
         );
         let failure = Failure { code: "busy", what: "a", why: "b", fix: "", exit_code: 11 };
         assert_eq!(
