@@ -127,6 +127,20 @@ impl Statistics {
         self.files_changed + self.files_unchanged
     }
 
+    /// Those of a run that did so much before it began anew.
+    pub fn after(self, before: &Self) -> Self {
+        Self {
+            bytes_read: self.bytes_read + before.bytes_read,
+            bytes_new: self.bytes_new + before.bytes_new,
+            bytes_added: self.bytes_added + before.bytes_added,
+            files_new: before.files_new,
+            files_changed: before.files_changed,
+            files_unchanged: before.files_unchanged,
+            duration_ms: self.duration_ms + before.duration_ms,
+            ..self
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for number in [

@@ -176,23 +176,36 @@ enum Anew {
     Damaged,
 }
 
+/// What a run did before it began anew.
+#[derive(Clone, Copy, Debug)]
+struct SoFar {
+    statistics: Statistics,
+    /// See [`Report::gone`].
+    gone: u64,
+}
+
 /// Backs up. An error means that no snapshot was made; a snapshot that lacks something says so in its state.
 ///
 /// A run that is taken for dead before its snapshot is confirmed begins anew, since a prune may have removed what it
 /// counted on, and so does one that meets damage nobody knew of: what it stored is used as far as it is still there, and
 /// what is not is read from the source again.
 pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Result<Report> {
+    let mut done = None;
     for _ in 1..TRIES {
-        match try_backup(repository, request, true, job)? {
+        let (why, so_far) = match try_backup(repository, request, done, true, job)? {
             Ok(report) => return Ok(report),
-            Err(Anew::Expired) => job.warn("this run was taken for dead, and begins anew: what it stored is used"),
-            Err(Anew::Damaged) => job.warn(
+            Err(anew) => anew,
+        };
+        done = Some(so_far);
+        match why {
+            Anew::Expired => job.warn("this run was taken for dead, and begins anew: what it stored is used"),
+            Anew::Damaged => job.warn(
                 "the repository is damaged: the run begins anew, and stores again what it had counted on; `larder check` \
                  tells what else is lost",
             ),
         }
     }
-    try_backup(repository, request, false, job)?.map_err(|_| {
+    try_backup(repository, request, done, false, job)?.map_err(|_| {
         Error::new(Kind::Failed, "this run was taken for dead again and again, and no snapshot was made")
             .why("somebody removes sessions/ while their runs are at work")
             .fix("run it again when no prune is at work; what was stored is used")
@@ -203,9 +216,10 @@ pub fn backup(repository: &Repository, request: &Request, job: Job<'_>) -> Resul
 fn try_backup(
     repository: &Repository,
     request: &Request,
+    done: Option<SoFar>,
     may_again: bool,
     job: Job<'_>,
-) -> Result<std::result::Result<Report, Anew>> {
+) -> Result<std::result::Result<Report, (Anew, SoFar)>> {
     let begun = repository.world().elapsed();
     let previous = check_series(repository, request, job)?;
     let started = repository.world().now();
@@ -262,16 +276,21 @@ fn try_backup(
     }
     let known: Vec<Verdict> = previous.into_iter().flatten().flat_map(|previous| previous.verdicts).collect();
     let verdicts = database::verdicts(&run, &saved, &known, &mut reasons)?;
-    if damage::record_met(repository, job) && may_again {
-        session.end(Vec::new())?;
-        return Ok(Err(Anew::Damaged));
-    }
     let elapsed = repository.world().elapsed().saturating_sub(begun);
     statistics.bytes_new = written.raw_bytes;
     statistics.bytes_added = session.bytes_written();
     statistics.files_failed = reasons.total;
     statistics.files_excluded = skipped.by_pattern;
     statistics.duration_ms = elapsed.as_millis() as u64;
+    // To who begins anew, all that was read before looks as it did then.
+    if let Some(done) = done {
+        (statistics, gone) = (statistics.after(&done.statistics), done.gone);
+    }
+    let so_far = SoFar { statistics, gone };
+    if damage::record_met(repository, job) && may_again {
+        session.end(Vec::new())?;
+        return Ok(Err((Anew::Damaged, so_far)));
+    }
     let summary = summarise(request, started, statistics, &saved, &reasons);
     let body = Body {
         sources: saved.iter().map(|one| one.body.clone()).collect(),
@@ -283,7 +302,7 @@ fn try_backup(
     let snapshot = session.put_snapshot(&summary, &body)?;
     if !session.try_end(vec![snapshot])? {
         repository.trash_snapshot(&snapshot)?;
-        return Ok(Err(Anew::Expired));
+        return Ok(Err((Anew::Expired, so_far)));
     }
     repository.storage().set_aside(stored_bytes / RESERVE_SHARE);
     for cache in saved.into_iter().filter_map(|one| one.cache) {

@@ -167,3 +167,38 @@ fn many_locked_databases_are_not_waited_for_one_after_another() {
     let waited = |time: &str| why.iter().filter(|why| why.ends_with(&format!("kept it locked for {time} s"))).count();
     assert_eq!((waited("0.3"), waited("0.02")), (4, 3), "{why:?}");
 }
+
+/// What the first attempt noted looks unchanged to the second one.
+#[test]
+fn a_run_that_begins_anew_tells_what_it_did_in_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let mut noise = vec![0; 900_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let mut pages = [b"SQLite format 3\0", &noise[16..]].concat();
+    fs::write(home.join("pages"), &pages).unwrap();
+    (0..300).for_each(|n| fs::write(home.join(format!("file{n}")), n.to_string()).unwrap());
+    let storage = Arc::new(MemoryStorage::new());
+    let key = KeySource::KeyFile(&[7; 32]);
+    let repository = Repository::create(storage.clone(), Arc::new(Ahead::default()), key, "test").unwrap();
+    let repository = repository.with_cache(&folder.path().join("cache"));
+    let databases = Databases { raw: true, ..Databases::default() };
+    let request = Request { databases, ..request(&home) };
+    let run = || backup(&repository, &request, Job { progress: &Silent, cancel: &Cancel::new() }).unwrap();
+    run();
+    for listed in storage.list(Folder::Packs.name()).unwrap().into_iter().filter(|listed| listed.size > 500_000) {
+        let mut bytes = storage.get(&listed.key, u64::MAX).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        storage.delete(&listed.key).unwrap();
+        storage.put(&listed.key, &bytes).unwrap();
+    }
+    (0..10).for_each(|n| pages[n * 90_000 + 20_000] ^= 1);
+    fs::write(home.join("pages"), &pages).unwrap();
+    fs::remove_file(home.join("file7")).unwrap();
+    let report = run();
+    let s = report.summary.statistics;
+    assert_eq!((s.files_new, s.files_changed, s.files_unchanged, report.gone), (0, 2, 299, 1));
+    assert!(s.bytes_read >= 2 * 900_000 && s.bytes_added > 200_000, "{s:?}");
+}
