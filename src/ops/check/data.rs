@@ -227,8 +227,8 @@ fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bo
     Ok(is_whole)
 }
 
-/// Reads a pack, and tells what is wrong with it. What cannot be read by this user, or for want of handles, says nothing about the pack, and ends the
-/// check.
+/// Reads a pack, and tells what is wrong with it. What cannot be read by this user, or for want of handles, says nothing
+/// about the pack, and ends the check.
 fn judge(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
     let (repository, catalogue) = (reader.repository(), reader.catalogue());
     let all_of_it = |what: String| Read::Wrong(Wrong::whole(*id, what));
