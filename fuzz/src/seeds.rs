@@ -143,15 +143,12 @@ pub fn trailer() -> Vec<Vec<u8>> {
     vec![bytes(4096, [179, 40, 0]), bytes(32 << 20, [30 << 20, 100_000, 400])]
 }
 
-fn shape<Id>(id: impl Fn(u8) -> Id) -> Table<Id>
-where
-    Id: larder::pack::TableId,
-{
+fn shape() -> Table {
     let mut table = Table::default();
     for (n, kind) in ChunkKind::ALL.into_iter().enumerate() {
         let bases = |c: u8| (0..c % 4).map(|base| ChunkPrefix::new([base; 16])).collect();
         let delta = |c: u8| Delta { rank: c % 4 * 16, bases: bases(c) };
-        let chunk = |c| ChunkInfo { id: id(n as u8 * 16 + c), raw_len: u32::from(c + 1) << 12, delta: delta(c) };
+        let chunk = |c| ChunkInfo { id: ChunkPrefix::new([n as u8 * 16 + c; 16]), raw_len: u32::from(c + 1) << 12, delta: delta(c) };
         let chunks = (0..=n as u8 * 3).map(chunk);
         let (offset, stored_len) = (table.end(), 16 + 5000 * n as u32);
         table.frames.push(FrameInfo { kind, offset, stored_len, chunks: chunks.collect() });
@@ -161,10 +158,9 @@ where
 
 /// See the target of this name.
 pub fn table() -> Vec<Vec<u8>> {
-    let (mut full, mut short) = (vec![0], vec![1]);
-    shape(|n| ChunkId::new([n; 32])).put(&mut full);
-    shape(|n| ChunkPrefix::new([n; 16])).put(&mut short);
-    vec![full, short, vec![0, 0]]
+    let mut full = Vec::new();
+    shape().put(&mut full);
+    vec![full, vec![0]]
 }
 
 /// See the target of this name.
@@ -188,7 +184,7 @@ pub fn frame() -> Vec<Vec<u8>> {
     let mut deltas = DeltaFrameBuilder::new(ChunkKind::Data);
     for (n, payload) in delta().iter().enumerate() {
         let delta = Delta { rank: 1, bases: vec![ChunkPrefix::new([n as u8; 16])].into() };
-        deltas.push(ChunkInfo { id: ChunkId::new([n as u8; 32]), raw_len: 5000, delta }, payload);
+        deltas.push(ChunkInfo { id: ChunkPrefix::new([n as u8; 16]), raw_len: 5000, delta }, payload);
     }
     out.extend(deltas.finish().map(|frame| frame.body));
     out
@@ -212,7 +208,7 @@ pub fn delta() -> Vec<Vec<u8>> {
 
 /// See the target of this name.
 pub fn index() -> Vec<Vec<u8>> {
-    let table = shape(|n| ChunkPrefix::new([n; 16]));
+    let table = shape();
     let pack = PackEntry { id: ObjectId::new([1; 32]), size: table.end() + 1000, table };
     let empty = PackEntry { id: ObjectId::new([2; 32]), size: 4096, table: Table::default() };
     let whole = Index { supersedes: list(2, ObjectId::new), packs: vec![pack, empty], unknown: later() };

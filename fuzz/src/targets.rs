@@ -13,7 +13,7 @@ use larder::entry::{ChunkRef, Content};
 use larder::id::{ChunkId, ChunkPrefix};
 use larder::index::Index;
 use larder::pack::{
-    ChunkInfo, DeltaFrameBuilder, FRAME_BYTES_MAX, FrameBuilder, FrameBytes, HEAD_BYTES, Stored, Table, TableId,
+    ChunkInfo, DeltaFrameBuilder, FRAME_BYTES_MAX, FrameBuilder, FrameBytes, HEAD_BYTES, Stored, Table,
     Trailer, decode_delta,
 };
 use larder::record::{
@@ -196,8 +196,9 @@ pub fn trailer(bytes: &[u8]) -> Verdict {
     }
 }
 
-fn table_of<Id: TableId>(bytes: &[u8]) -> Verdict {
-    let table = Table::<Id>::parse(Reader::new(bytes, "fuzz"));
+/// The table of a pack.
+pub fn table(bytes: &[u8]) -> Verdict {
+    let table = Table::parse(Reader::new(bytes, "fuzz"));
     if let Ok(table) = &table {
         let frames: u64 = table.frames.iter().map(|frame| u64::from(frame.stored_len)).sum();
         assert_eq!(table.end(), HEAD_BYTES as u64 + frames);
@@ -207,15 +208,6 @@ fn table_of<Id: TableId>(bytes: &[u8]) -> Verdict {
         table.put(&mut out);
         out
     })
-}
-
-/// The table of a pack; the first byte chooses the width of ids.
-pub fn table(bytes: &[u8]) -> Verdict {
-    match bytes.split_first() {
-        Some((0, bytes)) => table_of::<ChunkId>(bytes),
-        Some((1, bytes)) => table_of::<ChunkPrefix>(bytes),
-        _ => Verdict::Refused,
-    }
 }
 
 /// The body of a frame.
@@ -256,7 +248,7 @@ fn deltas(bytes: &[u8], frame: &FrameBytes) -> Verdict {
     });
     let mut builder = DeltaFrameBuilder::new(larder::crypto::ChunkKind::Data);
     for stored in all {
-        let chunk = ChunkInfo { id: ChunkId::ZERO, raw_len: stored.raw_len, delta: stored.delta.clone() };
+        let chunk = ChunkInfo { id: ChunkPrefix::ZERO, raw_len: stored.raw_len, delta: stored.delta.clone() };
         builder.push(chunk, stored.payload());
     }
     assert!(builder.finish().is_some_and(|again| again.body == bytes));

@@ -7,7 +7,7 @@ mod live;
 
 pub use live::{Live, StoredCopy, live};
 
-use crate::id::{ChunkPrefix, ObjectId};
+use crate::id::ObjectId;
 use crate::pack::{PACK_BYTES_MAX, StoredTable, Table};
 use crate::wire::{self, Fields, Malformed, Reader, Record, Unknown, critical, put_varint};
 
@@ -25,7 +25,7 @@ pub struct PackEntry {
     /// Its stored length, bytes.
     pub size: u64,
     /// What lies in it.
-    pub table: Table<ChunkPrefix>,
+    pub table: Table,
 }
 
 /// The content of an index object.
@@ -106,7 +106,7 @@ impl IndexBuilder {
     pub fn push(&mut self, id: &ObjectId, size: u64, table: &StoredTable) {
         self.field(table.chunks(), |out| {
             put_pack(id, size, out);
-            table.put_prefixes(out);
+            table.put(out);
         });
     }
 
@@ -155,10 +155,11 @@ impl IndexBuilder {
 mod tests {
     use super::*;
     use crate::crypto::ChunkKind;
+    use crate::id::ChunkPrefix;
     use crate::pack::{ChunkInfo, Delta, FrameInfo, HEAD_BYTES};
     use proptest::prelude::*;
 
-    fn table(shape: &[Vec<u32>]) -> Table<ChunkPrefix> {
+    fn table(shape: &[Vec<u32>]) -> Table {
         let mut table = Table::default();
         for (f, lens) in shape.iter().enumerate() {
             let chunks = lens

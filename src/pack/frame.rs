@@ -12,7 +12,7 @@
 use super::delta::{Delta, Slice, decode_delta, take_slices};
 use super::{ChunkInfo, FRAME_BYTES_MAX};
 use crate::crypto::{ChunkKind, Identity, TAG_BYTES};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, ChunkPrefix};
 use crate::seal::{Codec, Compressor, Decompressor};
 use crate::wire::{Reader, Result, put_prefixed, put_varint};
 
@@ -30,14 +30,14 @@ pub struct Frame {
     /// The plain body.
     pub body: Vec<u8>,
     /// In order.
-    pub chunks: Vec<ChunkInfo<ChunkId>>,
+    pub chunks: Vec<ChunkInfo>,
 }
 
 /// The way back from a frame does not lead to what went in: bad memory or a broken codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifyError {
     /// The chunk that came out wrong.
-    pub chunk: ChunkId,
+    pub chunk: ChunkPrefix,
 }
 
 /// Collects chunks of one kind.
@@ -47,7 +47,7 @@ pub struct FrameBuilder {
     raw: Vec<u8>,
     /// For the next frame's body; kept, since large buffers that come and go leave holes in memory.
     room: Vec<u8>,
-    chunks: Vec<ChunkInfo<ChunkId>>,
+    chunks: Vec<ChunkInfo>,
 }
 
 /// Collects chunks of one kind that are stored as deltas.
@@ -56,7 +56,7 @@ pub struct DeltaFrameBuilder {
     kind: ChunkKind,
     stream: Vec<u8>,
     raw_len: usize,
-    chunks: Vec<ChunkInfo<ChunkId>>,
+    chunks: Vec<ChunkInfo>,
 }
 
 impl DeltaFrameBuilder {
@@ -74,7 +74,7 @@ impl DeltaFrameBuilder {
     }
 
     /// Adds a chunk, which must fit. Whoever made the payload has decoded it again.
-    pub fn push(&mut self, chunk: ChunkInfo<ChunkId>, payload: &[u8]) {
+    pub fn push(&mut self, chunk: ChunkInfo, payload: &[u8]) {
         put_prefixed(&mut self.stream, payload);
         self.raw_len += chunk.raw_len as usize;
         self.chunks.push(chunk);
@@ -93,7 +93,7 @@ impl DeltaFrameBuilder {
 }
 
 /// A body's beginning.
-fn put_head(codec: u8, chunks: &[ChunkInfo<ChunkId>], out: &mut Vec<u8>) {
+fn put_head(codec: u8, chunks: &[ChunkInfo], out: &mut Vec<u8>) {
     out.push(codec);
     put_varint(out, chunks.len() as u64);
     chunks.iter().for_each(|chunk| chunk.delta.put_item(chunk.raw_len, out));
@@ -108,7 +108,7 @@ impl FrameBuilder {
     /// Adds a chunk, which must fit: see [`Self::fits`].
     pub fn push(&mut self, id: ChunkId, bytes: &[u8]) {
         self.raw.extend_from_slice(bytes);
-        self.chunks.push(ChunkInfo { id, raw_len: bytes.len() as u32, delta: Delta::default() });
+        self.chunks.push(ChunkInfo { id: id.prefix(), raw_len: bytes.len() as u32, delta: Delta::default() });
     }
 
     /// Whether a chunk of this length may still be added to a frame of at most `target` raw bytes. An empty frame
@@ -136,7 +136,7 @@ impl FrameBuilder {
         identity: &Identity,
     ) -> std::result::Result<Frame, VerifyError> {
         let frame = self.encode(compressor);
-        let first = frame.chunks.first().map_or(ChunkId::ZERO, |chunk| chunk.id);
+        let first = frame.chunks.first().map_or(ChunkPrefix::ZERO, |chunk| chunk.id);
         // Into the place of what went in, of which nothing may be left to be taken for what comes out.
         self.raw.fill(0);
         let room = std::mem::take(&mut self.raw);
@@ -144,7 +144,7 @@ impl FrameBuilder {
             FrameBytes::decode_into(&frame.body, decompressor, room).map_err(|_| VerifyError { chunk: first })?;
         let mut found = identity.chunk_ids(self.kind, &bytes.chunks()).into_iter();
         for ChunkInfo { id, .. } in &frame.chunks {
-            if found.next() != Some(*id) {
+            if found.next().map(|id| id.prefix()) != Some(*id) {
                 return Err(VerifyError { chunk: *id });
             }
         }

@@ -22,7 +22,7 @@ pub use frame::{
     DeltaFrameBuilder, FRAME_CHUNKS_MAX, Frame, FrameBuilder, FrameBytes, Stored, StoredDelta, VerifyError,
 };
 pub use read::{PackKey, Trailer, decode_table};
-pub use table::{ChunkInfo, FrameInfo, StoredTable, Table, TableId};
+pub use table::{ChunkInfo, FrameInfo, StoredTable, Table};
 pub use write::{PackBuilder, Packed, padded_len};
 
 use crate::seal::{HEADER_BYTES, WRAP_BYTES};

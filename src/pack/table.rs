@@ -1,53 +1,27 @@
-//! What lies in each frame of a pack: full ids in the pack itself, 16-byte prefixes in index objects.
+//! What lies in each frame of a pack, as the pack itself and an index object say it.
 //!
 //! [`Table`] is for those who read, [`StoredTable`] for those who write.
 //!
 //! ```text
 //! table := frames varint ‖ frames × (kind u8 ‖ stored length varint ‖ chunks varint)
-//!          ‖ chunks × item, as in the frames ‖ chunks × id
+//!          ‖ chunks × item, as in the frames ‖ chunks × prefix(16)
 //! ```
 
 use super::delta::Delta;
 use super::{FRAME_BYTES_MAX, HEAD_BYTES};
 use crate::crypto::{ChunkKind, TAG_BYTES};
-use crate::id::{ChunkId, ChunkPrefix};
+use crate::id::ChunkPrefix;
 use crate::pack::frame::FRAME_CHUNKS_MAX;
 use crate::wire::{Malformed, Reader, Result, put_varint};
 
 /// Longest stored frame: its raw limit, the items, and room for a codec that makes it longer.
 const FRAME_STORED_MAX: u64 = FRAME_BYTES_MAX as u64 + (1 << 20);
 
-/// The two widths of ids in tables.
-pub trait TableId: Copy + Default + Eq {
-    /// Bytes.
-    const LEN: usize;
-    /// Appends the bytes.
-    fn put(&self, out: &mut Vec<u8>);
-    /// Reads the bytes.
-    fn take(reader: &mut Reader<'_>) -> Result<Self>;
-}
-
-macro_rules! table_id {
-    ($name:ident) => {
-        impl TableId for $name {
-            const LEN: usize = $name::LEN;
-            fn put(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(self.as_bytes());
-            }
-            fn take(reader: &mut Reader<'_>) -> Result<Self> {
-                Ok(Self::new(reader.array()?))
-            }
-        }
-    };
-}
-table_id!(ChunkId);
-table_id!(ChunkPrefix);
-
 /// One chunk in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChunkInfo<Id> {
-    /// Which.
-    pub id: Id,
+pub struct ChunkInfo {
+    /// Which: that is enough to find it, and who uses it compares its whole id.
+    pub id: ChunkPrefix,
     /// Length of its plaintext, bytes.
     pub raw_len: u32,
     /// What it is stored as a difference to, if it is.
@@ -56,7 +30,7 @@ pub struct ChunkInfo<Id> {
 
 /// One frame in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrameInfo<Id> {
+pub struct FrameInfo {
     /// What its chunks are.
     pub kind: ChunkKind,
     /// Offset in the pack, bytes. Not stored: frames lie one after another.
@@ -64,17 +38,17 @@ pub struct FrameInfo<Id> {
     /// Length in the pack, tag included, bytes.
     pub stored_len: u32,
     /// In order.
-    pub chunks: Vec<ChunkInfo<Id>>,
+    pub chunks: Vec<ChunkInfo>,
 }
 
 /// The frames of a pack, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table<Id> {
+pub struct Table {
     /// In order of their ordinals.
-    pub frames: Vec<FrameInfo<Id>>,
+    pub frames: Vec<FrameInfo>,
 }
 
-impl<Id: TableId> Table<Id> {
+impl Table {
     /// Where the frames end, which is where the next one goes.
     pub fn end(&self) -> u64 {
         self.frames.last().map_or(HEAD_BYTES as u64, |frame| frame.offset + u64::from(frame.stored_len))
@@ -86,7 +60,7 @@ impl<Id: TableId> Table<Id> {
     }
 
     /// All chunks with their frames' ordinals and their places in them.
-    pub fn chunks(&self) -> impl Iterator<Item = (u32, u32, ChunkKind, &ChunkInfo<Id>)> {
+    pub fn chunks(&self) -> impl Iterator<Item = (u32, u32, ChunkKind, &ChunkInfo)> {
         self.frames.iter().enumerate().flat_map(|(f, frame)| {
             frame.chunks.iter().enumerate().map(move |(c, chunk)| (f as u32, c as u32, frame.kind, chunk))
         })
@@ -102,7 +76,7 @@ impl<Id: TableId> Table<Id> {
             chunk.delta.put_item(chunk.raw_len, out);
         }
         for (_, _, _, chunk) in self.chunks() {
-            chunk.id.put(out);
+            out.extend_from_slice(chunk.id.as_bytes());
         }
     }
 
@@ -123,23 +97,23 @@ impl<Id: TableId> Table<Id> {
             sizes.push(r.count(1)?.min(FRAME_CHUNKS_MAX + 1));
         }
         for (frame, size) in table.frames.iter_mut().zip(sizes) {
-            if size == 0 || size > FRAME_CHUNKS_MAX || size * (1 + Id::LEN) > r.remaining() {
+            if size == 0 || size > FRAME_CHUNKS_MAX || size * (1 + ChunkPrefix::LEN) > r.remaining() {
                 return Err(r.bad(format!("a frame of {size} chunks")));
             }
             frame.chunks = Self::items(&mut r, size)?;
         }
         for chunk in table.frames.iter_mut().flat_map(|frame| &mut frame.chunks) {
-            chunk.id = Id::take(&mut r)?;
+            chunk.id = ChunkPrefix::new(r.array()?);
         }
         r.end()?;
         Ok(table)
     }
 
-    fn items(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo<Id>>> {
+    fn items(r: &mut Reader<'_>, count: usize) -> Result<Vec<ChunkInfo>> {
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
             let (raw_len, delta) = Delta::take_item(r)?;
-            items.push(ChunkInfo { id: Id::default(), raw_len, delta });
+            items.push(ChunkInfo { id: ChunkPrefix::ZERO, raw_len, delta });
         }
         Ok(items)
     }
@@ -154,20 +128,19 @@ pub struct StoredTable {
     frame_bytes: u64,
     heads: Vec<u8>,
     items: Vec<u8>,
-    /// Full ones.
     ids: Vec<u8>,
 }
 
 impl StoredTable {
     /// Adds a frame behind the others.
-    pub fn push(&mut self, kind: ChunkKind, stored_len: u32, chunks: &[ChunkInfo<ChunkId>]) {
+    pub fn push(&mut self, kind: ChunkKind, stored_len: u32, chunks: &[ChunkInfo]) {
         self.frames += 1;
         self.chunks += chunks.len();
         self.frame_bytes += u64::from(stored_len);
         put_head(kind, stored_len, chunks.len(), &mut self.heads);
         for chunk in chunks {
             chunk.delta.put_item(chunk.raw_len, &mut self.items);
-            chunk.id.put(&mut self.ids);
+            self.ids.extend_from_slice(chunk.id.as_bytes());
         }
     }
 
@@ -186,22 +159,10 @@ impl StoredTable {
         HEAD_BYTES as u64 + self.frame_bytes
     }
 
-    /// Appends it as packs hold it.
+    /// Appends the stored form.
     pub fn put(&self, out: &mut Vec<u8>) {
-        self.put_to_ids(out);
-        out.extend_from_slice(&self.ids);
-    }
-
-    /// Appends it as indexes hold it.
-    pub fn put_prefixes(&self, out: &mut Vec<u8>) {
-        self.put_to_ids(out);
-        self.ids.as_chunks().0.iter().for_each(|id| ChunkId::new(*id).prefix().put(out));
-    }
-
-    fn put_to_ids(&self, out: &mut Vec<u8>) {
         put_varint(out, self.frames as u64);
-        out.extend_from_slice(&self.heads);
-        out.extend_from_slice(&self.items);
+        [&self.heads, &self.items, &self.ids].into_iter().for_each(|part| out.extend_from_slice(part));
     }
 }
 
@@ -209,23 +170,4 @@ fn put_head(kind: ChunkKind, stored_len: u32, chunks: usize, out: &mut Vec<u8>) 
     out.push(kind as u8);
     put_varint(out, u64::from(stored_len));
     put_varint(out, chunks as u64);
-}
-
-impl Table<ChunkId> {
-    /// The same table with the ids' prefixes, as indexes hold it.
-    pub fn to_prefixes(&self) -> Table<ChunkPrefix> {
-        Table { frames: self.frames.iter().map(FrameInfo::to_prefixes).collect() }
-    }
-}
-
-impl FrameInfo<ChunkId> {
-    /// The same frame with the ids' prefixes, as indexes hold it.
-    pub fn to_prefixes(&self) -> FrameInfo<ChunkPrefix> {
-        let Self { kind, offset, stored_len, ref chunks } = *self;
-        let narrow = |chunk: &ChunkInfo<ChunkId>| {
-            let ChunkInfo { id, raw_len, delta } = chunk.clone();
-            ChunkInfo { id: id.prefix(), raw_len, delta }
-        };
-        FrameInfo { kind, offset, stored_len, chunks: chunks.iter().map(narrow).collect() }
-    }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::index::{Index, PackEntry};
-use crate::pack::{Bases, ChunkInfo, Delta, FrameInfo, Table, TableId};
+use crate::pack::{Bases, ChunkInfo, Delta, FrameInfo, Table};
 use crate::record::{BadFrame, Damage};
 
 /// How often the catalogue is read while prunes replace parts of it.
@@ -278,7 +278,7 @@ impl Catalogue {
         let read = |id: &ObjectId| -> Result<PackEntry> {
             job.cancel.check()?;
             let (_, size, table) = read_table(repository, id)?;
-            Ok(PackEntry { id: *id, size, table: table.to_prefixes() })
+            Ok(PackEntry { id: *id, size, table })
         };
         let mut results: Vec<_> = ids.into_par_iter().map(|id| (id, read(&id))).collect();
         job.cancel.check()?;
@@ -312,7 +312,7 @@ impl Catalogue {
             match read_table(repository, &id) {
                 Ok((_, _, table)) => {
                     self.missing.insert(id);
-                    self.add(&PackEntry { id, size, table: table.to_prefixes() });
+                    self.add(&PackEntry { id, size, table });
                 }
                 // What it held may lie elsewhere; if it does not, whoever needs it says so.
                 Err(error) => self.unreadable.push(Unreadable { folder: Folder::Packs, id, error }),
@@ -362,7 +362,7 @@ impl Catalogue {
     }
 
     /// The frames that the index says lie in this pack, by ordinal; only [`Self::load`] knows them.
-    pub fn frames_in(&self, pack: &ObjectId) -> BTreeMap<u32, FrameInfo<ChunkPrefix>> {
+    pub fn frames_in(&self, pack: &ObjectId) -> BTreeMap<u32, FrameInfo> {
         let lists = self.more.iter().chain(&self.doubtful);
         let lists = lists.flat_map(|(prefix, places)| places.iter().map(move |place| (*prefix, *place)));
         let mut all: Vec<_> = self.first.iter().map(|(prefix, place)| (*prefix, *place)).chain(lists).collect();
@@ -568,7 +568,7 @@ impl Catalogue {
 }
 
 /// Where all chunks of a pack lie, if it has this number, and how they are stored.
-pub(super) fn places_of<Id: TableId>(table: &Table<Id>, pack: u32) -> impl Iterator<Item = (Id, Place, &Delta)> {
+pub(super) fn places_of(table: &Table, pack: u32) -> impl Iterator<Item = (ChunkPrefix, Place, &Delta)> {
     table.chunks().map(move |(frame, nth, kind, chunk)| {
         let info = &table.frames[frame as usize];
         let (offset, stored_len, rank) = (info.offset as u32, info.stored_len, chunk.delta.rank);

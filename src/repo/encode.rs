@@ -50,7 +50,7 @@ pub(super) struct Encoded {
 }
 
 /// What was about to be stored is not what it was made from.
-pub(super) fn came_out_wrong(id: &ChunkId) -> Error {
+pub(super) fn came_out_wrong(id: &ChunkPrefix) -> Error {
     Error::new(Kind::Failed, format!("chunk {} came out wrong when it was read back before storing", id.short()))
         .why("memory or processor of this machine changed it on the way; nothing of it was stored")
         .fix("test this machine's memory before you trust any backup from it")
@@ -209,7 +209,7 @@ impl<'r> Encoder<'r> {
         let made = decode_delta(&encoded.payload, new.raw.len() as u32, &bases, tools.decompressor, &mut again.bytes);
         let identity = &self.reader.repository().keys().identity;
         let is_it = made.is_ok() && identity.chunk_id(new.kind, &again.bytes) == new.id;
-        if is_it { Ok(Some(encoded)) } else { Err(came_out_wrong(&new.id)) }
+        if is_it { Ok(Some(encoded)) } else { Err(came_out_wrong(&new.id.prefix())) }
     }
 }
 

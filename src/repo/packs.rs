@@ -4,7 +4,7 @@ use super::open::check_name;
 use super::{Folder, Repository, malformed, unopened};
 use crate::crypto::ObjectHasher;
 use crate::error::{Error, Kind, Result};
-use crate::id::{ChunkId, ObjectId, SessionId};
+use crate::id::{ObjectId, SessionId};
 use crate::pack::{FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey, TRAILER_BYTES, Table, Trailer, decode_table};
 
 /// Who reads a pack through has about so much of it at hand. Bytes.
@@ -52,7 +52,7 @@ pub fn pack_session(repository: &Repository, id: &ObjectId) -> Result<SessionId>
 }
 
 /// Reads a pack's table: its key, its size and what lies in it.
-pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table<ChunkId>)> {
+pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table)> {
     let size = repository.pack_size(id)?;
     let too_short = (HEAD_BYTES + TRAILER_BYTES) as u64;
     if !(too_short..=PACK_BYTES_MAX).contains(&size) {
@@ -73,7 +73,7 @@ pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u6
 pub fn read_through(
     repository: &Repository,
     id: &ObjectId,
-    mut is_good: impl FnMut(&PackKey, u32, &FrameInfo<ChunkId>, &[u8]) -> bool,
+    mut is_good: impl FnMut(&PackKey, u32, &FrameInfo, &[u8]) -> bool,
 ) -> Result<bool> {
     let (key, size, table) = read_table(repository, id)?;
     let (at, storage) = (Folder::Packs.key(id), repository.storage());
@@ -104,7 +104,7 @@ pub fn read_through(
 }
 
 /// Frames that are read together.
-fn windows(frames: &[FrameInfo<ChunkId>]) -> impl Iterator<Item = &[FrameInfo<ChunkId>]> {
+fn windows(frames: &[FrameInfo]) -> impl Iterator<Item = &[FrameInfo]> {
     let mut begin = 0;
     frames.chunk_by(move |_, next| {
         let is_near = next.offset < begin + THROUGH_BYTES;
@@ -117,7 +117,7 @@ fn windows(frames: &[FrameInfo<ChunkId>]) -> impl Iterator<Item = &[FrameInfo<Ch
 
 impl Repository {
     /// Opens a pack whose bytes are all at hand: its key and its table.
-    pub fn open_pack_bytes(&self, id: &ObjectId, bytes: &[u8]) -> Result<(PackKey, Table<ChunkId>)> {
+    pub fn open_pack_bytes(&self, id: &ObjectId, bytes: &[u8]) -> Result<(PackKey, Table)> {
         let bad = |error: &crate::wire::Malformed| malformed(&place(id), error);
         let size = bytes.len();
         let Some(end) = size.checked_sub(TRAILER_BYTES).filter(|end| *end >= HEAD_BYTES) else {

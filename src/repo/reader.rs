@@ -285,7 +285,8 @@ impl<'r> ChunkReader<'r> {
     fn chunk_by_table(&self, place: &Place, id: &ChunkId) -> Result<Plain> {
         self.pack_key(place.pack)?;
         let (_, _, table) = read_table(self.repository, &self.catalogue.pack(place.pack).id)?;
-        let (_, place, _) = places_of(&table, place.pack).find(|(found, ..)| found == id).ok_or_else(|| missing(id))?;
+        let (_, place, _) =
+            places_of(&table, place.pack).find(|(found, ..)| *found == id.prefix()).ok_or_else(|| missing(id))?;
         self.verify(&Arc::new(self.frame(&place)?), &place, id)
     }
 

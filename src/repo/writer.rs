@@ -185,7 +185,7 @@ impl<'r> ChunkWriter<'r> {
     fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
         let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
         let chunks = pack.builder.chunks() + frame.chunks.len();
-        let table = 36 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
+        let table = 20 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
         let (stored, raw) = (pack.builder.len() + frame.body.len() as u64, pack.raw_bytes + whole_bytes(frame));
         let target = target(self.stored_bytes(), raw / stored);
         pack.builder.is_empty() || stored + table as u64 <= target && chunks <= PACK_CHUNKS
@@ -419,7 +419,7 @@ impl FrameWriter<'_, '_> {
         if !builder.fits(raw_len, &payload, DELTA_FRAME_BYTES) {
             self.flush_deltas(kind)?;
         }
-        let chunk = ChunkInfo { id, raw_len: raw_len as u32, delta };
+        let chunk = ChunkInfo { id: id.prefix(), raw_len: raw_len as u32, delta };
         self.deltas[kind as usize - 1].push(chunk, &payload);
         Ok(())
     }

@@ -160,7 +160,7 @@ fn frames(keys: &Keyring) -> Vec<(ChunkKind, Vec<Vec<u8>>)> {
     ]
 }
 
-fn build_pack(frames: &[(ChunkKind, Vec<Vec<u8>>)], level: Option<i32>) -> (Vec<u8>, Table<ChunkId>) {
+fn build_pack(frames: &[(ChunkKind, Vec<Vec<u8>>)], level: Option<i32>) -> (Vec<u8>, Table) {
     let keys = keys();
     let (mut builder, mut out) = PackBuilder::begin(&keys, &secrets(), header(ObjectKind::Pack)).unwrap();
     let mut decompressor = Decompressor::new().unwrap();
@@ -182,7 +182,7 @@ fn build_pack(frames: &[(ChunkKind, Vec<Vec<u8>>)], level: Option<i32>) -> (Vec<
 }
 
 /// Reads a pack from its bytes and the keys: kind and plaintext of each chunk, whose id has been compared.
-fn read_pack(bytes: &[u8]) -> (Table<ChunkId>, Vec<(ChunkKind, Vec<u8>)>) {
+fn read_pack(bytes: &[u8]) -> (Table, Vec<(ChunkKind, Vec<u8>)>) {
     let keys = keys();
     let (found, key) = PackKey::open(&keys, &bytes[..HEAD_BYTES]).unwrap();
     assert_eq!(found, header(ObjectKind::Pack));
@@ -211,7 +211,10 @@ fn read_pack(bytes: &[u8]) -> (Table<ChunkId>, Vec<(ChunkKind, Vec<u8>)>) {
                     bytes
                 }
             };
-            assert_eq!((keys.identity.chunk_id(frame.kind, &bytes), bytes.len()), (chunk.id, chunk.raw_len as usize));
+            assert_eq!(
+                (keys.identity.chunk_id(frame.kind, &bytes).prefix(), bytes.len()),
+                (chunk.id, chunk.raw_len as usize)
+            );
             out.push((frame.kind, bytes));
         }
     }
@@ -272,7 +275,7 @@ fn pack_of_deltas() {
     for (rank, chunk, bases, slices) in all {
         let payload = encode_delta(chunk, &bases.iter().map(|b| &b[..]).collect::<Vec<_>>(), slices, &mut compressor);
         let delta = Delta { rank, bases: bases.iter().map(|base| id(base).prefix()).collect() };
-        let info = ChunkInfo { id: id(chunk), raw_len: chunk.len() as u32, delta };
+        let info = ChunkInfo { id: id(chunk).prefix(), raw_len: chunk.len() as u32, delta };
         deltas.push(info, &payload.unwrap());
     }
     let mut finished = deltas.finish().unwrap();

@@ -13,7 +13,7 @@ use super::{Report, Request};
 use crate::entry::Time;
 use crate::error::{Error, Result};
 use crate::event::Job;
-use crate::id::{ChunkId, ChunkPrefix, ObjectId};
+use crate::id::ObjectId;
 use crate::pack::{ChunkInfo, FrameBytes, FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
 use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository, read_through};
@@ -219,9 +219,8 @@ enum Read {
 /// Whether a pack, read in parts, is what it must be; what the plan has of it is made later.
 fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bool> {
     let mut frames = Frames::new(reader, plan.number(id), Some(plan))?;
-    let is_good = |key: &PackKey, ordinal, frame: &FrameInfo<ChunkId>, sealed: &[u8]| {
-        frames.check(key, ordinal, &frame.to_prefixes(), sealed).is_ok()
-    };
+    let is_good =
+        |key: &PackKey, ordinal, frame: &FrameInfo, sealed: &[u8]| frames.check(key, ordinal, frame, sealed).is_ok();
     let is_whole = read_through(reader.repository(), id, is_good).unwrap_or(false);
     plan.make_soon(&mut frames.soon)?;
     Ok(is_whole)
@@ -240,7 +239,7 @@ fn judge(reader: &ChunkReader<'_>, id: &ObjectId) -> Result<Read> {
     };
     let (what, key, frames) = match repository.open_pack_bytes(id, &bytes) {
         Ok((key, table)) => {
-            let own = (0..).zip(table.to_prefixes().frames).collect();
+            let own = (0..).zip(table.frames).collect();
             // Another pack's bytes are no use under this name, where readers look for what the index says.
             let said = if ObjectId::of(&bytes) == *id { BTreeMap::new() } else { catalogue.frames_in(id) };
             (String::new(), key, if said.is_empty() { own } else { said })
@@ -294,11 +293,11 @@ impl<'p> Frames<'p> {
         &mut self,
         key: &PackKey,
         ordinal: u32,
-        frame: &FrameInfo<ChunkPrefix>,
+        frame: &FrameInfo,
         sealed: &[u8],
     ) -> std::result::Result<(), String> {
         let plain = Arc::new(self.open(key, ordinal, frame, sealed)?);
-        let place = |(nth, chunk): (u32, &ChunkInfo<ChunkPrefix>)| {
+        let place = |(nth, chunk): (u32, &ChunkInfo)| {
             let (offset, stored_len, kind) = (frame.offset as u32, frame.stored_len, frame.kind);
             let (raw_len, rank) = (chunk.raw_len, chunk.delta.rank);
             Place { pack: self.number, frame: ordinal, offset, stored_len, nth, raw_len, kind, rank }
@@ -331,7 +330,7 @@ impl<'p> Frames<'p> {
         &mut self,
         key: &PackKey,
         ordinal: u32,
-        frame: &FrameInfo<ChunkPrefix>,
+        frame: &FrameInfo,
         sealed: &[u8],
     ) -> std::result::Result<FrameBytes, String> {
         self.sealed.clear();

@@ -120,7 +120,7 @@ impl<'a> Structure<'a> {
                 Err(e) if e.kind().is_about_who_asks() => Err(e),
                 Ok((_, _, table)) if known.get(id) == Some(size) => {
                     let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
-                        self.catalogue.copies_to_read(&chunk.id.prefix()).any(|place| {
+                        self.catalogue.copies_to_read(&chunk.id).any(|place| {
                             (place.frame, place.nth, place.kind, place.raw_len) == (frame, nth, kind, chunk.raw_len)
                                 && self.catalogue.pack(place.pack).id == *id
                         })
