@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder::id::ObjectId;
+use larder::pack::spoil_parity;
 use larder::repo::{Folder, Proof};
 use larder::storage::memory::MemoryStorage;
+use larder::storage::wrap::fault::{Fault, FaultStorage};
 use larder::storage::{Key, Storage};
 use tempfile::TempDir;
 
@@ -51,6 +53,14 @@ impl Scene {
         fs::write(source.join("a/two"), plant::words(seed + 6, 10_000)).unwrap();
         let two = (engine::backup(&repository, &source).unwrap().snapshot, look(&source));
         Self { base, source, store, snapshots: [one, two] }
+    }
+
+    fn with_a_long_pack() -> Self {
+        let mut scene = Self::new(1);
+        fs::write(scene.source.join("long"), plant::noise(9, 400_000)).unwrap();
+        let repository = engine::open(Arc::new(scene.store.clone())).unwrap();
+        scene.snapshots[1] = (engine::backup(&repository, &scene.source).unwrap().snapshot, look(&scene.source));
+        scene
     }
 
     fn objects(&self) -> BTreeMap<Key, Vec<u8>> {
@@ -163,6 +173,11 @@ fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << chance.below(8);
             let about = format!("a bit of byte {at} of {key} is flipped");
+            if folder(&key) == "packs" {
+                let outcome = scene.check(&scene.with(&[(&key, Some(&flipped))]), &about);
+                assert_eq!(outcome.exact, 2, "{about}: {outcome:?}, though the parity gives it back");
+                spoil_parity(&mut flipped);
+            }
             let outcome = scene.check(&scene.with(&[(&key, Some(&flipped))]), &about);
             expect_exact_unless_needed(&key, outcome, &about);
             let sum = sums.entry(folder(&key).to_owned()).or_default();
@@ -176,6 +191,66 @@ fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
     assert_eq!(sums.keys().collect::<Vec<_>>(), ["config", "ends", "index", "keys", "packs", "sessions", "snapshots"]);
     assert_ne!(sums["snapshots"].1.refused, 0);
     assert_ne!(sums["packs"].1.lost, 0);
+}
+
+/// What one bad sector takes comes back from the pack itself, for whoever reads, and whoever checks has it written anew.
+#[test]
+fn a_bad_sector_of_a_pack_costs_nothing() {
+    let scene = Scene::with_a_long_pack();
+    let mut sectors = 0;
+    for (key, bytes) in scene.objects().iter().filter(|(key, _)| folder(key) == "packs") {
+        // A sector is too much of a short one.
+        let sectors_of = if bytes.len() < 64 << 10 { 0 } else { bytes.len().div_ceil(4096) };
+        for sector in 0..sectors_of {
+            let about = format!("sector {sector} of {key}");
+            let mut bad = bytes.clone();
+            let end = bytes.len().min(sector * 4096 + 4096);
+            bad[sector * 4096..end].fill(0);
+            let store = scene.with(&[(key, Some(&bad))]);
+            let repository = engine::open(Arc::new(store.clone())).unwrap();
+            let report = engine::check_all(&repository);
+            assert!(report.is_healthy() && report.mended.len() == 1, "{about}: {report:?}");
+            assert!(store.get(key, u64::MAX).unwrap() == *bytes, "{about}");
+            assert!(engine::check_all(&repository).mended.is_empty() && engine::count(&store, Folder::Damage) == 0);
+            sectors += 1;
+        }
+    }
+    assert!(sectors > 20, "{sectors}");
+}
+
+/// Neither for those who may only read, nor where the disk says so.
+#[test]
+fn a_sector_that_cannot_be_read_is_read_around() {
+    let scene = Scene::with_a_long_pack();
+    for at in [70_000, 100_000, 299_999] {
+        let store = FaultStorage::new(Arc::new(scene.store.clone()), 1, Fault::Unreadable(at));
+        let repository = engine::open(Arc::new(store)).unwrap();
+        for (id, tree) in &scene.snapshots {
+            engine::assert_restores(&repository, id, tree, &format!("byte {at}"));
+        }
+    }
+}
+
+/// Whoever meets a bad pack mends it, and says so; a check of structure meets what trees and tables are in.
+#[test]
+fn who_meets_a_bad_pack_mends_it() {
+    let scene = Scene::new(1);
+    let (mut restored, mut checked) = (0, 0);
+    for (key, bytes) in scene.objects().iter().filter(|(key, _)| folder(key) == "packs") {
+        for at in [20, 300, crate::prune::table(bytes).start, bytes.len() - 2] {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            let is_mended = |store: &MemoryStorage| usize::from(store.get(key, u64::MAX).unwrap() == *bytes);
+            let store = scene.with(&[(key, Some(&bad))]);
+            assert_eq!(scene.check(&store, "").exact, 2, "{key}, byte {at}");
+            restored += is_mended(&store);
+            let store = scene.with(&[(key, Some(&bad))]);
+            let report = engine::check(&engine::open(Arc::new(store.clone())).unwrap());
+            assert!(report.is_healthy() && report.mended.len() == is_mended(&store), "{key}, byte {at}: {report:?}");
+            checked += is_mended(&store);
+        }
+    }
+    assert!(restored > 5 && checked > 10, "{restored} {checked}");
 }
 
 #[test]
@@ -239,7 +314,8 @@ fn what_a_damage_record_names_is_read_if_it_is_good_and_stored_again() {
     let packs: Vec<_> = objects.iter().filter(|(key, _)| folder(key) == "packs").collect();
     for (key, bytes) in packs {
         let mut flipped = bytes.clone();
-        flipped[bytes.len() / 2] ^= 1;
+        spoil_parity(&mut flipped);
+        flipped[300] ^= 1;
         let store = scene.with(&[(key, Some(&flipped))]);
         let repository = engine::open(Arc::new(store.clone())).unwrap();
         assert!(!engine::check_all(&repository).is_healthy(), "{key}");
@@ -269,13 +345,15 @@ fn a_check_names_what_a_restore_loses_and_takes_nothing_away() {
     let packs: Vec<_> = objects.iter().filter(|(key, _)| folder(key) == "packs").collect();
     for (number, (key, bytes)) in packs.iter().enumerate() {
         let another = packs[(number + 1) % packs.len()].1.clone();
+        let mut spoilt = (*bytes).clone();
+        spoil_parity(&mut spoilt);
         let cuts: [Option<Vec<u8>>; 8] = [
             None,
             Some(Vec::new()),
-            Some(bytes[..100].to_vec()),
-            Some(bytes[..bytes.len() / 2].to_vec()),
-            Some(bytes[..bytes.len() - 1].to_vec()),
-            Some([&bytes[..], b"x"].concat()),
+            Some(spoilt[..100].to_vec()),
+            Some(spoilt[..bytes.len() / 2].to_vec()),
+            Some(spoilt[..bytes.len() - 1].to_vec()),
+            Some([&spoilt[..], b"x"].concat()),
             Some(vec![0; bytes.len()]),
             Some(another),
         ];
@@ -614,6 +692,7 @@ fn a_restore_with_losses_names_them_and_exits_with_4() {
         let bytes = fs::read(pack).unwrap();
         let mut bad = bytes.clone();
         let at = bytes.len() / 3;
+        spoil_parity(&mut bad);
         bad[at] ^= 1;
         fs::write(pack, bad).unwrap();
         let to = machine.place("to");

@@ -18,7 +18,7 @@ use larder::ops::check;
 use larder::ops::forget::{self, What};
 use larder::ops::prune::plan::Limits;
 use larder::ops::prune::{self, Options, Report};
-use larder::pack::HEAD_BYTES;
+use larder::pack::{HEAD_BYTES, spoil_parity};
 use larder::repo::Folder;
 use larder::storage::memory::MemoryStorage;
 use larder::storage::wrap::fault::{Fault, FaultStorage};
@@ -114,7 +114,7 @@ impl Scene {
 const LAZY: Options = Options { limits: Limits { unused_max: 1.0, repack_bytes_max: None }, ..WITH_TRASH };
 
 /// Where a pack's table lies.
-fn table(pack: &[u8]) -> std::ops::Range<usize> {
+pub fn table(pack: &[u8]) -> std::ops::Range<usize> {
     let number = |at: usize| u32::from_le_bytes(pack[at..at + 4].try_into().unwrap()) as usize;
     let trailer = pack.len() - 16;
     number(trailer)..number(trailer) + number(trailer + 4)
@@ -144,9 +144,11 @@ fn a_pack_whose_chunks_are_all_good_is_written_anew() {
     for key in engine::keys(&scene.store, Folder::Packs) {
         let bytes = scene.store.get(&key, u64::MAX).unwrap();
         let (table, end) = (table(&bytes), bytes.len());
-        let flipped = |at: usize| [&bytes[..at], &[bytes[at] ^ 1], &bytes[at + 1..]].concat();
-        let mut forms = vec![flipped(end - 1), flipped(end - 16), flipped(table.start), bytes[..end - 1].to_vec()];
-        forms.push([&bytes[..], b"x"].concat());
+        let mut spoilt = bytes.clone();
+        spoil_parity(&mut spoilt);
+        let flipped = |at: usize| [&spoilt[..at], &[spoilt[at] ^ 1], &spoilt[at + 1..]].concat();
+        let mut forms = vec![flipped(end - 1), flipped(end - 16), flipped(table.start), spoilt[..end - 1].to_vec()];
+        forms.push([&spoilt[..], b"x"].concat());
         if table.end < end - 16 {
             forms.push(flipped(table.end));
             padded += 1;
@@ -187,6 +189,7 @@ fn of_a_damaged_pack_nothing_is_lost_that_can_be_read() {
         for (at, with_table) in places {
             let about = format!("byte {at} of {key}, its table {with_table}");
             let mut bad = bytes.clone();
+            spoil_parity(&mut bad);
             bad[at] ^= 1;
             bad[table(&bytes).start] ^= u8::from(with_table);
             let store = scene.copy();
@@ -221,8 +224,10 @@ fn what_takes_nothing_from_any_snapshot_is_no_damage_but_told_until_it_is_remove
     for key in engine::keys(&scene.store, Folder::Packs) {
         let bytes = scene.store.get(&key, u64::MAX).unwrap();
         let mut bad = bytes.clone();
+        spoil_parity(&mut bad);
         bad[table(&bytes).start - 1] ^= 1;
         let mut untabled = bytes.clone();
+        spoil_parity(&mut untabled);
         untabled[table(&bytes).start] ^= 1;
         for (form, with_index) in [(&bad, true), (&bad, false), (&untabled, false), (&vec![0; bytes.len()], true)] {
             let about = format!("{key}, {}, {with_index}", *form == bad);
@@ -404,6 +409,9 @@ impl Storage for Between {
     }
     fn trash(&self, key: &Key) -> Stored<()> {
         self.call().trash(key)
+    }
+    fn mend(&self, key: &Key, bytes: &[u8]) -> Stored<()> {
+        self.call().mend(key, bytes)
     }
     fn hold(&self, key: &Key) -> Stored<Option<Box<dyn Hold>>> {
         self.call().hold(key)

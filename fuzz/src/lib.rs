@@ -72,6 +72,7 @@ targets! {
     key_slot
     note
     object
+    parity
     path
     play_operations
     session

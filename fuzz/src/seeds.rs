@@ -143,12 +143,24 @@ pub fn trailer() -> Vec<Vec<u8>> {
     vec![bytes(4096, [179, 40, 0]), bytes(32 << 20, [30 << 20, 100_000, 400])]
 }
 
+/// See the target of this name.
+pub fn parity() -> Vec<Vec<u8>> {
+    let trailer = |table_end: u32| [[table_end - 40, 40, 1].map(u32::to_le_bytes).as_flattened(), b"KCAP"].concat();
+    let pack =
+        |table_end: u32| [vec![7; table_end as usize], trailer(table_end), vec![9; 64], trailer(table_end)].concat();
+    vec![pack(200), pack(5000)]
+}
+
 fn shape() -> Table {
     let mut table = Table::default();
     for (n, kind) in ChunkKind::ALL.into_iter().enumerate() {
         let bases = |c: u8| (0..c % 4).map(|base| ChunkPrefix::new([base; 16])).collect();
         let delta = |c: u8| Delta { rank: c % 4 * 16, bases: bases(c) };
-        let chunk = |c| ChunkInfo { id: ChunkPrefix::new([n as u8 * 16 + c; 16]), raw_len: u32::from(c + 1) << 12, delta: delta(c) };
+        let chunk = |c| ChunkInfo {
+            id: ChunkPrefix::new([n as u8 * 16 + c; 16]),
+            raw_len: u32::from(c + 1) << 12,
+            delta: delta(c),
+        };
         let chunks = (0..=n as u8 * 3).map(chunk);
         let (offset, stored_len) = (table.end(), 16 + 5000 * n as u32);
         table.frames.push(FrameInfo { kind, offset, stored_len, chunks: chunks.collect() });

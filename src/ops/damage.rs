@@ -1,18 +1,34 @@
-//! Damage that is met by who looks for something else: recorded, so that no backup counts on it, and every check looks at it.
+//! Damage that is met by who looks for something else: mended, or else recorded, so that no backup counts on it, and every check
+//! looks at it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::notes;
 use crate::crypto::Audience;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::ObjectId;
 use crate::record::{BadFrame, Damage};
 use crate::repo::{Catalogue, Folder, Repository, Session};
 
+/// What became of a pack that was damaged.
+pub const MENDED: &str = "its parity gave everything back, and it is whole again; the disk may be failing";
+
+/// The same where it could not be written.
+pub(super) fn not_mended(error: &Error) -> String {
+    format!("its parity gives everything back, but it could not be written anew: {error}")
+}
+
 /// Records the damage that was met since this was called last, and says whether anything of it was new. Whoever met it was
 /// told, so a repository that cannot be written is worth a warning, and no more.
 pub fn record_met(repository: &Repository, job: Job<'_>) -> bool {
+    for id in repository.take_mendable() {
+        match repository.mend(&id) {
+            Ok(true) => job.warn(&format!("pack {} was damaged; {MENDED}", id.short())),
+            Ok(false) => {}
+            Err(e) => job.warn(&format!("pack {} is damaged; {}", id.short(), not_mended(&e))),
+        }
+    }
     let met = repository.take_met();
     if met.is_empty() {
         return false;

@@ -11,6 +11,7 @@ use crate::crypto::ChunkKind;
 use crate::error::Result;
 use crate::event::{Cancel, Event, Job, Progress};
 use crate::id::ObjectId;
+use crate::pack::spoil_parity;
 use crate::record::Snapshot;
 use crate::repo::{Catalogue, ChunkReader, Folder, KeySource, Place, Repository};
 use crate::storage::Storage;
@@ -170,10 +171,11 @@ impl Store {
         }
     }
 
-    /// Damages the frame at this place.
+    /// Damages the frame at this place, beyond what the pack's parity can give back.
     pub fn flip(&self, catalogue: &Catalogue, place: Place) {
         let key = Folder::Packs.key(&catalogue.pack(place.pack).id);
         let mut bytes = self.storage.get(&key, u64::MAX).unwrap();
+        spoil_parity(&mut bytes);
         bytes[(place.offset + place.stored_len / 2) as usize] ^= 1;
         self.storage.delete(&key).unwrap();
         self.storage.put(&key, &bytes).unwrap();

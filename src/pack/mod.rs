@@ -1,10 +1,10 @@
 //! Many sealed chunks in one object.
 //!
 //! ```text
-//! pack    := header(96) ‖ wrap(83) ‖ frame* ‖ table ‖ padding ‖ trailer(16)
+//! pack    := header(96) ‖ wrap(83) ‖ frame* ‖ table ‖ trailer(16) ‖ parity ‖ zeros ‖ trailer(16)
 //! frame   := the sealed body of one frame; its ordinal is the nonce, its chunk kind is authenticated
 //! table   := sealed: what lies in each frame; the truth from which every index can be rebuilt
-//! padding := zeros, up to the next PADMÉ size of at least 4 KiB
+//! parity  := what gives back a stretch of bad bytes; with the zeros, up to the next PADMÉ size of at least 4 KiB
 //! trailer := table offset u32 ‖ table length u32 ‖ number of frames u32 ‖ magic "KCAP"
 //! ```
 //! Everything here is pure: bytes in, bytes out. [`PackBuilder`] writes, [`PackKey`], [`Trailer`] and [`Table`] read,
@@ -13,6 +13,7 @@
 mod align;
 mod delta;
 mod frame;
+mod parity;
 mod read;
 mod table;
 mod write;
@@ -21,6 +22,7 @@ pub use delta::{BASES_MAX, Bases, DICTIONARY_BYTES_MAX, Delta, SLICES_MAX, Slice
 pub use frame::{
     DeltaFrameBuilder, FRAME_CHUNKS_MAX, Frame, FrameBuilder, FrameBytes, Stored, StoredDelta, VerifyError,
 };
+pub use parity::{mend, spoil_parity};
 pub use read::{PackKey, Trailer, decode_table};
 pub use table::{ChunkInfo, FrameInfo, StoredTable, Table};
 pub use write::{PackBuilder, Packed, padded_len};

@@ -75,6 +75,13 @@ pub struct Trailer {
 }
 
 impl Trailer {
+    pub(super) fn encode(&self) -> [u8; TRAILER_BYTES] {
+        let mut out = [0; TRAILER_BYTES];
+        let numbers = [self.table_offset, self.table_len, self.frames, u32::from_le_bytes(*TRAILER_MAGIC)];
+        out.copy_from_slice(numbers.map(u32::to_le_bytes).as_flattened());
+        out
+    }
+
     /// Reads the last [`TRAILER_BYTES`] of a pack of `size` bytes.
     pub fn parse(bytes: &[u8], size: u64) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes, "pack trailer");

@@ -159,6 +159,11 @@ impl StoredTable {
         HEAD_BYTES as u64 + self.frame_bytes
     }
 
+    /// Bytes of the stored form, at most.
+    pub fn stored_len(&self) -> usize {
+        5 + self.heads.len() + self.items.len() + self.ids.len()
+    }
+
     /// Appends the stored form.
     pub fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, self.frames as u64);

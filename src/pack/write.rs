@@ -1,11 +1,15 @@
 //! Builds a pack, frame by frame.
 
-use super::read::{PackKey, TABLE_PURPOSE};
+use super::parity::{Layout, Parity};
+use super::read::{PackKey, TABLE_PURPOSE, Trailer};
 use super::table::StoredTable;
-use super::{Frame, HEAD_BYTES, TRAILER_BYTES, TRAILER_MAGIC};
-use crate::crypto::{self, Audience, Keyring, ObjectHasher};
+use super::{Frame, HEAD_BYTES};
+use crate::crypto::{self, Audience, Keyring, ObjectHasher, TAG_BYTES};
 use crate::id::ObjectId;
 use crate::seal::{Codec, Compressor, Header, OpenError, SessionSecrets, Wrap};
+
+/// What a table takes beside itself, bytes: codec, length, tag.
+const TABLE_HEAD_BYTES: usize = 1 + 4 + TAG_BYTES;
 
 /// A finished pack.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub struct Packed {
 pub struct PackBuilder {
     key: PackKey,
     hasher: ObjectHasher,
+    parity: Parity,
     table: StoredTable,
 }
 
@@ -33,10 +38,16 @@ impl PackBuilder {
         let mut head = header.encode().to_vec();
         Wrap::put(keys, &header, Audience::Content, secret, &mut head)?;
         debug_assert_eq!(head.len(), HEAD_BYTES);
-        let (key, table) = (PackKey::derive(secret, &header), StoredTable::default());
-        let mut new = Self { key, hasher: ObjectHasher::default(), table };
-        new.hasher.update(&head);
+        let key = PackKey::derive(secret, &header);
+        let (hasher, parity, table) = Default::default();
+        let mut new = Self { key, hasher, parity, table };
+        new.update(&head);
         Ok((new, head))
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.parity.update(bytes);
     }
 
     /// Adds a frame: seals its body, which are the bytes to write.
@@ -44,13 +55,22 @@ impl PackBuilder {
         let ordinal = self.table.frames() as u32;
         let Frame { kind, body, chunks } = frame;
         crypto::seal_in_place(self.key.frames(), ordinal.into(), &PackKey::context(*kind, ordinal), body);
-        self.hasher.update(body);
+        self.update(body);
         self.table.push(*kind, body.len() as u32, chunks);
     }
 
     /// Bytes of head and frames so far.
     pub fn len(&self) -> u64 {
         self.table.end()
+    }
+
+    /// How long the pack would be, at most, with this frame more, and how much of that is for nothing. Bytes.
+    pub fn size_with(&self, frame: Option<&Frame>) -> (u64, u64) {
+        let items = |frame: &Frame| frame.chunks.iter().map(|chunk| 24 + 16 * chunk.delta.bases.len()).sum::<usize>();
+        let more = frame.map_or(0, |frame| frame.body.len() + TAG_BYTES + 16 + items(frame));
+        let table = TABLE_HEAD_BYTES + self.table.stored_len();
+        let Layout { size, spare, .. } = Layout::new(self.table.end() + (table + more) as u64);
+        (size, spare)
     }
 
     /// Number of chunks so far.
@@ -69,15 +89,12 @@ impl PackBuilder {
         let frames = self.table.frames() as u32;
         let mut tail = self.seal_table(offset as u32, frames);
         let table_len = tail.len() as u32;
-        let size = padded_len(offset + u64::from(table_len) + TRAILER_BYTES as u64);
-        tail.reserve_exact((size - offset) as usize - tail.len());
-        tail.resize((size - offset) as usize - TRAILER_BYTES, 0);
-        for number in [offset as u32, table_len, frames] {
-            tail.extend_from_slice(&number.to_le_bytes());
-        }
-        tail.extend_from_slice(TRAILER_MAGIC);
+        let layout = Layout::new(offset + u64::from(table_len));
+        self.parity.update(&tail);
+        tail.reserve_exact((layout.size - offset) as usize - tail.len());
+        layout.put(&Trailer { table_offset: offset as u32, table_len, frames }.encode(), self.parity, &mut tail);
         self.hasher.update(&tail);
-        (tail, Packed { id: self.hasher.finish(), size, table: self.table })
+        (tail, Packed { id: self.hasher.finish(), size: layout.size, table: self.table })
     }
 
     fn seal_table(&self, offset: u32, frames: u32) -> Vec<u8> {

@@ -13,6 +13,7 @@ mod known;
 mod layout;
 mod lineage;
 mod list_cache;
+mod mend;
 mod met;
 mod moved;
 mod open;

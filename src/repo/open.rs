@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::CacheTrouble;
+use super::mend::Mending;
 use super::met::Met;
 use super::{Folder, layout, malformed, twice, unopened};
 use crate::chunk::{Cutter, Params};
@@ -78,6 +79,7 @@ pub struct Repository {
     cache: Option<PathBuf>,
     cache_trouble: CacheTrouble,
     pub(super) met: Met,
+    pub(super) mending: Mending,
 }
 
 impl Repository {
@@ -135,8 +137,8 @@ impl Repository {
 
     fn new(storage: Arc<dyn Storage>, world: Arc<dyn World>, config: Config, keys: Keyring, slot: ObjectId) -> Self {
         let cutter = Cutter::new(&keys.identity.chunker, config.chunker);
-        let (cache_trouble, met) = Default::default();
-        Self { storage, world, config, keys, cutter, slot, cache: None, cache_trouble, met }
+        let (cache_trouble, met, mending) = Default::default();
+        Self { storage, world, config, keys, cutter, slot, cache: None, cache_trouble, met, mending }
     }
 
     /// Keeps caches below this folder, in one named after the repository.

@@ -17,15 +17,14 @@ fn place(id: &ObjectId) -> String {
 /// Opens a pack's head: what opens its frames and its table.
 pub fn read_head(repository: &Repository, id: &ObjectId) -> Result<PackKey> {
     let at = Folder::Packs.key(id);
-    let head = repository.pack_range(id, 0, HEAD_BYTES)?;
-    match open_head(repository, id, &head) {
+    repository.pack_part(id, 0, HEAD_BYTES, |head| match open_head(repository, id, &head) {
         // One wrong bit can make it look so, and smaller objects are compared with their names before they are believed.
         Err(e) if matches!(e.kind(), Kind::Newer | Kind::WrongKey) => {
             let pack = repository.storage().get(&at, PACK_BYTES_MAX).map_err(|_| e)?;
             open_named_head(repository, id, &pack)
         }
         other => other,
-    }
+    })
 }
 
 /// Opens the head of a pack whose bytes are all at hand. One that cannot be opened is damaged, and not newer, or sealed
@@ -61,10 +60,11 @@ pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u6
             .fix(super::REPAIR));
     }
     let key = read_head(repository, id)?;
-    let end = repository.pack_range(id, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
-    let trailer = Trailer::parse(&end, size).map_err(|e| malformed(&place(id), &e))?;
-    let sealed = repository.pack_range(id, trailer.table_offset.into(), trailer.table_len as usize)?;
-    let table = decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e))?;
+    let end = size - TRAILER_BYTES as u64;
+    let trailer = |bytes: Vec<u8>| Trailer::parse(&bytes, size).map_err(|e| malformed(&place(id), &e));
+    let trailer = repository.pack_part(id, end, TRAILER_BYTES, trailer)?;
+    let table = |sealed: Vec<u8>| decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e));
+    let table = repository.pack_part(id, trailer.table_offset.into(), trailer.table_len as usize, table)?;
     Ok((key, size, table))
 }
 

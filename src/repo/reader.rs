@@ -173,8 +173,7 @@ impl<'r> ChunkReader<'r> {
         }
         // What was at hand may have been replaced, or read wrong: nothing is called bad before it was read by its name.
         let pack = self.catalogue.pack(place.pack);
-        let read = self.repository.pack_range(&pack.id, place.offset.into(), place.stored_len as usize);
-        let opened = read.and_then(|bytes| {
+        let opened = self.repository.pack_part(&pack.id, place.offset.into(), place.stored_len as usize, |bytes| {
             *sealed = bytes;
             open(sealed).map_err(|e| unopened(&format!("frame {} of pack {}", place.frame, pack.id.short()), &e))
         });

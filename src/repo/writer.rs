@@ -16,7 +16,7 @@ use crate::crypto::{Audience, ChunkKind};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ObjectId};
 use crate::index::IndexBuilder;
-use crate::pack::{ChunkInfo, DeltaFrameBuilder, Frame, FrameBuilder, PackBuilder, TRAILER_BYTES};
+use crate::pack::{ChunkInfo, DeltaFrameBuilder, Frame, FrameBuilder, PackBuilder};
 use crate::seal::{Compressor, Decompressor, Header, ObjectKind, Probe};
 use crate::storage::Upload;
 use crate::tree::Store;
@@ -33,6 +33,8 @@ const PACK_DENSITY: u64 = 4;
 const PACK_BYTES_DENSE: u64 = 1 << 20;
 /// And of at most so many chunks, since their ids are in memory until it ends: some 600 KB.
 const PACK_CHUNKS: usize = 16 << 10;
+/// A pack ends early where less than this part of it is padding beyond what it needs.
+const PACK_SPARE: u64 = 512;
 /// An index object is written for so many packs or chunks, or after so long, whatever comes first.
 const INDEX_PACKS: usize = 8;
 const INDEX_CHUNKS: usize = 32 << 10;
@@ -58,7 +60,6 @@ pub struct Written {
 struct OpenPack {
     builder: PackBuilder,
     upload: Box<dyn Upload>,
-    bases: usize,
     raw_bytes: u64,
 }
 
@@ -165,11 +166,13 @@ impl<'r> ChunkWriter<'r> {
             Some(pack) => pack,
             None => self.begin_pack()?,
         };
-        pack.bases += frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
         pack.raw_bytes += whole_bytes(frame);
         pack.builder.add(frame);
         pack.upload.write(&frame.body)?;
-        *open = Some(pack);
+        match self.is_filled(&pack) {
+            true => self.end_pack(pack)?,
+            false => *open = Some(pack),
+        }
         Ok(())
     }
 
@@ -181,14 +184,17 @@ impl<'r> ChunkWriter<'r> {
         Ok(usize::from(byte) % DATA_PACKS)
     }
 
-    /// Packs end just below their target, so that padding adds next to nothing.
     fn has_room(&self, pack: &OpenPack, frame: &Frame) -> bool {
-        let bases = frame.chunks.iter().map(|chunk| chunk.delta.bases.len()).sum::<usize>();
-        let chunks = pack.builder.chunks() + frame.chunks.len();
-        let table = 20 * chunks + 16 * (pack.bases + bases) + 4096 + TRAILER_BYTES;
         let (stored, raw) = (pack.builder.len() + frame.body.len() as u64, pack.raw_bytes + whole_bytes(frame));
-        let target = target(self.stored_bytes(), raw / stored);
-        pack.builder.is_empty() || stored + table as u64 <= target && chunks <= PACK_CHUNKS
+        let (size, _) = pack.builder.size_with(Some(frame));
+        let chunks = pack.builder.chunks() + frame.chunks.len();
+        pack.builder.is_empty() || size <= target(self.stored_bytes(), raw / stored) && chunks <= PACK_CHUNKS
+    }
+
+    /// Whether a pack is about as long as it may be, and ends where next to none of its padding is for nothing.
+    fn is_filled(&self, pack: &OpenPack) -> bool {
+        let (size, spare) = pack.builder.size_with(None);
+        spare <= size / PACK_SPARE && size >= target(self.stored_bytes(), pack.raw_bytes / pack.builder.len()) / 4 * 3
     }
 
     fn begin_pack(&self) -> Result<OpenPack> {
@@ -204,7 +210,7 @@ impl<'r> ChunkWriter<'r> {
             .map_err(|e| unopened("a new pack", &e))?;
         let mut upload = repository.storage().upload()?;
         upload.write(&head)?;
-        Ok(OpenPack { builder, upload, bases: 0, raw_bytes: 0 })
+        Ok(OpenPack { builder, upload, raw_bytes: 0 })
     }
 
     fn end_pack(&self, pack: OpenPack) -> Result<()> {

@@ -37,6 +37,7 @@ pub fn run(make: Make<'_>) {
         ("deleting twice is no error", delete_twice),
         ("the trash keeps what it gets", trash_keeps),
         ("what the trash has is replaced", trash_replaces),
+        ("what is mended is replaced, and nothing is made", mending_replaces),
         ("a hold ends when it is dropped", hold_ends),
         ("a hold has one holder", hold_has_one_holder),
         ("a barrier can be repeated", barrier_repeats),
@@ -292,6 +293,20 @@ fn trash_replaces(store: &Arc<dyn Storage>) {
     }
     assert_eq!(store.get(&key("trash/packs/ab/ab"), 10).unwrap(), b"second");
     assert_eq!(listed(store, "packs"), []);
+}
+
+fn mending_replaces(store: &Arc<dyn Storage>) {
+    let (name, good) = (key("packs/ab/ab"), bytes(200_000, 3));
+    for bad in [&good[..199_999], &bytes(200_000, 4), b""] {
+        store.put(&name, bad).unwrap();
+        store.mend(&name, &good).unwrap();
+        store.barrier().unwrap();
+        assert!(store.get(&name, 200_000).unwrap() == good);
+        assert_eq!(listed(store, ""), [("packs/ab/ab".into(), 200_000)]);
+        store.delete(&name).unwrap();
+    }
+    assert_eq!(kind(store.mend(&name, &good)), ErrorKind::Missing);
+    assert_eq!(listed(store, ""), []);
 }
 
 fn hold_ends(store: &Arc<dyn Storage>) {

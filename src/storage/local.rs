@@ -208,6 +208,14 @@ impl Storage for LocalStorage {
         self.trashed(key)
     }
 
+    fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        let fail = |e| self.root.failed("mend", key.as_str(), e);
+        self.root.open_object("mend", key)?;
+        let mut draft = Draft::replacing(&self.root).map_err(|e| fail(e.into()))?;
+        draft.write_all(bytes).map_err(fail)?;
+        draft.replace(key).map_err(fail)
+    }
+
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {
         hold::hold(&self.root, key)
     }

@@ -177,6 +177,17 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        let mut state = self.called();
+        find(&state, "mend", key)?;
+        let bytes: Bytes = bytes.into();
+        if let Some(object) = state.visible.get_mut(key) {
+            object.bytes = bytes.clone();
+        }
+        self.change(&mut state, key, Some(bytes), false);
+        Ok(())
+    }
+
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {
         let held = find(&self.called(), "hold", key)?.held.clone();
         if held.swap(true, Ordering::SeqCst) {

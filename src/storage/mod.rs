@@ -2,7 +2,8 @@
 //!
 //! Contract, checked by [`conformance`] for every store:
 //! - Objects are immutable. A put never replaces: a key that is taken by the same bytes counts as stored (the
-//!   answer to an earlier try may have been lost); by other bytes it is an [`ErrorKind::Exists`].
+//!   answer to an earlier try may have been lost); by other bytes it is an [`ErrorKind::Exists`]. What became damaged
+//!   [`Storage::mend`] makes again what it was.
 //! - An object is visible whole or not at all, to listing and reading alike.
 //! - After `put` or `finish` returns, the object is visible; after the next [`Storage::barrier`] that returns,
 //!   it survives a power cut. So do deletions and moves to the trash. Until then a power cut may undo any of
@@ -211,6 +212,9 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Moves an object to [`Key::in_trash`], where the store can; see [`Capabilities::trash`]. What an earlier run
     /// left there under the same name is replaced.
     fn trash(&self, key: &Key) -> Result<()>;
+    /// Puts the bytes that an object had when it was stored in the place of those that it has now, at once: a reader sees
+    /// either. One that is missing stays so.
+    fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()>;
     /// Marks an existing object as in use until the returned value is dropped; a second holder is refused. `None`
     /// where the store cannot.
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>>;

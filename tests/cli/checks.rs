@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use larder::pack::spoil_parity;
+
 use crate::support::plant::{Item, noise, plant};
 use crate::support::program::Machine;
 use crate::support::{self};
@@ -26,6 +28,7 @@ fn flip(pack: &PathBuf) {
 
 fn flip_at(pack: &PathBuf, at: usize) {
     let mut bytes = std::fs::read(pack).unwrap();
+    spoil_parity(&mut bytes);
     bytes[at] ^= 1;
     support::plant::set_mode(pack, 0o600);
     std::fs::write(pack, bytes).unwrap();

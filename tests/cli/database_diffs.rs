@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use larder::pack::spoil_parity;
 use rusqlite::Connection;
 
 use crate::support::plant::{self, Item};
@@ -174,6 +175,7 @@ fn a_lost_block_is_damage_and_the_other_lines_stay() {
     scene.then("UPDATE t SET a = hex(randomblob(200000))");
     let mut bytes = fs::read(&pack).unwrap();
     let middle = bytes.len() / 2;
+    spoil_parity(&mut bytes);
     bytes[middle] ^= 1;
     plant::set_mode(&pack, 0o600);
     fs::write(&pack, bytes).unwrap();

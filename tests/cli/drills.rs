@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use larder::pack::spoil_parity;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
@@ -106,6 +107,7 @@ fn a_flipped_byte_is_damage_that_names_snapshot_and_file() {
         packs.filter(|entry| entry.file_type().is_file()).max_by_key(|e| e.metadata().unwrap().len()).unwrap();
     let mut bytes = fs::read(largest.path()).unwrap();
     let middle = bytes.len() / 2;
+    spoil_parity(&mut bytes);
     bytes[middle] ^= 1;
     plant::set_mode(largest.path(), 0o600);
     fs::write(largest.path(), bytes).unwrap();

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use larder::pack::spoil_parity;
+
 use super::{machine_with_snapshot, text};
 use crate::support::files_below;
 use crate::support::plant::{self, Item, plant};
@@ -269,6 +271,7 @@ fn a_pack_that_looks_newer_is_damaged_and_costs_what_lies_in_it() {
     for pack in crate::support::files_below(&machine.repository.join("packs")) {
         let bytes = fs::read(&pack).unwrap();
         let mut newer = bytes.clone();
+        spoil_parity(&mut newer);
         newer[5] = 2;
         fs::write(&pack, newer).unwrap();
         let to = machine.place("to");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::{System, World};
 use crate::event::{Cancel, Silent};
+use crate::pack::spoil_parity;
 use crate::repo::{Folder, KeySource, Memory, NotedPiece};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{Key, Storage};
@@ -190,6 +191,7 @@ fn a_run_that_begins_anew_tells_what_it_did_in_all() {
     for listed in storage.list(Folder::Packs.name()).unwrap().into_iter().filter(|listed| listed.size > 500_000) {
         let mut bytes = storage.get(&listed.key, u64::MAX).unwrap();
         let middle = bytes.len() / 2;
+        spoil_parity(&mut bytes);
         bytes[middle] ^= 1;
         storage.delete(&listed.key).unwrap();
         storage.put(&listed.key, &bytes).unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::super::damage::not_mended;
 use super::made::{Plan, Soon};
 use super::{Report, Request};
 use crate::entry::Time;
@@ -109,6 +110,8 @@ pub(super) struct Seen {
     pub whole: HashSet<ObjectId>,
     /// Read, and not so; by name.
     pub wrong: Vec<Wrong>,
+    /// Those of the whole ones that were not so before, and what was wrong with them.
+    pub mended: Vec<(ObjectId, String)>,
 }
 
 /// Reads these packs: the first ones anyhow, the others as far as time and bytes allow.
@@ -186,7 +189,7 @@ fn read_batch(reader: &ChunkReader<'_>, packs: &[(ObjectId, u64)], seen: &mut Se
     others.extend(plan.finish(job)?.into_iter().map(|id| (id, false)));
     for (id, _) in others {
         job.cancel.check()?;
-        seen.add(id, judge(reader, &id)?);
+        seen.add(id, mended(reader.repository(), &id, judge(reader, &id)?));
     }
     Ok(())
 }
@@ -204,6 +207,10 @@ impl Seen {
         match read {
             Read::Whole => _ = self.whole.insert(id),
             Read::Wrong(wrong) => self.wrong.push(wrong),
+            Read::Mended(what) => {
+                self.whole.insert(id);
+                self.mended.push((id, what));
+            }
             Read::Gone => {}
         }
     }
@@ -212,6 +219,8 @@ impl Seen {
 enum Read {
     Whole,
     Wrong(Wrong),
+    /// It was wrong, and is not any more.
+    Mended(String),
     /// A prune took it away meanwhile.
     Gone,
 }
@@ -224,6 +233,16 @@ fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bo
     let is_whole = read_through(reader.repository(), id, is_good).unwrap_or(false);
     plan.make_soon(&mut frames.soon)?;
     Ok(is_whole)
+}
+
+/// What there is of a pack when its parity has given back what it can.
+fn mended(repository: &Repository, id: &ObjectId, read: Read) -> Read {
+    let Read::Wrong(wrong) = read else { return read };
+    match repository.mend(id) {
+        Ok(true) => Read::Mended(wrong.what),
+        Ok(false) => Read::Wrong(wrong),
+        Err(e) => Read::Wrong(Wrong::parts(*id, format!("{}; {}", wrong.what, not_mended(&e)), Vec::new(), "", 0)),
+    }
 }
 
 /// Reads a pack, and tells what is wrong with it. What cannot be read by this user, or for want of handles, says nothing

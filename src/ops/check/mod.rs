@@ -19,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+pub use super::damage::MENDED;
 use super::{damage, notes, whole};
 use crate::entry::Time;
 use crate::error::{Kind, Result};
@@ -90,6 +91,9 @@ pub struct Report {
     pub packs_unread: u64,
     /// Packs that are damaged, though no snapshot loses anything by it.
     pub packs_spare: u64,
+    /// Packs that were damaged and are whole again, since their parity gave everything back; and what was wrong with them,
+    /// safe to print.
+    pub mended: Vec<(ObjectId, String)>,
     /// Snapshots that this check confirmed.
     pub confirmed: Vec<ObjectId>,
     /// Why the results could not be recorded; empty if they were.
@@ -148,7 +152,9 @@ pub fn check(repository: &Repository, request: &Request, job: Job<'_>) -> Result
         look = Look::take(repository, request, &mut report, &mut seen, job)?;
     }
     let Look { listing, catalogue, mut findings, mut news } = look;
-    let seen = seen.unwrap_or_default();
+    let mut seen = seen.unwrap_or_default();
+    mend_met(repository, &mut seen, &mut findings);
+    report.mended.clone_from(&seen.mended);
     if !(findings.chunks.is_empty() && findings.malformed.is_empty()) {
         affected::name(repository, &catalogue, &listing, &mut findings, job)?;
         findings.advise_to_give_up();
@@ -221,6 +227,17 @@ impl Look {
         }
         let there: HashSet<ObjectId> = repository.list(Folder::Snapshots)?.into_iter().collect();
         Ok(self.listing.snapshots.iter().any(|info| !there.contains(&info.id)))
+    }
+}
+
+/// Mends what was met while trees were read.
+fn mend_met(repository: &Repository, seen: &mut data::Seen, findings: &mut Findings) {
+    for id in repository.take_mendable().into_iter().filter(|id| !seen.has_read(id)).collect::<Vec<_>>() {
+        match repository.mend(&id) {
+            Ok(true) => seen.mended.push((id, "part of it could not be read".into())),
+            Ok(false) => {}
+            Err(e) => _ = findings.add(format!("pack {}", id.short()), damage::not_mended(&e), remedy::OUTSIDE),
+        }
     }
 }
 

@@ -118,6 +118,7 @@ impl<'a> Structure<'a> {
             match read_table(self.repository, id) {
                 Err(e) if e.kind() == Kind::Missing => Ok(None),
                 Err(e) if e.kind().is_about_who_asks() => Err(e),
+                Ok(_) if self.repository.is_mendable(id) => Ok(Some(Doubt::Pack(*id))),
                 Ok((_, _, table)) if known.get(id) == Some(size) => {
                     let is_known = table.chunks().all(|(frame, nth, kind, chunk)| {
                         self.catalogue.copies_to_read(&chunk.id).any(|place| {

@@ -38,6 +38,16 @@ impl Draft {
                 other => (other?, None),
             }
         };
+        Self::of(root, fd, name)
+    }
+
+    /// One that can take the place of an object: only what has a name can.
+    pub fn replacing(root: &Arc<Root>) -> rustix::io::Result<Self> {
+        let (fd, name) = named(root)?;
+        Self::of(root, fd, name)
+    }
+
+    fn of(root: &Arc<Root>, fd: OwnedFd, name: Option<String>) -> rustix::io::Result<Self> {
         let draft = Self { root: root.clone(), file: File::from(fd), name };
         if lacks(&fs::fstat(&draft.file)?, FILE_MODE) {
             fs::fchmod(&draft.file, FILE_MODE)?;
@@ -71,6 +81,17 @@ impl Draft {
             }
         }
         // Also where somebody else stored it: their barrier may be still to come.
+        self.root.touch(key);
+        Ok(())
+    }
+
+    /// The same in the place of the object of this name.
+    pub fn replace(mut self, key: &Key) -> io::Result<()> {
+        self.file.sync_all()?;
+        if let Some(name) = &self.name {
+            retry_on_intr(|| fs::renameat(&self.root.fd, name, &self.root.fd, key.as_str()))?;
+            self.name = None;
+        }
         self.root.touch(key);
         Ok(())
     }

@@ -71,6 +71,10 @@ impl Storage for DryRun {
         Ok(())
     }
 
+    fn mend(&self, _: &Key, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     fn hold(&self, _: &Key) -> Result<Option<Box<dyn Hold>>> {
         Ok(None)
     }

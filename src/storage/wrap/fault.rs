@@ -19,6 +19,8 @@ pub enum Fault {
     AnswerLost,
     /// If the call reads bytes, this bit of them is wrong (counted round when there are fewer).
     BitFlipped(u64),
+    /// From the call on, no read succeeds that takes in this byte of a pack, as of a disk with a bad sector.
+    Unreadable(u64),
 }
 
 /// A store in which one call goes wrong.
@@ -59,13 +61,21 @@ impl Plan {
         self.numbered(action, below, |_| work())
     }
 
-    fn read(&self, key: &Key, work: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+    fn read(&self, key: &Key, offset: u64, work: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
         self.numbered("read", key.as_str(), |call| {
             let mut bytes = work()?;
             match self.fault {
                 Fault::BitFlipped(bit) if call == self.at && !bytes.is_empty() => {
                     let byte = bit / 8 % bytes.len() as u64;
                     bytes[byte as usize] ^= 1 << (bit % 8);
+                }
+                Fault::Unreadable(at)
+                    if call >= self.at
+                        && key.as_str().starts_with("packs/")
+                        && (offset..offset + bytes.len() as u64).contains(&at) =>
+                {
+                    let place = format!("{}/{key}", self.root);
+                    return Err(Error::new(ErrorKind::Other, "read", place, "a bad sector was ordered"));
                 }
                 _ => {}
             }
@@ -102,11 +112,11 @@ impl Storage for FaultStorage {
     }
 
     fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>> {
-        self.plan.read(key, || self.inner.get(key, limit))
+        self.plan.read(key, 0, || self.inner.get(key, limit))
     }
 
     fn get_range(&self, key: &Key, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.plan.read(key, || self.inner.get_range(key, offset, len))
+        self.plan.read(key, offset, || self.inner.get_range(key, offset, len))
     }
 
     fn size(&self, key: &Key) -> Result<u64> {
@@ -123,6 +133,10 @@ impl Storage for FaultStorage {
 
     fn trash(&self, key: &Key) -> Result<()> {
         self.plan.call("trash", key.as_str(), || self.inner.trash(key))
+    }
+
+    fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        self.plan.call("mend", key.as_str(), || self.inner.mend(key, bytes))
     }
 
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {

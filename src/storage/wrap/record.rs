@@ -18,6 +18,7 @@ pub enum Operation {
     List,
     Delete,
     Trash,
+    Mend,
     Hold,
     Held,
     Barrier,
@@ -123,6 +124,12 @@ impl Storage for RecordStorage {
 
     fn trash(&self, key: &Key) -> Result<()> {
         self.calls.done(Operation::Trash, key.as_str(), self.inner.trash(key))
+    }
+
+    fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        let done = self.inner.mend(key, bytes);
+        self.calls.add(Operation::Mend, key.as_str(), bytes.len());
+        done
     }
 
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {

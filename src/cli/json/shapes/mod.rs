@@ -54,7 +54,7 @@ documents! {
     Trash = "trash",
     Undelete = "undelete",
     Damage<'a> = "damage",
-    Check = "check",
+    Check<'a> = "check",
     Stats = "stats",
     Keys = "keys",
     KeyChange = "key",

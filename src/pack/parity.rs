@@ -1,0 +1,287 @@
+//! What a pack's padding is good for: it gives back what one stretch of bad bytes took.
+//!
+//! ```text
+//! pack := head ‖ frames ‖ table ‖ trailer ‖ parity ‖ zeros ‖ trailer
+//! ```
+//! Cut into stripes as long as the parity, all up to its end XORs to nothing. A stretch of bad bytes that is no longer
+//! shows, by what the stripes XOR to, which bytes it had and where in its stripe it lies, but not in which. Each is tried, and
+//! the pack's name tells which is right. So nobody needs a key.
+//!
+//! Parities are powers of two, so those of short stripes follow from those of long ones. A writer, who does not know yet how
+//! long the pack becomes, keeps the longest.
+
+use std::cmp::Reverse;
+use std::ops::Range;
+
+use super::write::padded_len;
+use super::{TRAILER_BYTES, TRAILER_MAGIC};
+
+/// Longest parity. Bytes.
+const PARITY_BYTES_MAX: usize = 256 << 10;
+/// It has at least about this part of what it protects, or what a sector takes, unless that is more than a sixteenth.
+const SHARE: u64 = 256;
+const SECTOR_BYTES: u64 = 4 << 10;
+const SHARE_MAX: u64 = 16;
+/// How many places for a stretch's beginning are tried.
+const GAPS_MAX: usize = 3;
+
+/// The parity of what is still being written.
+#[derive(Debug, Default)]
+pub(super) struct Parity {
+    /// Of stripes of [`PARITY_BYTES_MAX`]; as long as there is less, it is what was written.
+    stripe: Vec<u8>,
+    /// Where in its stripe the end is.
+    at: usize,
+}
+
+impl Parity {
+    /// Takes in what comes next.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let (fresh, mut rest) = bytes.split_at(bytes.len().min(PARITY_BYTES_MAX - self.stripe.len()));
+        self.stripe.extend_from_slice(fresh);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(PARITY_BYTES_MAX - self.at));
+            xor(&mut self.stripe[self.at..], now);
+            self.at = (self.at + now.len()) % PARITY_BYTES_MAX;
+            rest = later;
+        }
+    }
+
+    /// What the stripes of this length, a power of two, XOR to.
+    fn sum(&self, len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        self.stripe.chunks(len.max(1)).for_each(|part| xor(&mut out, part));
+        out
+    }
+}
+
+fn xor(to: &mut [u8], from: &[u8]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to ^= from);
+}
+
+/// The greatest power of two up to this; none of zero.
+fn power_of_two(len: u64) -> u64 {
+    len.checked_ilog2().map_or(0, |exponent| 1 << exponent)
+}
+
+/// Where what lies behind the table of a pack. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Where the table ends, and the first trailer begins.
+    pub table_end: u64,
+    /// Length of the parity.
+    pub parity: u64,
+    /// Length of the pack.
+    pub size: u64,
+    /// What would not have to be there.
+    pub spare: u64,
+}
+
+impl Layout {
+    /// Of a pack whose table ends there.
+    pub fn new(table_end: u64) -> Self {
+        let wanted = (table_end / SHARE).max(SECTOR_BYTES.min(table_end / SHARE_MAX));
+        let least = power_of_two(wanted.min(PARITY_BYTES_MAX as u64));
+        let needed = table_end + least + 2 * TRAILER_BYTES as u64;
+        let size = padded_len(needed);
+        let parity = power_of_two((least + size - needed).min(PARITY_BYTES_MAX as u64));
+        Self { table_end, parity, size, spare: size - needed }
+    }
+
+    /// Where the parity begins.
+    fn parity_at(&self) -> u64 {
+        self.table_end + TRAILER_BYTES as u64
+    }
+
+    /// Appends what lies behind the table: of what is before it, this is the parity.
+    pub fn put(&self, trailer: &[u8; TRAILER_BYTES], mut before: Parity, out: &mut Vec<u8>) {
+        before.update(trailer);
+        out.extend_from_slice(trailer);
+        let mut parity = before.sum(self.parity as usize);
+        // Each byte stands in the place of its stripe.
+        parity.rotate_left((self.parity_at() % self.parity.max(1)) as usize);
+        out.extend_from_slice(&parity);
+        let zeros = self.size - self.parity_at() - self.parity - TRAILER_BYTES as u64;
+        out.resize(out.len() + zeros as usize, 0);
+        out.extend_from_slice(trailer);
+    }
+}
+
+/// A pack as it was, from its bytes as they are, if one stretch of them is not too long: `is_it` knows it.
+pub fn mend(bytes: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    trailers(bytes).into_iter().find_map(|(table_end, trailer)| with_trailer(bytes, table_end, &trailer, &is_it))
+}
+
+/// Makes a pack's parity useless, a tool for tests of damage that is beyond it.
+pub fn spoil_parity(pack: &mut [u8]) {
+    let Some((table_end, _)) = trailers(pack).pop() else { return };
+    let layout = Layout::new(table_end);
+    let parity_at = layout.parity_at() as usize;
+    pack[parity_at..parity_at + layout.parity as usize].iter_mut().for_each(|byte| *byte = !*byte);
+}
+
+/// The trailers that there seem to be, and where the table ends by each.
+fn trailers(bytes: &[u8]) -> Vec<(u64, [u8; TRAILER_BYTES])> {
+    let before_magic = TRAILER_BYTES - TRAILER_MAGIC.len();
+    let candidate = |magic_at: usize| {
+        let trailer: [u8; TRAILER_BYTES] = *bytes.get(magic_at.checked_sub(before_magic)?..)?.first_chunk()?;
+        let [offset, len] =
+            [0, 4].map(|at| trailer[at..].first_chunk().map_or(0, |n| u64::from(u32::from_le_bytes(*n))));
+        Some((offset + len, trailer))
+    };
+    let all = memchr::memmem::find_iter(bytes, TRAILER_MAGIC).filter_map(|at| Some((at, candidate(at)?)));
+    let mut found: Vec<_> = all
+        .filter(|(at, (table_end, _))| {
+            *table_end == (at - before_magic) as u64
+                || at + TRAILER_MAGIC.len() == bytes.len() && *table_end < bytes.len() as u64
+        })
+        .map(|(_, found)| found)
+        .collect();
+    found.dedup();
+    found
+}
+
+fn with_trailer(
+    bytes: &[u8],
+    table_end: u64,
+    trailer: &[u8; TRAILER_BYTES],
+    is_it: &impl Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    let layout = Layout::new(table_end);
+    let (parity_at, parity, size) = (layout.parity_at() as usize, layout.parity as usize, layout.size as usize);
+    let end = parity_at + parity;
+    let mut pack = bytes[..bytes.len().min(end)].to_vec();
+    pack.resize(size, 0);
+    pack[parity_at - TRAILER_BYTES..parity_at].copy_from_slice(trailer);
+    pack[size - TRAILER_BYTES..].copy_from_slice(trailer);
+    if is_it(&pack) {
+        return Some(pack);
+    }
+    let mut all = Parity::default();
+    all.update(&pack[..end]);
+    let wrong = all.sum(parity);
+    for stretch in stretches(&wrong) {
+        // What is longer than a stripe looks so, and to try it takes long.
+        if layout.parity > SECTOR_BYTES && stretch.len() > parity / 8 * 7 {
+            continue;
+        }
+        let wrong: Vec<u8> = wrong.iter().cycle().skip(stretch.start).take(stretch.len()).copied().collect();
+        for at in (stretch.start..=end.checked_sub(stretch.len())?).step_by(parity) {
+            xor(&mut pack[at..], &wrong);
+            if is_it(&pack) {
+                return Some(pack);
+            }
+            xor(&mut pack[at..], &wrong);
+        }
+    }
+    None
+}
+
+/// Stretches, round the end if need be, that have all bytes that are not zero: the shortest ones, which leave out a long
+/// gap, and a whole stripe, which may be a sector.
+fn stretches(bytes: &[u8]) -> Vec<Range<usize>> {
+    let wrong: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let (Some(first), Some(last)) = (wrong.first(), wrong.last()) else { return Vec::new() };
+    let round = (first + bytes.len() - last, *first..last + 1);
+    let inside = wrong.windows(2).map(|pair| (pair[1] - pair[0], pair[1]..pair[0] + 1 + bytes.len()));
+    let mut gaps: Vec<_> = inside.chain([round]).collect();
+    gaps.sort_by_key(|(gap, _)| Reverse(*gap));
+    gaps.truncate(GAPS_MAX);
+    gaps.into_iter().map(|(_, stretch)| stretch).chain(std::iter::once(0..bytes.len())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A pack of noise.
+    fn pack(content: usize) -> Vec<u8> {
+        let mut out = vec![0; content];
+        blake3::Hasher::new().finalize_xof().fill(&mut out);
+        let mut parity = Parity::default();
+        out.chunks(7001).for_each(|part| parity.update(part));
+        let offset = content as u32 / 3;
+        let mut trailer = [offset, content as u32 - offset, 3].map(u32::to_le_bytes).as_flattened().to_vec();
+        trailer.extend_from_slice(TRAILER_MAGIC);
+        let layout = Layout::new(content as u64);
+        layout.put(trailer.first_chunk().unwrap(), parity, &mut out);
+        assert_eq!(out.len() as u64, layout.size);
+        out
+    }
+
+    fn is_mended(bad: &[u8], pack: &[u8]) -> bool {
+        let mended = mend(bad, |bytes| bytes == pack);
+        assert!(mended.as_ref().is_none_or(|mended| mended == pack));
+        mended.is_some()
+    }
+
+    #[test]
+    fn there_is_room_for_a_sector_or_a_part_of_what_is_long() {
+        let parity = |table_end| (Layout::new(table_end).parity, Layout::new(table_end).size);
+        assert_eq!([179, 1 << 10, 3 << 10, 70 << 10].map(|end| parity(end).0), [2048, 2048, 512, 4096]);
+        for table_end in (179..40 << 20).step_by(54_321) {
+            let Layout { parity, size, .. } = Layout::new(table_end);
+            let least = (table_end / 512).max(4096.min(table_end / 16)).min(128 << 10) / 2;
+            assert!(parity >= least && size >= table_end + parity + 32, "{table_end}: {parity} of {size}");
+            assert!(size <= table_end.max(3800) * 5 / 4, "{table_end}: {size}");
+        }
+    }
+
+    #[test]
+    fn one_bad_byte_anywhere_is_mended() {
+        let pack = pack(3000);
+        for at in 0..pack.len() {
+            let mut bad = pack.clone();
+            bad[at] ^= 0x10;
+            assert!(is_mended(&bad, &pack), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_bad_sector_anywhere_is_mended() {
+        let pack = pack(600_000);
+        for at in (0..pack.len()).step_by(4096) {
+            let mut bad = pack.clone();
+            let end = pack.len().min(at + 4096);
+            bad[at..end].fill(0);
+            assert!(is_mended(&bad, &pack), "sector at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_added_is_mended() {
+        let pack = pack(2_000_000);
+        assert!(is_mended(&[&pack[..], b"more"].concat(), &pack));
+        let [cut, too_much] = [2_000_000 + 3000, 1_900_000].map(|end| &pack[..end]);
+        assert!(is_mended(cut, &pack) && !is_mended(too_much, &pack) && !is_mended(&[], &pack));
+    }
+
+    proptest! {
+        #[test]
+        fn a_stretch_is_mended(content in 200usize..700_000, at in any::<prop::sample::Index>(), share in 1usize..=100, mask in 1u8..) {
+            let pack = pack(content);
+            let parity = Layout::new(content as u64).parity as usize;
+            let len = (parity * 7 / 8 * share / 100).max(1).min(pack.len());
+            let at = at.index(pack.len() - len + 1);
+            let mut bad = pack.clone();
+            bad[at..at + len].iter_mut().for_each(|byte| *byte ^= mask);
+            prop_assert!(is_mended(&bad, &pack));
+        }
+
+        #[test]
+        fn what_is_mended_is_the_pack(content in 200usize..100_000, places in prop::collection::vec(any::<prop::sample::Index>(), 2..5)) {
+            let pack = pack(content);
+            let mut bad = pack.clone();
+            places.iter().for_each(|at| bad[at.index(pack.len())] ^= 0x44);
+            is_mended(&bad, &pack);
+        }
+
+        #[test]
+        fn noise_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), table_end in any::<u16>()) {
+            let [a, b] = table_end.to_le_bytes();
+            let trailer = [&[a, b, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], &TRAILER_MAGIC[..]].concat();
+            prop_assert_eq!(mend(&[&bytes[..], &trailer].concat(), |_| false), None);
+        }
+    }
+}
