@@ -117,7 +117,7 @@ pub fn spoil_parity(pack: &mut [u8]) {
     let Some((table_end, _)) = trailers(pack).pop() else { return };
     let layout = Layout::new(table_end);
     let parity_at = layout.parity_at() as usize;
-    pack[parity_at..parity_at + layout.parity as usize].iter_mut().for_each(|byte| *byte = !*byte);
+    pack.iter_mut().skip(parity_at).take(layout.parity as usize).for_each(|byte| *byte = !*byte);
 }
 
 /// The trailers that there seem to be, and where the table ends by each.
