@@ -10,6 +10,7 @@ use larder::id::ObjectId;
 use larder::pack::spoil_parity;
 use larder::repo::{Folder, Proof};
 use larder::storage::memory::MemoryStorage;
+use larder::storage::wrap::dry::DryRun;
 use larder::storage::wrap::fault::{Fault, FaultStorage};
 use larder::storage::{Key, Storage};
 use tempfile::TempDir;
@@ -238,21 +239,56 @@ fn a_sector_that_cannot_be_read_is_read_around() {
 fn who_meets_a_bad_pack_mends_it() {
     let scene = Scene::new(1);
     let (mut restored, mut checked) = (0, 0);
-    for (key, bytes) in scene.objects().iter().filter(|(key, _)| folder(key) == "packs") {
-        for at in [20, 300, crate::prune::table(bytes).start, bytes.len() - 2] {
-            let mut bad = bytes.clone();
-            bad[at] ^= 1;
+    let objects = scene.objects();
+    let indexes: Vec<_> = objects.keys().filter(|key| folder(key) == "index").collect();
+    for (key, bytes) in objects.iter().filter(|(key, _)| folder(key) == "packs") {
+        let end = bytes.len();
+        let flipped = |at: usize| (format!("byte {at}"), [&bytes[..at], &[bytes[at] ^ 1], &bytes[at + 1..]].concat());
+        let mut forms: Vec<_> = [20, 300, crate::prune::table(bytes).start, end - 2, end - 14].map(flipped).into();
+        forms.push(("one more".into(), [&bytes[..], b"x"].concat()));
+        forms.push(("one less".into(), bytes[..end - 1].to_vec()));
+        for (form, bad) in forms {
             let is_mended = |store: &MemoryStorage| usize::from(store.get(key, u64::MAX).unwrap() == *bytes);
             let store = scene.with(&[(key, Some(&bad))]);
-            assert_eq!(scene.check(&store, "").exact, 2, "{key}, byte {at}");
+            assert_eq!(scene.check(&store, "").exact, 2, "{key}, {form}");
             restored += is_mended(&store);
-            let store = scene.with(&[(key, Some(&bad))]);
-            let report = engine::check(&engine::open(Arc::new(store.clone())).unwrap());
-            assert!(report.is_healthy() && report.mended.len() == is_mended(&store), "{key}, byte {at}: {report:?}");
-            checked += is_mended(&store);
+            // Without an index everything is read from its own table.
+            for without_index in [false, true] {
+                let store = scene.with(&[(key, Some(&bad))]);
+                indexes.iter().filter(|_| without_index).for_each(|key| store.delete(key).unwrap());
+                assert!(!without_index || scene.check(&store, "").exact == 2, "{key}, {form}, without an index");
+                let store = scene.with(&[(key, Some(&bad))]);
+                let report = engine::check(&engine::open(Arc::new(store.clone())).unwrap());
+                assert!(report.is_healthy() && report.mended.len() == is_mended(&store), "{key}, {form}: {report:?}");
+                checked += is_mended(&store);
+            }
         }
     }
     assert!(restored > 5 && checked > 10, "{restored} {checked}");
+}
+
+/// What its name says is what it was.
+#[test]
+fn a_pack_of_another_repository_is_not_mended() {
+    let (scene, other) = (Scene::new(1), Scene::new(1000));
+    let (key, bytes) = other.objects().into_iter().find(|(key, _)| folder(key) == "packs").unwrap();
+    let repository = engine::open(Arc::new(scene.with(&[(&key, Some(&bytes))]))).unwrap();
+    for report in [engine::check_all(&repository), engine::check(&repository)] {
+        assert!(report.mended.is_empty() && report.packs_spare == 1, "{report:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_mends_nothing() {
+    let scene = Scene::new(1);
+    for (key, bytes) in scene.objects().iter().filter(|(key, _)| folder(key) == "packs") {
+        let mut bad = bytes.clone();
+        bad[300] ^= 1;
+        let store = scene.with(&[(key, Some(&bad))]);
+        let dry: Arc<dyn Storage> = Arc::new(DryRun::new(Arc::new(store.clone())));
+        engine::backup(&engine::open(dry).unwrap(), &scene.source).unwrap();
+        assert!(store.get(key, u64::MAX).unwrap() == bad, "{key}");
+    }
 }
 
 #[test]

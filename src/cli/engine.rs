@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::keyfile;
+use super::paint::Paint;
 use super::password::Secret;
+use super::render;
 use crate::clock::System;
 use crate::error::Result;
 use crate::repo::{KeySource, Repository, no_repository};
@@ -28,23 +30,44 @@ pub fn storage(path: &Path) -> Result<Arc<dyn Storage>> {
     }
 }
 
+/// A repository that a command works on.
+pub struct Opened(Repository);
+
+impl std::ops::Deref for Opened {
+    type Target = Repository;
+    fn deref(&self) -> &Repository {
+        &self.0
+    }
+}
+
+impl Drop for Opened {
+    /// Nobody uses what parity gives back without saying so.
+    fn drop(&mut self) {
+        for pack in self.0.take_mendable() {
+            let why = "its parity gave back what was read of it; `larder check` makes it whole again";
+            let warning = format!("pack {} is damaged; {why}", pack.short());
+            super::tell(&format!("{}\n", render::warning(&warning, Paint::stderr())));
+        }
+    }
+}
+
 /// Opens the repository that the options name.
-pub fn open(context: &Context<'_>) -> Result<Repository> {
+pub fn open(context: &Context<'_>) -> Result<Opened> {
     open_on(storage(&location(context)?)?, context)
 }
 
 /// Opens the repository on this storage.
-pub fn open_on(storage: Arc<dyn Storage>, context: &Context<'_>) -> Result<Repository> {
+pub fn open_on(storage: Arc<dyn Storage>, context: &Context<'_>) -> Result<Opened> {
     let secret = context.secret()?;
     let repository = with_key(&secret, |key| Repository::open(storage.clone(), Arc::new(System::default()), key))?;
     let trouble = context.cache_trouble.get_or_init(|| repository.cache_trouble().clone());
-    Ok(match cache_root() {
+    Ok(Opened(match cache_root() {
         Some(root) => repository.with_cache(&root),
         None => {
             trouble.set("neither HOME nor XDG_CACHE_HOME says where it is to be".into());
             repository
         }
-    })
+    }))
 }
 
 /// Calls with the secret in the form that the engine takes.

@@ -22,13 +22,7 @@ pub(super) fn not_mended(error: &Error) -> String {
 /// Records the damage that was met since this was called last, and says whether anything of it was new. Whoever met it was
 /// told, so a repository that cannot be written is worth a warning, and no more.
 pub fn record_met(repository: &Repository, job: Job<'_>) -> bool {
-    for id in repository.take_mendable() {
-        match repository.mend(&id) {
-            Ok(true) => job.warn(&format!("pack {} was damaged; {MENDED}", id.short())),
-            Ok(false) => {}
-            Err(e) => job.warn(&format!("pack {} is damaged; {}", id.short(), not_mended(&e))),
-        }
-    }
+    mend_met(repository, job);
     let met = repository.take_met();
     if met.is_empty() {
         return false;
@@ -38,6 +32,19 @@ pub fn record_met(repository: &Repository, job: Job<'_>) -> bool {
         job.warn(&format!("{but}: {e}"));
         false
     })
+}
+
+fn mend_met(repository: &Repository, job: Job<'_>) {
+    let mend = |id: &ObjectId| {
+        repository.mend(id).and_then(|is_mended| Ok(repository.storage().barrier().map(|()| is_mended)?))
+    };
+    for id in repository.take_mendable() {
+        match mend(&id) {
+            Ok(true) => job.warn(&format!("pack {} was damaged; {MENDED}", id.short())),
+            Ok(false) => {}
+            Err(e) => job.warn(&format!("pack {} is damaged; {}", id.short(), not_mended(&e))),
+        }
+    }
 }
 
 fn record(repository: &Repository, met: BTreeSet<(ObjectId, Option<u32>)>, job: Job<'_>) -> Result<bool> {

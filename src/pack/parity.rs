@@ -24,6 +24,10 @@ const SECTOR_BYTES: u64 = 4 << 10;
 const SHARE_MAX: u64 = 16;
 /// How many places for a stretch's beginning are tried.
 const GAPS_MAX: usize = 3;
+/// How often the bytes are compared with the name of a pack: no pack of this program takes more, but others could.
+const TRIES_MAX: usize = 2048;
+/// Longer packs than any of this program are not mended.
+const PACK_BYTES_MAX: usize = 64 << 20;
 
 /// The parity of what is still being written.
 #[derive(Debug, Default)]
@@ -109,43 +113,47 @@ impl Layout {
 
 /// A pack as it was, from its bytes as they are, if one stretch of them is not too long: `is_it` knows it.
 pub fn mend(bytes: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-    trailers(bytes).into_iter().find_map(|(table_end, trailer)| with_trailer(bytes, table_end, &trailer, &is_it))
+    if bytes.len() > PACK_BYTES_MAX {
+        return None;
+    }
+    let mut tries = TRIES_MAX;
+    let mut is_it = |pack: &[u8]| {
+        tries = tries.saturating_sub(1);
+        if is_it(pack) { Some(true) } else { (tries > 0).then_some(false) }
+    };
+    let mut trailers: Vec<_> = trailers(bytes).collect();
+    trailers.dedup();
+    trailers.into_iter().find_map(|(table_end, trailer)| with_trailer(bytes, table_end, &trailer, &mut is_it))
 }
 
 /// Makes a pack's parity useless, a tool for tests of damage that is beyond it.
+#[doc(hidden)]
 pub fn spoil_parity(pack: &mut [u8]) {
-    let Some((table_end, _)) = trailers(pack).pop() else { return };
+    let Some((table_end, _)) = trailers(pack).next() else { return };
     let layout = Layout::new(table_end);
     let parity_at = layout.parity_at() as usize;
     pack.iter_mut().skip(parity_at).take(layout.parity as usize).for_each(|byte| *byte = !*byte);
 }
 
-/// The trailers that there seem to be, and where the table ends by each.
-fn trailers(bytes: &[u8]) -> Vec<(u64, [u8; TRAILER_BYTES])> {
-    let before_magic = TRAILER_BYTES - TRAILER_MAGIC.len();
+/// The trailer at the end and the one before the parity, as far as they seem to be there, and where the table ends by each.
+fn trailers(bytes: &[u8]) -> impl Iterator<Item = (u64, [u8; TRAILER_BYTES])> {
     let candidate = |magic_at: usize| {
-        let trailer: [u8; TRAILER_BYTES] = *bytes.get(magic_at.checked_sub(before_magic)?..)?.first_chunk()?;
+        let at = magic_at.checked_sub(TRAILER_BYTES - TRAILER_MAGIC.len())?;
+        let trailer: [u8; TRAILER_BYTES] = *bytes.get(at..)?.first_chunk()?;
         let [offset, len] =
             [0, 4].map(|at| trailer[at..].first_chunk().map_or(0, |n| u64::from(u32::from_le_bytes(*n))));
-        Some((offset + len, trailer))
+        let is_it = offset + len == at as u64 || at + TRAILER_BYTES == bytes.len() && offset + len < at as u64;
+        is_it.then_some((offset + len, trailer))
     };
-    let all = memchr::memmem::find_iter(bytes, TRAILER_MAGIC).filter_map(|at| Some((at, candidate(at)?)));
-    let mut found: Vec<_> = all
-        .filter(|(at, (table_end, _))| {
-            *table_end == (at - before_magic) as u64
-                || at + TRAILER_MAGIC.len() == bytes.len() && *table_end < bytes.len() as u64
-        })
-        .map(|(_, found)| found)
-        .collect();
-    found.dedup();
-    found
+    memchr::memmem::rfind_iter(bytes, TRAILER_MAGIC).filter_map(candidate).take(2)
 }
 
+/// The same by one trailer. `is_it` says nothing when it was asked often enough.
 fn with_trailer(
     bytes: &[u8],
     table_end: u64,
     trailer: &[u8; TRAILER_BYTES],
-    is_it: &impl Fn(&[u8]) -> bool,
+    is_it: &mut impl FnMut(&[u8]) -> Option<bool>,
 ) -> Option<Vec<u8>> {
     let layout = Layout::new(table_end);
     let (parity_at, parity, size) = (layout.parity_at() as usize, layout.parity as usize, layout.size as usize);
@@ -154,7 +162,7 @@ fn with_trailer(
     pack.resize(size, 0);
     pack[parity_at - TRAILER_BYTES..parity_at].copy_from_slice(trailer);
     pack[size - TRAILER_BYTES..].copy_from_slice(trailer);
-    if is_it(&pack) {
+    if is_it(&pack)? {
         return Some(pack);
     }
     let mut all = Parity::default();
@@ -168,7 +176,7 @@ fn with_trailer(
         let wrong: Vec<u8> = wrong.iter().cycle().skip(stretch.start).take(stretch.len()).copied().collect();
         for at in (stretch.start..=end.checked_sub(stretch.len())?).step_by(parity) {
             xor(&mut pack[at..], &wrong);
-            if is_it(&pack) {
+            if is_it(&pack)? {
                 return Some(pack);
             }
             xor(&mut pack[at..], &wrong);

@@ -5,45 +5,50 @@ use std::sync::{Arc, Mutex};
 
 use super::reader::lock;
 use super::{Folder, Repository};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::ObjectId;
 use crate::pack::{PACK_BYTES_MAX, mend};
 use crate::storage::ErrorKind;
 
 /// What a disk that cannot read some of its sectors is asked for at a time, first and then. Bytes.
 const AROUND_BYTES: [usize; 2] = [64 << 10, 4 << 10];
+/// How often it may say no: more is more than any parity gives back.
+const UNREADABLE_MAX: usize = 40;
 
-/// What was tried so far: no pack is mended twice.
+/// What was found out about damaged packs.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
+    /// What makes each what it was; none where nothing does.
     patches: Mutex<HashMap<ObjectId, Option<Arc<Patch>>>>,
     /// Packs that are not what they were, and can be again.
     met: Mutex<BTreeSet<ObjectId>>,
 }
 
-/// What makes a pack what it was.
+/// What makes a pack what it was: the parts of it that differ, each as long as the second of [`AROUND_BYTES`].
 #[derive(Debug)]
 struct Patch {
-    at: usize,
-    bytes: Vec<u8>,
+    size: usize,
+    parts: Vec<(usize, Vec<u8>)>,
 }
 
 impl Patch {
-    /// From what there is to what there was.
     fn new(bad: &[u8], good: &[u8]) -> Self {
-        let differs = |n: &usize| bad.get(*n) != good.get(*n);
-        let at = (0..good.len()).find(differs).unwrap_or(good.len());
-        let end = (at..good.len()).rfind(differs).map_or(at, |last| last + 1);
-        Self { at, bytes: good[at..end].to_vec() }
+        let [_, len] = AROUND_BYTES;
+        let parts = good.chunks(len).enumerate().map(|(n, part)| (n * len, part));
+        let differs = |(at, part): &(usize, &[u8])| bad.get(*at..at + part.len()) != Some(*part);
+        Self { size: good.len(), parts: parts.filter(differs).map(|(at, part)| (at, part.to_vec())).collect() }
     }
 
-    /// Puts what it has into the bytes that begin at this offset.
-    fn apply(&self, offset: usize, to: &mut [u8]) {
-        let (begin, end) = (self.at.max(offset), (self.at + self.bytes.len()).min(offset + to.len()));
-        if begin < end {
-            to[begin - offset..end - offset].copy_from_slice(&self.bytes[begin - self.at..end - self.at]);
-        }
+    fn apply(&self, mut bad: Vec<u8>) -> Vec<u8> {
+        bad.resize(self.size, 0);
+        self.parts.iter().for_each(|(at, part)| bad[*at..at + part.len()].copy_from_slice(part));
+        bad
     }
+}
+
+/// Whether an error of reading a pack may come from its bytes.
+fn is_of_the_pack(error: &Error) -> bool {
+    !(error.kind().is_about_who_asks() || matches!(error.kind(), Kind::Missing | Kind::Newer | Kind::WrongKey))
 }
 
 impl Repository {
@@ -56,57 +61,72 @@ impl Repository {
         len: usize,
         mut make: impl FnMut(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
-        self.pack_range(id, offset, len).and_then(&mut make).or_else(|e| {
-            if matches!(e.kind(), Kind::Missing) || e.kind().is_about_who_asks() {
-                return Err(e);
-            }
-            let mended = self.mended_range(id, offset as usize, len).ok_or_else(|| e.clone())?;
-            make(mended).map_err(|_| e)
+        let read = self.pack_range(id, offset, len).and_then(&mut make);
+        self.or_mended(read, id, |pack| {
+            let offset = usize::try_from(offset).ok()?;
+            make(pack.get(offset..offset.checked_add(len)?)?.to_vec()).ok()
         })
     }
 
-    fn mended_range(&self, id: &ObjectId, offset: usize, len: usize) -> Option<Vec<u8>> {
-        let known = lock(&self.mending.patches).get(id).cloned();
-        let patch = known.unwrap_or_else(|| {
-            let patch = self.patch(id).map(Arc::new);
-            lock(&self.mending.patches).insert(*id, patch.clone());
-            patch
-        })?;
-        // In the parts in which it was read for the patch: a part that cannot be read is there as a whole.
-        let begin = offset - offset % AROUND_BYTES[0];
-        let mut bytes = self.read_around(id, begin, offset + len - begin)?;
-        bytes.resize(offset + len - begin, 0);
-        patch.apply(begin, &mut bytes);
-        Some(bytes.split_off(offset - begin))
+    /// What was made of a pack, or, where its bytes kept that from being made, what `make` makes of it as it was.
+    pub(super) fn or_mended<T>(
+        &self,
+        read: Result<T>,
+        id: &ObjectId,
+        make: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T> {
+        let error = match read {
+            Err(error) if is_of_the_pack(&error) => error,
+            other => return other,
+        };
+        self.mended(id).and_then(|pack| make(&pack)).ok_or(error)
     }
 
-    fn patch(&self, id: &ObjectId) -> Option<Patch> {
-        let bad = self.read_around(id, 0, PACK_BYTES_MAX as usize)?;
-        let good = mend(&bad, |bytes| ObjectId::of(bytes) == *id)?;
-        (bad != good).then(|| lock(&self.mending.met).insert(*id));
-        Some(Patch::new(&bad, &good))
+    /// A pack as it was, if it is not, and its parity gives that back.
+    fn mended(&self, id: &ObjectId) -> Option<Vec<u8>> {
+        // One at a time: it takes long, and others want the same pack.
+        let mut patches = lock(&self.mending.patches);
+        if let Some(known) = patches.get(id) {
+            let patch = known.clone()?;
+            drop(patches);
+            let pack = patch.apply(self.read_around(id)?);
+            return (ObjectId::of(&pack) == *id).then_some(pack);
+        }
+        let (mut good, mut patch) = (None, None);
+        if let Some(bad) = self.read_around(id) {
+            good = mend(&bad, |bytes| ObjectId::of(bytes) == *id).filter(|good| bad != *good);
+            patch = good.as_ref().map(|good| Arc::new(Patch::new(&bad, good)));
+        }
+        patches.insert(*id, patch);
+        good.inspect(|_| _ = lock(&self.mending.met).insert(*id))
     }
 
-    /// Up to so many bytes of a pack, with zeros in the place of those that cannot be read.
-    fn read_around(&self, id: &ObjectId, offset: usize, len: usize) -> Option<Vec<u8>> {
-        let size = usize::try_from(self.pack_size(id).ok()?).ok()?;
-        let len = len.min(size.checked_sub(offset)?);
-        let read = |offset: usize, len: usize| self.pack_range(id, offset as u64, len);
-        if let Ok(bytes) = read(offset, len) {
+    /// All bytes of a pack, with zeros in the place of those that its disk cannot read, if these are few.
+    fn read_around(&self, id: &ObjectId) -> Option<Vec<u8>> {
+        let size = self.pack_size(id).ok().filter(|size| *size <= PACK_BYTES_MAX)? as usize;
+        let mut unreadable = 0;
+        let mut read = |offset: usize, len: usize| match self.pack_range(id, offset as u64, len) {
+            Ok(bytes) => Some(Some(bytes)),
+            Err(e) if !is_of_the_pack(&e) => None,
+            Err(_) => {
+                unreadable += 1;
+                (unreadable <= UNREADABLE_MAX).then_some(None)
+            }
+        };
+        if let Some(bytes) = read(0, size)? {
             return Some(bytes);
         }
-        let mut bytes = vec![0; len];
+        let mut bytes = vec![0; size];
         let [large, small] = AROUND_BYTES;
         for (n, part) in bytes.chunks_mut(large).enumerate() {
-            let at = offset + n * large;
-            match read(at, part.len()) {
-                Ok(found) => part.copy_from_slice(&found),
-                Err(_) => {
-                    for (n, part) in part.chunks_mut(small).enumerate() {
-                        if let Ok(found) = read(at + n * small, part.len()) {
-                            part.copy_from_slice(&found);
-                        }
-                    }
+            let at = n * large;
+            if let Some(found) = read(at, part.len())? {
+                part.copy_from_slice(&found);
+                continue;
+            }
+            for (n, part) in part.chunks_mut(small).enumerate() {
+                if let Some(found) = read(at + n * small, part.len())? {
+                    part.copy_from_slice(&found);
                 }
             }
         }
@@ -125,12 +145,14 @@ impl Repository {
 
     /// Makes a damaged pack what it was, if its parity gives that back: then the next barrier makes it durable.
     pub fn mend(&self, id: &ObjectId) -> Result<bool> {
-        let Some(bad) = self.read_around(id, 0, PACK_BYTES_MAX as usize) else { return Ok(false) };
-        let Some(good) = mend(&bad, |bytes| ObjectId::of(bytes) == *id) else { return Ok(false) };
+        let Some(good) = self.mended(id) else { return Ok(false) };
         match self.storage().mend(&Folder::Packs.key(id), &good) {
             // A prune has taken it away.
-            Err(e) if e.kind == ErrorKind::Missing => Ok(false),
-            done => Ok(done.map(|()| true)?),
+            Err(e) if e.kind == ErrorKind::Missing => return Ok(false),
+            done => done?,
         }
+        lock(&self.mending.patches).remove(id);
+        lock(&self.mending.met).remove(id);
+        Ok(true)
     }
 }

@@ -46,12 +46,21 @@ fn open_head(repository: &Repository, id: &ObjectId, head: &[u8]) -> Result<Pack
 
 /// The session of the run that stored a pack.
 pub fn pack_session(repository: &Repository, id: &ObjectId) -> Result<SessionId> {
-    let head = repository.pack_range(id, 0, HEAD_BYTES)?;
-    PackKey::open(repository.keys(), &head).map(|(header, _)| header.session).map_err(|e| unopened(&place(id), &e))
+    repository.pack_part(id, 0, HEAD_BYTES, |head| {
+        PackKey::open(repository.keys(), &head).map(|(header, _)| header.session).map_err(|e| unopened(&place(id), &e))
+    })
 }
 
 /// Reads a pack's table: its key, its size and what lies in it.
 pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table)> {
+    let table = table_as_it_is(repository, id);
+    repository.or_mended(table, id, |pack| {
+        let (key, table) = repository.open_pack_bytes(id, pack).ok()?;
+        Some((key, pack.len() as u64, table))
+    })
+}
+
+fn table_as_it_is(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table)> {
     let size = repository.pack_size(id)?;
     let too_short = (HEAD_BYTES + TRAILER_BYTES) as u64;
     if !(too_short..=PACK_BYTES_MAX).contains(&size) {
@@ -60,11 +69,10 @@ pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u6
             .fix(super::REPAIR));
     }
     let key = read_head(repository, id)?;
-    let end = size - TRAILER_BYTES as u64;
-    let trailer = |bytes: Vec<u8>| Trailer::parse(&bytes, size).map_err(|e| malformed(&place(id), &e));
-    let trailer = repository.pack_part(id, end, TRAILER_BYTES, trailer)?;
-    let table = |sealed: Vec<u8>| decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e));
-    let table = repository.pack_part(id, trailer.table_offset.into(), trailer.table_len as usize, table)?;
+    let end = repository.pack_range(id, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
+    let trailer = Trailer::parse(&end, size).map_err(|e| malformed(&place(id), &e))?;
+    let sealed = repository.pack_range(id, trailer.table_offset.into(), trailer.table_len as usize)?;
+    let table = decode_table(&key, &trailer, &sealed).map_err(|e| unopened(&place(id), &e))?;
     Ok((key, size, table))
 }
 

@@ -210,10 +210,10 @@ impl Storage for LocalStorage {
 
     fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()> {
         let fail = |e| self.root.failed("mend", key.as_str(), e);
-        self.root.open_object("mend", key)?;
-        let mut draft = Draft::replacing(&self.root).map_err(|e| fail(e.into()))?;
+        let (old, _) = self.root.open_object("mend", key)?;
+        let mut draft = Draft::new(&self.root).map_err(|e| fail(e.into()))?;
         draft.write_all(bytes).map_err(fail)?;
-        draft.replace(key).map_err(fail)
+        draft.replace(key, &old)
     }
 
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {

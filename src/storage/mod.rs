@@ -213,7 +213,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// left there under the same name is replaced.
     fn trash(&self, key: &Key) -> Result<()>;
     /// Puts the bytes that an object had when it was stored in the place of those that it has now, at once: a reader sees
-    /// either. One that is missing stays so.
+    /// either. One that is missing stays so, also if it goes meanwhile; a store that cannot promise that refuses.
     fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()>;
     /// Marks an existing object as in use until the returned value is dropped; a second holder is refused. `None`
     /// where the store cannot.

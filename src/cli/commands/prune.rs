@@ -86,7 +86,8 @@ impl How {
 /// Prunes.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let what = if args.dry_run { What::Plan(&HashSet::new()) } else { What::Apply };
-    run_on(what, &args.how, &engine::open(context)?, context)
+    let repository = engine::open(context)?;
+    run_on(what, &args.how, &repository, context)
 }
 
 /// Whether to prune, or to say what that would do.

@@ -78,12 +78,14 @@ pub(super) struct Wrong {
     pub what: String,
     /// What of it cannot be used.
     pub frames: Vec<BadFrame>,
+    /// Whether that is only until its parity has given it back.
+    pub is_mendable: bool,
 }
 
 impl Wrong {
     /// Nothing of it can be used.
     fn whole(pack: ObjectId, what: String) -> Self {
-        Self { pack, what, frames: vec![BadFrame { pack, frame: None, chunks: Vec::new() }] }
+        Self { pack, what, frames: vec![BadFrame { pack, frame: None, chunks: Vec::new() }], is_mendable: false }
     }
 
     /// These of so many frames cannot be used, nor its table if something is said of that.
@@ -99,7 +101,7 @@ impl Wrong {
         if frames.is_empty() || !table.is_empty() {
             frames.push(BadFrame { pack, frame: Some(BadFrame::OUTSIDE), chunks: Vec::new() });
         }
-        Self { pack, what, frames }
+        Self { pack, what, frames, is_mendable: false }
     }
 }
 
@@ -241,7 +243,15 @@ fn mended(repository: &Repository, id: &ObjectId, read: Read) -> Read {
     match repository.mend(id) {
         Ok(true) => Read::Mended(wrong.what),
         Ok(false) => Read::Wrong(wrong),
-        Err(e) => Read::Wrong(Wrong::parts(*id, format!("{}; {}", wrong.what, not_mended(&e)), Vec::new(), "", 0)),
+        Err(e) => {
+            let frames = vec![BadFrame { pack: *id, frame: Some(BadFrame::OUTSIDE), chunks: Vec::new() }];
+            Read::Wrong(Wrong {
+                what: format!("{}; {}", wrong.what, not_mended(&e)),
+                frames,
+                is_mendable: true,
+                ..wrong
+            })
+        }
     }
 }
 

@@ -234,7 +234,10 @@ impl Look {
 fn mend_met(repository: &Repository, seen: &mut data::Seen, findings: &mut Findings) {
     for id in repository.take_mendable().into_iter().filter(|id| !seen.has_read(id)).collect::<Vec<_>>() {
         match repository.mend(&id) {
-            Ok(true) => seen.mended.push((id, "part of it could not be read".into())),
+            Ok(true) => {
+                seen.whole.insert(id);
+                seen.mended.push((id, "a part of it was damaged".into()));
+            }
             Ok(false) => {}
             Err(e) => _ = findings.add(format!("pack {}", id.short()), damage::not_mended(&e), remedy::OUTSIDE),
         }
@@ -375,6 +378,7 @@ fn record(repository: &Repository, learnt: Learnt, report: &mut Report) -> Resul
 fn healed(repository: &Repository, seen: &data::Seen) -> Result<Vec<ObjectId>> {
     let mut out = Vec::new();
     let is_good = |bad: &BadFrame| match seen.wrong.iter().find(|wrong| wrong.pack == bad.pack) {
+        Some(wrong) if wrong.is_mendable => false,
         Some(wrong) => !wrong.frames.iter().any(|now| now.frame.is_none() || is_same(now, bad)),
         None => seen.whole.contains(&bad.pack),
     };

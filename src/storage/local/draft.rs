@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{self, AtFlags, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::super::{Error, ErrorKind, Key, Result};
@@ -38,16 +38,6 @@ impl Draft {
                 other => (other?, None),
             }
         };
-        Self::of(root, fd, name)
-    }
-
-    /// One that can take the place of an object: only what has a name can.
-    pub fn replacing(root: &Arc<Root>) -> rustix::io::Result<Self> {
-        let (fd, name) = named(root)?;
-        Self::of(root, fd, name)
-    }
-
-    fn of(root: &Arc<Root>, fd: OwnedFd, name: Option<String>) -> rustix::io::Result<Self> {
         let draft = Self { root: root.clone(), file: File::from(fd), name };
         if lacks(&fs::fstat(&draft.file)?, FILE_MODE) {
             fs::fchmod(&draft.file, FILE_MODE)?;
@@ -85,15 +75,33 @@ impl Draft {
         Ok(())
     }
 
-    /// The same in the place of the object of this name.
-    pub fn replace(mut self, key: &Key) -> io::Result<()> {
-        self.file.sync_all()?;
-        if let Some(name) = &self.name {
-            retry_on_intr(|| fs::renameat(&self.root.fd, name, &self.root.fd, key.as_str()))?;
-            self.name = None;
+    /// The same in the place of the object of this name, with its owner and mode. What had the name goes with the draft.
+    pub fn replace(mut self, key: &Key, old: &File) -> Result<()> {
+        let stat = fs::fstat(old).map_err(|e| self.failed(key, e.into()))?;
+        let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+        let like_it = fs::fchown(&self.file, owner.0, owner.1)
+            .and_then(|()| fs::fchmod(&self.file, Mode::from_raw_mode(stat.st_mode)));
+        like_it.map_err(|e| self.failed(key, e.into()))?;
+        self.file.sync_all().map_err(|e| self.failed(key, e))?;
+        let name = self.hidden_name().map_err(|e| self.failed(key, e.into()))?;
+        // A plain rename would bring back what a prune has just taken away.
+        let (from, to) = (&self.root.fd, &self.root.fd);
+        match retry_on_intr(|| fs::renameat_with(from, &name, to, key.as_str(), RenameFlags::EXCHANGE)) {
+            Err(Errno::NOENT) => return Err(self.root.missing("mend", key)),
+            other => other.map_err(|e| self.failed(key, e.into()))?,
         }
         self.root.touch(key);
         Ok(())
+    }
+
+    fn hidden_name(&mut self) -> rustix::io::Result<String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let handle = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let (_, name) = free_name(|name| link(&self.root, &handle, name, AtFlags::SYMLINK_FOLLOW))?;
+        self.name = Some(name.clone());
+        Ok(name)
     }
 
     fn give_name(&mut self, key: &str) -> rustix::io::Result<()> {
@@ -155,14 +163,20 @@ fn unnamed(root: &Root) -> rustix::io::Result<OwnedFd> {
 }
 
 fn named(root: &Root) -> rustix::io::Result<(OwnedFd, Option<String>)> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let (fd, name) = free_name(|name| retry_on_intr(|| fs::openat(&root.fd, name, flags, FILE_MODE)))?;
+    Ok((fd, Some(name)))
+}
+
+/// Makes something under a hidden name that nothing has.
+fn free_name<T>(mut make: impl FnMut(&str) -> rustix::io::Result<T>) -> rustix::io::Result<(T, String)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let name = format!(".tmp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        match retry_on_intr(|| fs::openat(&root.fd, name.as_str(), flags, FILE_MODE)) {
+        match make(&name) {
             // Of another machine, or left by a crash.
             Err(Errno::EXIST) => {}
-            other => return Ok((other?, Some(name))),
+            other => return Ok((other?, name)),
         }
     }
 }

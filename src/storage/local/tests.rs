@@ -69,6 +69,24 @@ fn a_draft_with_a_hidden_name_is_never_listed_and_leaves_with_its_draft() {
 }
 
 #[test]
+fn what_is_mended_keeps_its_mode_and_leaves_nothing_behind_even_where_it_fails() {
+    for no_unnamed in [false, true] {
+        let (_folder, store) = new();
+        store.root.no_unnamed.store(no_unnamed, Ordering::Relaxed);
+        let root = PathBuf::from(store.describe());
+        store.put(&key("a"), b"bad").unwrap();
+        fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o440)).unwrap();
+        store.mend(&key("a"), b"good").unwrap();
+        assert_eq!((fs::read(root.join("a")).unwrap(), mode(&root.join("a"))), (b"good".to_vec(), 0o440));
+        let (gone, _) = store.root.open_object("read", &key("a")).unwrap();
+        store.delete(&key("a")).unwrap();
+        let error = Draft::new(&store.root).unwrap().replace(&key("a"), &gone).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Missing, "it went meanwhile, and stays so");
+        assert_eq!(names(&root), [] as [PathBuf; 0]);
+    }
+}
+
+#[test]
 fn a_draft_without_a_name_is_in_no_folder() {
     let (_folder, store) = new();
     let mut upload = store.upload().unwrap();

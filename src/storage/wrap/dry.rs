@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::memory::MemoryStorage;
-use super::super::{Capabilities, Hold, Key, Listed, Object, Result, Storage, Upload};
+use super::super::{Capabilities, Error, ErrorKind, Hold, Key, Listed, Object, Result, Storage, Upload};
 
 /// Small objects stay visible in memory, as a run that looks at its own session expects; big ones are dropped.
 #[derive(Debug)]
@@ -71,8 +71,9 @@ impl Storage for DryRun {
         Ok(())
     }
 
-    fn mend(&self, _: &Key, _: &[u8]) -> Result<()> {
-        Ok(())
+    fn mend(&self, key: &Key, _: &[u8]) -> Result<()> {
+        let place = format!("{}/{key}", self.describe());
+        Err(Error::new(ErrorKind::Denied, "mend", place, "a dry run changes nothing"))
     }
 
     fn hold(&self, _: &Key) -> Result<Option<Box<dyn Hold>>> {
