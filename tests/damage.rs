@@ -189,7 +189,8 @@ fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
         }
     }
     for (folder, (flips, outcome)) in &sums {
-        println!("figure: bits flipped in {folder} = {flips}: {outcome:?}");
+        let how = if folder == "packs" { ", beyond their parity" } else { "" };
+        println!("figure: bits flipped in {folder}{how} = {flips}: {outcome:?}");
     }
     assert_eq!(sums.keys().collect::<Vec<_>>(), ["config", "ends", "index", "keys", "packs", "sessions", "snapshots"]);
     assert_ne!(sums["snapshots"].1.refused, 0);
