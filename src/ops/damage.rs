@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::ObjectId;
 use crate::record::{BadFrame, Damage};
-use crate::repo::{Catalogue, Folder, Repository, Session};
+use crate::repo::{Catalogue, Folder, Mended, Repository, Session};
 
 /// What became of a pack that was damaged.
 pub const MENDED: &str = "its parity gave everything back, and it is whole again; the disk may be failing";
@@ -40,8 +40,8 @@ fn mend_met(repository: &Repository, job: Job<'_>) {
     };
     for id in repository.take_mendable() {
         match mend(&id) {
-            Ok(true) => job.warn(&format!("pack {} was damaged; {MENDED}", id.short())),
-            Ok(false) => {}
+            Ok(Mended::Yes) => job.warn(&format!("pack {} was damaged; {MENDED}", id.short())),
+            Ok(Mended::No | Mended::Gone) => {}
             Err(e) => job.warn(&format!("pack {} is damaged; {}", id.short(), not_mended(&e))),
         }
     }

@@ -18,10 +18,10 @@ use super::{TRAILER_BYTES, TRAILER_MAGIC};
 
 /// Longest parity. Bytes.
 const PARITY_BYTES_MAX: usize = 256 << 10;
-/// It has at least about this part of what it protects, or what a sector takes, unless that is more than a sixteenth.
+/// It has at least about this part of what it protects, or what a sector takes, unless that is more than an eighth.
 const SHARE: u64 = 256;
 const SECTOR_BYTES: u64 = 4 << 10;
-const SHARE_MAX: u64 = 16;
+const SHARE_MAX: u64 = 8;
 /// How many places for a stretch's beginning are tried.
 const GAPS_MAX: usize = 3;
 /// How often the bytes are compared with the name of a pack: no pack of this program takes more, but others could.
@@ -227,10 +227,10 @@ mod tests {
     #[test]
     fn there_is_room_for_a_sector_or_a_part_of_what_is_long() {
         let parity = |table_end| (Layout::new(table_end).parity, Layout::new(table_end).size);
-        assert_eq!([179, 1 << 10, 3 << 10, 70 << 10].map(|end| parity(end).0), [2048, 2048, 512, 4096]);
+        assert_eq!([179, 1 << 10, 3 << 10, 33 << 10].map(|end| parity(end).0), [2048, 2048, 512, 4096]);
         for table_end in (179..40 << 20).step_by(54_321) {
             let Layout { parity, size, .. } = Layout::new(table_end);
-            let least = (table_end / 512).max(4096.min(table_end / 16)).min(128 << 10) / 2;
+            let least = (table_end / 512).max(4096.min(table_end / 8)).min(128 << 10) / 2;
             assert!(parity >= least && size >= table_end + parity + 32, "{table_end}: {parity} of {size}");
             assert!(size <= table_end.max(3800) * 5 / 4, "{table_end}: {size}");
         }

@@ -8,7 +8,7 @@ use super::{Folder, Repository};
 use crate::error::{Error, Kind, Result};
 use crate::id::ObjectId;
 use crate::pack::{PACK_BYTES_MAX, mend};
-use crate::storage::ErrorKind;
+use crate::storage::{self, ErrorKind};
 
 /// What a disk that cannot read some of its sectors is asked for at a time, first and then. Bytes.
 const AROUND_BYTES: [usize; 2] = [64 << 10, 4 << 10];
@@ -44,6 +44,17 @@ impl Patch {
         self.parts.iter().for_each(|(at, part)| bad[*at..at + part.len()].copy_from_slice(part));
         bad
     }
+}
+
+/// What became of a damaged pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// It is what it was.
+    Yes,
+    /// Its parity does not give that back, or it is what its name says.
+    No,
+    /// A prune has taken it away meanwhile.
+    Gone,
 }
 
 /// Whether an error of reading a pack may come from its bytes.
@@ -144,15 +155,18 @@ impl Repository {
     }
 
     /// Makes a damaged pack what it was, if its parity gives that back: then the next barrier makes it durable.
-    pub fn mend(&self, id: &ObjectId) -> Result<bool> {
-        let Some(good) = self.mended(id) else { return Ok(false) };
-        match self.storage().mend(&Folder::Packs.key(id), &good) {
-            // A prune has taken it away.
-            Err(e) if e.kind == ErrorKind::Missing => return Ok(false),
+    pub fn mend(&self, id: &ObjectId) -> Result<Mended> {
+        let (key, storage) = (Folder::Packs.key(id), self.storage());
+        let is_gone = |e: &storage::Error| e.kind == ErrorKind::Missing;
+        let Some(good) = self.mended(id) else {
+            return Ok(if storage.size(&key).is_err_and(|e| is_gone(&e)) { Mended::Gone } else { Mended::No });
+        };
+        match storage.mend(&key, &good) {
+            Err(e) if is_gone(&e) => return Ok(Mended::Gone),
             done => done?,
         }
         lock(&self.mending.patches).remove(id);
         lock(&self.mending.met).remove(id);
-        Ok(true)
+        Ok(Mended::Yes)
     }
 }

@@ -69,6 +69,8 @@ struct Tools {
 pub(super) struct AtHand {
     /// By the pack's number; also why there is none, which can be long to find out.
     keys: Mutex<HashMap<u32, Result<PackKey>, RandomState>>,
+    /// Why frames are damaged, by pack, ordinal and offset: many chunks of one may be asked for.
+    bad: Mutex<HashMap<(u32, u32, u32), Error, RandomState>>,
     kept: Mutex<Kept>,
     kept_deltas: Mutex<Kept>,
     pub parts: Mutex<Parts>,
@@ -83,8 +85,8 @@ pub(super) struct AtHand {
 impl AtHand {
     fn new(renewals_left: u8) -> Arc<Self> {
         let (kept, kept_deltas) = (Kept::new(KEPT_BYTES_MAX), Kept::new(KEPT_DELTA_BYTES_MAX));
-        let (keys, parts, slices, tools, rooms, renewed) = Default::default();
-        Arc::new(Self { keys, kept, kept_deltas, parts, slices, tools, rooms, renewed, renewals_left })
+        let (keys, bad, parts, slices, tools, rooms, renewed) = Default::default();
+        Arc::new(Self { keys, bad, kept, kept_deltas, parts, slices, tools, rooms, renewed, renewals_left })
     }
 }
 
@@ -121,12 +123,13 @@ impl<'r> ChunkReader<'r> {
         Some(ChunkReader { repository: self.repository, catalogue, at_hand: at_hand.clone() })
     }
 
-    /// Lets go of what is kept at hand.
+    /// Lets go of what is kept at hand, and of what was found damaged.
     pub fn forget(&self) {
         for kept in [&self.at_hand.kept, &self.at_hand.kept_deltas] {
             let mut kept = lock(kept);
             (kept.frames, kept.order, kept.bytes) = Default::default();
         }
+        lock(&self.at_hand.bad).clear();
         *lock(&self.at_hand.parts) = Parts::default();
         *lock(&self.at_hand.slices) = Slices::default();
     }
@@ -154,8 +157,18 @@ impl<'r> ChunkReader<'r> {
 
     /// Reads and decodes a frame, without keeping it. What is in it is not compared with any id yet.
     pub fn frame(&self, place: &Place) -> Result<FrameBytes> {
+        let at = (place.pack, place.frame, place.offset);
+        if let Some(error) = lock(&self.at_hand.bad).get(&at) {
+            return Err(error.clone());
+        }
         let key = self.pack_key(place.pack)?;
-        let frame = self.with_tools(|tools| self.frame_with(place, &key, tools))??;
+        let frame = self.with_tools(|tools| self.frame_with(place, &key, tools))?;
+        if let Err(error) = &frame
+            && error.kind() == Kind::Damage
+        {
+            lock(&self.at_hand.bad).insert(at, error.clone());
+        }
+        let frame = frame?;
         lock(&self.at_hand.slices).take_from(place, &frame);
         Ok(frame)
     }

@@ -17,7 +17,7 @@ use crate::event::Job;
 use crate::id::ObjectId;
 use crate::pack::{ChunkInfo, FrameBytes, FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
-use crate::repo::{Catalogue, ChunkReader, Folder, Place, Repository, read_through};
+use crate::repo::{Catalogue, ChunkReader, Folder, Mended, Place, Repository, read_through};
 use crate::seal::Decompressor;
 use crate::storage::ErrorKind;
 
@@ -241,8 +241,9 @@ fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bo
 fn mended(repository: &Repository, id: &ObjectId, read: Read) -> Read {
     let Read::Wrong(wrong) = read else { return read };
     match repository.mend(id) {
-        Ok(true) => Read::Mended(wrong.what),
-        Ok(false) => Read::Wrong(wrong),
+        Ok(Mended::Yes) => Read::Mended(wrong.what),
+        Ok(Mended::No) => Read::Wrong(wrong),
+        Ok(Mended::Gone) => Read::Gone,
         Err(e) => {
             let frames = vec![BadFrame { pack: *id, frame: Some(BadFrame::OUTSIDE), chunks: Vec::new() }];
             Read::Wrong(Wrong {

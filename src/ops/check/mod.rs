@@ -26,7 +26,7 @@ use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::record::{BadFrame, Condition, Note};
-use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Proof, Repository, SnapshotInfo};
+use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Mended, Proof, Repository, SnapshotInfo};
 
 /// How often everything is looked at anew, because snapshots were forgotten meanwhile.
 const LOOKS_MAX: usize = 5;
@@ -234,12 +234,12 @@ impl Look {
 fn mend_met(repository: &Repository, seen: &mut data::Seen, findings: &mut Findings) {
     for id in repository.take_mendable().into_iter().filter(|id| !seen.has_read(id)).collect::<Vec<_>>() {
         match repository.mend(&id) {
-            Ok(true) => {
+            Ok(Mended::Yes) => {
                 seen.whole.insert(id);
                 seen.mended.push((id, "a part of it was damaged".into()));
             }
-            Ok(false) => {}
-            Err(e) => _ = findings.add(format!("pack {}", id.short()), damage::not_mended(&e), remedy::OUTSIDE),
+            Ok(Mended::No | Mended::Gone) => {}
+            Err(e) => _ = findings.add(format!("pack {}", id.short()), damage::not_mended(&e), remedy::MENDABLE),
         }
     }
 }
@@ -291,7 +291,8 @@ fn judge(catalogue: &Catalogue, seen: &data::Seen, findings: &mut Findings) -> u
         }
         let object = format!("pack {}", wrong.pack.short());
         if !findings.found.iter().any(|found| (&found.object, &found.what) == (&object, &wrong.what)) {
-            findings.add(object, &wrong.what, if is_outside { remedy::OUTSIDE } else { remedy::CONTENT });
+            let fix = if wrong.is_mendable { remedy::MENDABLE } else { remedy::OUTSIDE };
+            findings.add(object, &wrong.what, if is_outside { fix } else { remedy::CONTENT });
         }
     }
     spare

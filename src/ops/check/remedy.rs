@@ -37,6 +37,10 @@ pub(super) fn give_up(harmed: usize, is_cut: bool, stuck: &BTreeSet<ObjectId>) -
 pub(super) const OUTSIDE: &str = "nothing is lost, as every chunk in the pack is good: `larder prune` writes it anew, and \
      every check names it until then";
 
+/// A pack whose parity gives all of it back.
+pub(super) const MENDABLE: &str = "nothing is lost: `larder check --data all` makes the pack whole again, run by who may write in the \
+     repository";
+
 /// An index object and a pack that contradict each other.
 pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \
      the same themselves, and the next backup writes the index anew";
