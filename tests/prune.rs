@@ -176,6 +176,26 @@ fn a_pack_whose_chunks_are_all_good_is_written_anew() {
     assert!(padded > 0);
 }
 
+/// As on file systems of the network.
+#[test]
+fn a_pack_that_cannot_be_mended_where_it_lies_is_written_anew() {
+    let scene = Scene::new();
+    for key in engine::keys(&scene.store, Folder::Packs) {
+        let mut bad = scene.store.get(&key, u64::MAX).unwrap();
+        bad[HEAD_BYTES + 5] ^= 1;
+        let store = scene.copy();
+        replace(&store, &key, &bad);
+        let unmendable = || Arc::new(FaultStorage::new(Arc::new(store.clone()), 1, Fault::Unmendable));
+        let found = engine::check_all(&engine::open(unmendable()).unwrap()).found;
+        assert!(found.len() == 1 && found[0].snapshots.is_empty(), "{key}: {found:?}");
+        assert!(found[0].fix.contains("`larder prune` writes it anew"), "{key}: {found:?}");
+        run(unmendable(), &LAZY).unwrap();
+        assert!(!engine::keys(&store, Folder::Packs).contains(&key), "{key}");
+        assert_eq!(engine::count(&store, Folder::Damage), 0, "{key}");
+        scene.check(Arc::new(store), &key.to_string());
+    }
+}
+
 /// What is lost is all that is lost, whatever is pruned; and once it is stored again, the damaged pack goes.
 #[test]
 fn of_a_damaged_pack_nothing_is_lost_that_can_be_read() {

@@ -38,8 +38,8 @@ pub(super) const OUTSIDE: &str = "nothing is lost, as every chunk in the pack is
      every check names it until then";
 
 /// A pack whose parity gives all of it back.
-pub(super) const MENDABLE: &str = "nothing is lost: `larder check --data all` makes the pack whole again, run by who may write in the \
-     repository";
+pub(super) const MENDABLE: &str = "nothing is lost: `larder check --data all` makes the pack whole again, run by who may write there; \
+     where the file system cannot exchange files, `larder prune` writes it anew";
 
 /// An index object and a pack that contradict each other.
 pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \

@@ -77,11 +77,7 @@ impl Draft {
 
     /// The same in the place of the object of this name, with its owner and mode. What had the name goes with the draft.
     pub fn replace(mut self, key: &Key, old: &File) -> Result<()> {
-        let stat = fs::fstat(old).map_err(|e| self.failed(key, e.into()))?;
-        let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-        let like_it = fs::fchown(&self.file, owner.0, owner.1)
-            .and_then(|()| fs::fchmod(&self.file, Mode::from_raw_mode(stat.st_mode)));
-        like_it.map_err(|e| self.failed(key, e.into()))?;
+        self.be_like(old).map_err(|e| self.failed(key, e.into()))?;
         self.file.sync_all().map_err(|e| self.failed(key, e))?;
         let name = self.hidden_name().map_err(|e| self.failed(key, e.into()))?;
         // A plain rename would bring back what a prune has just taken away.
@@ -91,6 +87,18 @@ impl Draft {
             other => other.map_err(|e| self.failed(key, e.into()))?,
         }
         self.root.touch(key);
+        Ok(())
+    }
+
+    /// Who could read the old one can read this.
+    fn be_like(&self, old: &File) -> rustix::io::Result<()> {
+        let (old, new) = (fs::fstat(old)?, fs::fstat(&self.file)?);
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid) {
+            fs::fchown(&self.file, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid)))?;
+        }
+        if old.st_mode != new.st_mode {
+            fs::fchmod(&self.file, Mode::from_raw_mode(old.st_mode))?;
+        }
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub enum Fault {
     BitFlipped(u64),
     /// From the call on, no read succeeds that takes in this byte of a pack, as of a disk with a bad sector.
     Unreadable(u64),
+    /// From the call on, nothing is mended, as where a file system cannot exchange files.
+    Unmendable,
 }
 
 /// A store in which one call goes wrong.
@@ -136,7 +138,13 @@ impl Storage for FaultStorage {
     }
 
     fn mend(&self, key: &Key, bytes: &[u8]) -> Result<()> {
-        self.plan.call("mend", key.as_str(), || self.inner.mend(key, bytes))
+        self.plan.numbered("mend", key.as_str(), |call| match self.plan.fault {
+            Fault::Unmendable if call >= self.plan.at => {
+                let place = format!("{}/{key}", self.plan.root);
+                Err(Error::new(ErrorKind::Other, "mend", place, "files cannot be exchanged here"))
+            }
+            _ => self.inner.mend(key, bytes),
+        })
     }
 
     fn hold(&self, key: &Key) -> Result<Option<Box<dyn Hold>>> {
