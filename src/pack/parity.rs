@@ -248,12 +248,13 @@ mod tests {
 
     #[test]
     fn a_bad_sector_anywhere_is_mended() {
-        let pack = pack(600_000);
-        for at in (0..pack.len()).step_by(4096) {
-            let mut bad = pack.clone();
-            let end = pack.len().min(at + 4096);
-            bad[at..end].fill(0);
-            assert!(is_mended(&bad, &pack), "sector at {at}");
+        for pack in [32_768, 36_000, 70_000, 600_000].map(pack) {
+            for at in (0..pack.len()).step_by(4096) {
+                let mut bad = pack.clone();
+                let end = pack.len().min(at + 4096);
+                bad[at..end].fill(0);
+                assert!(is_mended(&bad, &pack), "sector at {at} of {}", pack.len());
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::storage::{self, ErrorKind};
 
 /// What a disk that cannot read some of its sectors is asked for at a time, first and then. Bytes.
 const AROUND_BYTES: [usize; 2] = [64 << 10, 4 << 10];
-/// How often it may say no: more is more than any parity gives back.
+/// How often it may say no: who says so more often is no disk with a bad sector.
 const UNREADABLE_MAX: usize = 40;
 
 /// What was found out about damaged packs.
