@@ -9,6 +9,7 @@ use std::sync::Arc;
 use larder::id::ObjectId;
 use larder::pack::spoil_parity;
 use larder::repo::{Folder, Proof};
+use larder::seal::SECTOR_BYTES;
 use larder::storage::memory::MemoryStorage;
 use larder::storage::wrap::dry::DryRun;
 use larder::storage::wrap::fault::{Fault, FaultStorage};
@@ -152,6 +153,24 @@ fn expect_exact_unless_needed(key: &Key, outcome: Outcome, about: &str) {
     assert!(is_needed(key) || outcome.exact == 2, "{about}: {outcome:?}, though no restore needs a {}", folder(key));
 }
 
+/// Whether objects of this folder mend themselves.
+fn has_parity(key: &Key) -> bool {
+    !matches!(folder(key), "config" | "keys" | "sessions" | "ends")
+}
+
+/// The object with a bit flipped, and with no use of its parity.
+fn beyond_parity(key: &Key, bytes: &[u8], at: usize, bit: u8) -> Vec<u8> {
+    let mut bad = bytes.to_vec();
+    match folder(key) {
+        "packs" => spoil_parity(&mut bad),
+        _ if has_parity(key) => bad.truncate(bytes.len() - SECTOR_BYTES - 1),
+        _ => {}
+    }
+    let at = at % bad.len();
+    bad[at] ^= bit;
+    bad
+}
+
 /// Every place in the normal run's sample: all of both ends, and some of the middle.
 fn places(len: usize, chance: &mut Chance) -> Vec<usize> {
     if number("LARDER_FULL", 0) == 1 {
@@ -174,12 +193,10 @@ fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
             let (mut flipped, bit) = (bytes.clone(), 1 << chance.below(8));
             flipped[at] ^= bit;
             let about = format!("a bit of byte {at} of {key} is flipped");
-            if folder(&key) == "packs" {
+            if has_parity(&key) {
                 let outcome = scene.check(&scene.with(&[(&key, Some(&flipped))]), &about);
                 assert_eq!(outcome.exact, 2, "{about}: {outcome:?}, though the parity gives it back");
-                flipped.clone_from(&bytes);
-                spoil_parity(&mut flipped);
-                flipped[at] ^= bit;
+                flipped = beyond_parity(&key, &bytes, at, bit);
             }
             let outcome = scene.check(&scene.with(&[(&key, Some(&flipped))]), &about);
             expect_exact_unless_needed(&key, outcome, &about);
@@ -189,7 +206,7 @@ fn a_flipped_bit_anywhere_is_noticed_or_does_no_harm() {
         }
     }
     for (folder, (flips, outcome)) in &sums {
-        let how = if folder == "packs" { ", beyond their parity" } else { "" };
+        let how = if has_parity(&Key::new(folder.clone()).unwrap()) { ", beyond their parity" } else { "" };
         println!("figure: bits flipped in {folder}{how} = {flips}: {outcome:?}");
     }
     assert_eq!(sums.keys().collect::<Vec<_>>(), ["config", "ends", "index", "keys", "packs", "sessions", "snapshots"]);
@@ -226,11 +243,11 @@ fn a_bad_sector_of_a_pack_costs_nothing() {
 #[test]
 fn a_sector_that_cannot_be_read_is_read_around() {
     let scene = Scene::with_a_long_pack();
-    for at in [70_000, 100_000, 299_999] {
-        let store = FaultStorage::new(Arc::new(scene.store.clone()), 1, Fault::Unreadable(at));
+    for (folder, at) in [("packs/", 70_000), ("packs/", 100_000), ("packs/", 299_999), ("snapshots/", 0)] {
+        let store = FaultStorage::new(Arc::new(scene.store.clone()), 1, Fault::Unreadable(folder, at));
         let repository = engine::open(Arc::new(store)).unwrap();
         for (id, tree) in &scene.snapshots {
-            engine::assert_restores(&repository, id, tree, &format!("byte {at}"));
+            engine::assert_restores(&repository, id, tree, &format!("byte {at} of {folder}"));
         }
     }
 }
@@ -266,6 +283,40 @@ fn who_meets_a_bad_pack_mends_it() {
         }
     }
     assert!(restored > 5 && checked > 10, "{restored} {checked}");
+}
+
+/// Small objects, too, be it a bit or the sector that they begin in.
+#[test]
+fn who_meets_a_bad_small_object_mends_it() {
+    let scene = Scene::new(1);
+    // A damage record, and a note of it.
+    let (pack, bytes) = scene.objects().into_iter().find(|(key, _)| folder(key) == "packs").unwrap();
+    let repository = engine::open(Arc::new(scene.store.clone())).unwrap();
+    scene.store.delete(&pack).unwrap();
+    scene.store.put(&pack, &vec![0; bytes.len()]).unwrap();
+    engine::check_all(&repository);
+    scene.store.delete(&pack).unwrap();
+    scene.store.put(&pack, &bytes).unwrap();
+    let mut mended = BTreeSet::new();
+    for (key, bytes) in scene.objects().iter().filter(|(key, _)| has_parity(key) && folder(key) != "packs") {
+        let (mut flipped, mut sector) = (bytes.clone(), bytes.clone());
+        flipped[bytes.len() / 3] ^= 4;
+        sector[..SECTOR_BYTES].fill(0);
+        for bad in [flipped, sector] {
+            let store = scene.with(&[(key, Some(&bad))]);
+            assert_eq!(scene.check(&store, "").exact, 2, "{key}");
+            let repository = engine::open(Arc::new(scene.with(&[(key, Some(&bad))]))).unwrap();
+            let report = engine::check(&repository);
+            let object = (folder(key).trim_end_matches('s'), 1, true);
+            let found = report.mended.first().map_or("", |(object, _)| object.split(' ').next().unwrap());
+            assert_eq!((found, report.mended.len(), report.is_healthy()), object, "{report:?}");
+            // A damage record goes, since the pack is well.
+            let is_it = repository.storage().get(key, u64::MAX).is_ok_and(|now| now == *bytes);
+            assert!(is_it != (folder(key) == "damage"), "{key}");
+        }
+        mended.insert(folder(key).to_owned());
+    }
+    assert_eq!(mended.iter().collect::<Vec<_>>(), ["damage", "index", "notes", "snapshots"]);
 }
 
 /// What its name says is what it was.
@@ -499,8 +550,7 @@ fn what_a_check_advises_makes_the_repository_healthy() {
     scene.store.put(&pack, &bytes).unwrap();
     let mut healed = BTreeSet::new();
     for (key, bytes) in scene.objects().iter().filter(|(key, _)| !is_needed(key)) {
-        let mut flipped = bytes.clone();
-        flipped[bytes.len() / 2] ^= 1;
+        let flipped = beyond_parity(key, bytes, bytes.len() / 2, 1);
         let store = scene.with(&[(key, Some(&flipped))]);
         let repository = engine::open(Arc::new(store.clone())).unwrap();
         let found = engine::check(&repository).found;

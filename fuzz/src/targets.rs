@@ -196,13 +196,19 @@ pub fn trailer(bytes: &[u8]) -> Verdict {
     }
 }
 
-/// A pack that is not what it was: what is called mended is what the name says, and of nothing else.
+/// A pack, or another object, that is not what it was: what is called mended is what the name says, and of nothing else.
 pub fn parity(bytes: &[u8]) -> Verdict {
     let tried = std::cell::Cell::new(0);
     let mended = larder::pack::mend(bytes, |pack| {
         tried.set(tried.get() + 1);
         assert!(pack.ends_with(b"KCAP"));
         pack.len() % 7 == tried.get() % 7
+    });
+    tried.set(0);
+    larder::seal::mend_object(bytes.to_vec(), |object| {
+        tried.set(tried.get() + 1);
+        assert_eq!(object.len(), bytes.len());
+        object.len() % 5 == tried.get() % 5
     });
     if mended.is_some() { Verdict::Accepted } else { Verdict::Refused }
 }

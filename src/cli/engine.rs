@@ -43,9 +43,9 @@ impl std::ops::Deref for Opened {
 impl Drop for Opened {
     /// Nobody uses what parity gives back without saying so.
     fn drop(&mut self) {
-        for pack in self.0.take_mendable() {
+        for (folder, id) in self.0.take_mendable() {
             let why = "its parity gave back what was read of it; `larder check` makes it whole again";
-            let warning = format!("pack {} is damaged; {why}", pack.short());
+            let warning = format!("{} is damaged; {why}", folder.object(&id));
             super::tell(&format!("{}\n", render::warning(&warning, Paint::stderr())));
         }
     }

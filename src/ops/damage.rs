@@ -11,7 +11,7 @@ use crate::id::ObjectId;
 use crate::record::{BadFrame, Damage};
 use crate::repo::{Catalogue, Folder, Mended, Repository, Session};
 
-/// What became of a pack that was damaged.
+/// What became of an object that was damaged.
 pub const MENDED: &str = "its parity gave everything back, and it is whole again; the disk may be failing";
 
 /// The same where it could not be written.
@@ -35,14 +35,15 @@ pub fn record_met(repository: &Repository, job: Job<'_>) -> bool {
 }
 
 fn mend_met(repository: &Repository, job: Job<'_>) {
-    let mend = |id: &ObjectId| {
-        repository.mend(id).and_then(|is_mended| Ok(repository.storage().barrier().map(|()| is_mended)?))
+    let mend = |folder, id: &ObjectId| {
+        repository.mend(folder, id).and_then(|is_mended| Ok(repository.storage().barrier().map(|()| is_mended)?))
     };
-    for id in repository.take_mendable() {
-        match mend(&id) {
-            Ok(Mended::Yes) => job.warn(&format!("pack {} was damaged; {MENDED}", id.short())),
+    for (folder, id) in repository.take_mendable() {
+        let object = folder.object(&id);
+        match mend(folder, &id) {
+            Ok(Mended::Yes) => job.warn(&format!("{object} was damaged; {MENDED}")),
             Ok(Mended::No | Mended::Gone) => {}
-            Err(e) => job.warn(&format!("pack {} is damaged; {}", id.short(), not_mended(&e))),
+            Err(e) => job.warn(&format!("{object} is damaged; {}", not_mended(&e))),
         }
     }
 }

@@ -3,65 +3,17 @@
 //! ```text
 //! pack := head ‖ frames ‖ table ‖ trailer ‖ parity ‖ zeros ‖ trailer
 //! ```
-//! Cut into stripes as long as the parity, all up to its end XORs to nothing. A stretch of bad bytes that is no longer
-//! shows, by what the stripes XOR to, which bytes it had and where in its stripe it lies, but not in which. Each is tried, and
-//! the pack's name tells which is right. So nobody needs a key.
-//!
-//! Parities are powers of two, so those of short stripes follow from those of long ones. A writer, who does not know yet how
-//! long the pack becomes, keeps the longest.
-
-use std::cmp::Reverse;
-use std::ops::Range;
+//! See [`crate::seal::Parity`]; what lies behind the parity is not in its stripes.
 
 use super::write::padded_len;
 use super::{TRAILER_BYTES, TRAILER_MAGIC};
+use crate::seal::{Goal, PARITY_BYTES_MAX, Parity, SECTOR_BYTES, mend_stripes};
 
-/// Longest parity. Bytes.
-const PARITY_BYTES_MAX: usize = 256 << 10;
-/// It has at least about this part of what it protects, or what a sector takes, unless that is more than an eighth.
+/// The parity has at least about this part of what it protects, or what a sector takes, unless that is more than an eighth.
 const SHARE: u64 = 256;
-const SECTOR_BYTES: u64 = 4 << 10;
 const SHARE_MAX: u64 = 8;
-/// How many places for a stretch's beginning are tried.
-const GAPS_MAX: usize = 3;
-/// How often the bytes are compared with the name of a pack: no pack of this program takes more, but others could.
-const TRIES_MAX: usize = 2048;
 /// Longer packs than any of this program are not mended.
 const PACK_BYTES_MAX: usize = 64 << 20;
-
-/// The parity of what is still being written.
-#[derive(Debug, Default)]
-pub(super) struct Parity {
-    /// Of stripes of [`PARITY_BYTES_MAX`]; as long as there is less, it is what was written.
-    stripe: Vec<u8>,
-    /// Where in its stripe the end is.
-    at: usize,
-}
-
-impl Parity {
-    /// Takes in what comes next.
-    pub fn update(&mut self, bytes: &[u8]) {
-        let (fresh, mut rest) = bytes.split_at(bytes.len().min(PARITY_BYTES_MAX - self.stripe.len()));
-        self.stripe.extend_from_slice(fresh);
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(PARITY_BYTES_MAX - self.at));
-            xor(&mut self.stripe[self.at..], now);
-            self.at = (self.at + now.len()) % PARITY_BYTES_MAX;
-            rest = later;
-        }
-    }
-
-    /// What the stripes of this length, a power of two, XOR to.
-    fn sum(&self, len: usize) -> Vec<u8> {
-        let mut out = vec![0; len];
-        self.stripe.chunks(len.max(1)).for_each(|part| xor(&mut out, part));
-        out
-    }
-}
-
-fn xor(to: &mut [u8], from: &[u8]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to ^= from);
-}
 
 /// The greatest power of two up to this; none of zero.
 fn power_of_two(len: u64) -> u64 {
@@ -84,7 +36,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Of a pack whose table ends there.
     pub fn new(table_end: u64) -> Self {
-        let wanted = (table_end / SHARE).max(SECTOR_BYTES.min(table_end / SHARE_MAX));
+        let wanted = (table_end / SHARE).max((SECTOR_BYTES as u64).min(table_end / SHARE_MAX));
         let least = power_of_two(wanted.min(PARITY_BYTES_MAX as u64));
         let needed = table_end + least + 2 * TRAILER_BYTES as u64;
         let size = padded_len(needed);
@@ -101,10 +53,7 @@ impl Layout {
     pub fn put(&self, trailer: &[u8; TRAILER_BYTES], mut before: Parity, out: &mut Vec<u8>) {
         before.update(trailer);
         out.extend_from_slice(trailer);
-        let mut parity = before.sum(self.parity as usize);
-        // Each byte stands in the place of its stripe.
-        parity.rotate_left((self.parity_at() % self.parity.max(1)) as usize);
-        out.extend_from_slice(&parity);
+        out.extend_from_slice(&before.behind(self.parity_at(), self.parity as usize));
         let zeros = self.size - self.parity_at() - self.parity - TRAILER_BYTES as u64;
         out.resize(out.len() + zeros as usize, 0);
         out.extend_from_slice(trailer);
@@ -116,14 +65,10 @@ pub fn mend(bytes: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     if bytes.len() > PACK_BYTES_MAX {
         return None;
     }
-    let mut tries = TRIES_MAX;
-    let mut is_it = |pack: &[u8]| {
-        tries = tries.saturating_sub(1);
-        if is_it(pack) { Some(true) } else { (tries > 0).then_some(false) }
-    };
+    let mut goal = Goal::new(is_it);
     let mut trailers: Vec<_> = trailers(bytes).collect();
     trailers.dedup();
-    trailers.into_iter().find_map(|(table_end, trailer)| with_trailer(bytes, table_end, &trailer, &mut is_it))
+    trailers.into_iter().find_map(|(table_end, trailer)| with_trailer(bytes, table_end, &trailer, &mut goal))
 }
 
 /// Makes a pack's parity useless, a tool for tests of damage that is beyond it.
@@ -148,12 +93,12 @@ fn trailers(bytes: &[u8]) -> impl Iterator<Item = (u64, [u8; TRAILER_BYTES])> {
     memchr::memmem::rfind_iter(bytes, TRAILER_MAGIC).filter_map(candidate).take(2)
 }
 
-/// The same by one trailer. `is_it` says nothing when it was asked often enough.
-fn with_trailer(
+/// The same by one trailer.
+fn with_trailer<F: Fn(&[u8]) -> bool>(
     bytes: &[u8],
     table_end: u64,
     trailer: &[u8; TRAILER_BYTES],
-    is_it: &mut impl FnMut(&[u8]) -> Option<bool>,
+    goal: &mut Goal<F>,
 ) -> Option<Vec<u8>> {
     let layout = Layout::new(table_end);
     let (parity_at, parity, size) = (layout.parity_at() as usize, layout.parity as usize, layout.size as usize);
@@ -162,40 +107,10 @@ fn with_trailer(
     pack.resize(size, 0);
     pack[parity_at - TRAILER_BYTES..parity_at].copy_from_slice(trailer);
     pack[size - TRAILER_BYTES..].copy_from_slice(trailer);
-    if is_it(&pack)? {
-        return Some(pack);
+    if !goal.is_it(&pack)? {
+        mend_stripes(&mut pack, end, parity, goal)?;
     }
-    let mut all = Parity::default();
-    all.update(&pack[..end]);
-    let wrong = all.sum(parity);
-    for stretch in stretches(&wrong) {
-        // What is longer than a stripe looks so, and to try it takes long.
-        if layout.parity > SECTOR_BYTES && stretch.len() > parity / 8 * 7 {
-            continue;
-        }
-        let wrong: Vec<u8> = wrong.iter().cycle().skip(stretch.start).take(stretch.len()).copied().collect();
-        for at in (stretch.start..=end.checked_sub(stretch.len())?).step_by(parity) {
-            xor(&mut pack[at..], &wrong);
-            if is_it(&pack)? {
-                return Some(pack);
-            }
-            xor(&mut pack[at..], &wrong);
-        }
-    }
-    None
-}
-
-/// Stretches, round the end if need be, that have all bytes that are not zero: the shortest ones, which leave out a long
-/// gap, and a whole stripe, which may be a sector.
-fn stretches(bytes: &[u8]) -> Vec<Range<usize>> {
-    let wrong: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
-    let (Some(first), Some(last)) = (wrong.first(), wrong.last()) else { return Vec::new() };
-    let round = (first + bytes.len() - last, *first..last + 1);
-    let inside = wrong.windows(2).map(|pair| (pair[1] - pair[0], pair[1]..pair[0] + 1 + bytes.len()));
-    let mut gaps: Vec<_> = inside.chain([round]).collect();
-    gaps.sort_by_key(|(gap, _)| Reverse(*gap));
-    gaps.truncate(GAPS_MAX);
-    gaps.into_iter().map(|(_, stretch)| stretch).chain(std::iter::once(0..bytes.len())).collect()
+    Some(pack)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Builds a pack, frame by frame.
 
-use super::parity::{Layout, Parity};
+use super::parity::Layout;
 use super::read::{PackKey, TABLE_PURPOSE, Trailer};
 use super::table::StoredTable;
 use super::{Frame, HEAD_BYTES};
 use crate::crypto::{self, Audience, Keyring, ObjectHasher, TAG_BYTES};
 use crate::id::ObjectId;
-use crate::seal::{Codec, Compressor, Header, OpenError, SessionSecrets, Wrap};
+use crate::seal::{Codec, Compressor, Header, OpenError, Parity, SessionSecrets, Wrap};
 
 /// What a table takes beside itself, bytes: codec, length, tag.
 const TABLE_HEAD_BYTES: usize = 1 + 4 + TAG_BYTES;

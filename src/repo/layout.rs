@@ -5,7 +5,7 @@ use crate::seal::ObjectKind;
 use crate::storage::Key;
 
 /// The folders of a repository that hold objects named by their bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Folder {
     Keys,
@@ -35,6 +35,11 @@ impl Folder {
             Self::Damage => "damage",
             Self::Notes => "notes",
         }
+    }
+
+    /// What an object of this name in it is called where people read it.
+    pub fn object(self, id: &ObjectId) -> String {
+        format!("{} {}", self.kind().name(), id.short())
     }
 
     /// What lies in it.

@@ -1,4 +1,4 @@
-//! Packs that are damaged, and whose parity gives back what they were.
+//! Objects that are damaged, and whose parity gives back what they were.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,8 @@ use super::reader::lock;
 use super::{Folder, Repository};
 use crate::error::{Error, Kind, Result};
 use crate::id::ObjectId;
-use crate::pack::{PACK_BYTES_MAX, mend};
+use crate::pack::{self, PACK_BYTES_MAX};
+use crate::seal::mend_object;
 use crate::storage::{self, ErrorKind};
 
 /// What a disk that cannot read some of its sectors is asked for at a time, first and then. Bytes.
@@ -15,16 +16,16 @@ const AROUND_BYTES: [usize; 2] = [64 << 10, 4 << 10];
 /// How often it may say no: who says so more often is no disk with a bad sector.
 const UNREADABLE_MAX: usize = 40;
 
-/// What was found out about damaged packs.
+/// What was found out about damaged objects.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     /// What makes each what it was; none where nothing does.
     patches: Mutex<HashMap<ObjectId, Option<Arc<Patch>>>>,
-    /// Packs that are not what they were, and can be again.
-    met: Mutex<BTreeSet<ObjectId>>,
+    /// Those that are not what they were, and can be again.
+    met: Mutex<BTreeSet<(Folder, ObjectId)>>,
 }
 
-/// What makes a pack what it was: the parts of it that differ, each as long as the second of [`AROUND_BYTES`].
+/// What makes an object what it was: the parts of it that differ, each as long as the second of [`AROUND_BYTES`].
 #[derive(Debug)]
 struct Patch {
     size: usize,
@@ -46,7 +47,7 @@ impl Patch {
     }
 }
 
-/// What became of a damaged pack.
+/// What became of a damaged object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mended {
     /// It is what it was.
@@ -57,8 +58,8 @@ pub enum Mended {
     Gone,
 }
 
-/// Whether an error of reading a pack may come from its bytes.
-fn is_of_the_pack(error: &Error) -> bool {
+/// Whether an error of reading an object may come from its bytes.
+fn is_of_its_bytes(error: &Error) -> bool {
     !(error.kind().is_about_who_asks() || matches!(error.kind(), Kind::Missing | Kind::Newer | Kind::WrongKey))
 }
 
@@ -73,52 +74,56 @@ impl Repository {
         mut make: impl FnMut(Vec<u8>) -> Result<T>,
     ) -> Result<T> {
         let read = self.pack_range(id, offset, len).and_then(&mut make);
-        self.or_mended(read, id, |pack| {
+        self.or_mended(read, Folder::Packs, id, |pack| {
             let offset = usize::try_from(offset).ok()?;
             make(pack.get(offset..offset.checked_add(len)?)?.to_vec()).ok()
         })
     }
 
-    /// What was made of a pack, or, where its bytes kept that from being made, what `make` makes of it as it was.
+    /// What was made of an object, or, where its bytes kept that from being made, what `make` makes of it as it was.
     pub(super) fn or_mended<T>(
         &self,
         read: Result<T>,
+        folder: Folder,
         id: &ObjectId,
         make: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<T> {
         let error = match read {
-            Err(error) if is_of_the_pack(&error) => error,
+            Err(error) if is_of_its_bytes(&error) => error,
             other => return other,
         };
-        self.mended(id).and_then(|pack| make(&pack)).ok_or(error)
+        self.mended(folder, id).and_then(|bytes| make(&bytes)).ok_or(error)
     }
 
-    /// A pack as it was, if it is not, and its parity gives that back.
-    fn mended(&self, id: &ObjectId) -> Option<Vec<u8>> {
-        // One at a time: it takes long, and others want the same pack.
+    /// An object as it was, if it is not, and its parity gives that back.
+    fn mended(&self, folder: Folder, id: &ObjectId) -> Option<Vec<u8>> {
+        let is_it = |bytes: &[u8]| ObjectId::of(bytes) == *id;
+        // One at a time: it takes long, and others want the same object.
         let mut patches = lock(&self.mending.patches);
         if let Some(known) = patches.get(id) {
             let patch = known.clone()?;
             drop(patches);
-            let pack = patch.apply(self.read_around(id)?);
-            return (ObjectId::of(&pack) == *id).then_some(pack);
+            let object = patch.apply(self.read_around(folder, id)?);
+            return is_it(&object).then_some(object);
         }
         let (mut good, mut patch) = (None, None);
-        if let Some(bad) = self.read_around(id) {
-            good = mend(&bad, |bytes| ObjectId::of(bytes) == *id).filter(|good| bad != *good);
+        if let Some(bad) = self.read_around(folder, id) {
+            let mended =
+                if folder == Folder::Packs { pack::mend(&bad, is_it) } else { mend_object(bad.clone(), is_it) };
+            good = mended.filter(|good| bad != *good);
             patch = good.as_ref().map(|good| Arc::new(Patch::new(&bad, good)));
         }
         patches.insert(*id, patch);
-        good.inspect(|_| _ = lock(&self.mending.met).insert(*id))
+        good.inspect(|_| _ = lock(&self.mending.met).insert((folder, *id)))
     }
 
-    /// All bytes of a pack, with zeros in the place of those that its disk cannot read, if these are few.
-    fn read_around(&self, id: &ObjectId) -> Option<Vec<u8>> {
-        let size = self.pack_size(id).ok().filter(|size| *size <= PACK_BYTES_MAX)? as usize;
+    /// All bytes of an object, with zeros in the place of those that its disk cannot read, if these are few.
+    fn read_around(&self, folder: Folder, id: &ObjectId) -> Option<Vec<u8>> {
+        let size = self.size_of(folder, id).ok().filter(|size| *size <= PACK_BYTES_MAX)? as usize;
         let mut unreadable = 0;
-        let mut read = |offset: usize, len: usize| match self.pack_range(id, offset as u64, len) {
+        let mut read = |offset: usize, len: usize| match self.range_of(folder, id, offset as u64, len) {
             Ok(bytes) => Some(Some(bytes)),
-            Err(e) if !is_of_the_pack(&e) => None,
+            Err(e) if !is_of_its_bytes(&e) => None,
             Err(_) => {
                 unreadable += 1;
                 (unreadable <= UNREADABLE_MAX).then_some(None)
@@ -144,21 +149,21 @@ impl Repository {
         Some(bytes)
     }
 
-    /// Packs that were met since this was asked last, are not what they were, and can be again.
-    pub fn take_mendable(&self) -> BTreeSet<ObjectId> {
+    /// Objects that were met since this was asked last, are not what they were, and can be again.
+    pub fn take_mendable(&self) -> BTreeSet<(Folder, ObjectId)> {
         std::mem::take(&mut *lock(&self.mending.met))
     }
 
     /// Whether such a pack was met.
-    pub fn is_mendable(&self, id: &ObjectId) -> bool {
-        lock(&self.mending.met).contains(id)
+    pub fn is_mendable(&self, pack: &ObjectId) -> bool {
+        lock(&self.mending.met).contains(&(Folder::Packs, *pack))
     }
 
-    /// Makes a damaged pack what it was, if its parity gives that back: then the next barrier makes it durable.
-    pub fn mend(&self, id: &ObjectId) -> Result<Mended> {
-        let (key, storage) = (Folder::Packs.key(id), self.storage());
+    /// Makes a damaged object what it was, if its parity gives that back: then the next barrier makes it durable.
+    pub fn mend(&self, folder: Folder, id: &ObjectId) -> Result<Mended> {
+        let (key, storage) = (folder.key(id), self.storage());
         let is_gone = |e: &storage::Error| e.kind == ErrorKind::Missing;
-        let Some(good) = self.mended(id) else {
+        let Some(good) = self.mended(folder, id) else {
             return Ok(if storage.size(&key).is_err_and(|e| is_gone(&e)) { Mended::Gone } else { Mended::No });
         };
         match storage.mend(&key, &good) {
@@ -166,7 +171,7 @@ impl Repository {
             done => done?,
         }
         lock(&self.mending.patches).remove(id);
-        lock(&self.mending.met).remove(id);
+        lock(&self.mending.met).remove(&(folder, *id));
         Ok(Mended::Yes)
     }
 }

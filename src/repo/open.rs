@@ -358,14 +358,14 @@ impl Repository {
         audiences: [Audience; N],
     ) -> Result<(Header, [Vec<u8>; N])> {
         let bytes = self.named_bytes(folder, id, key)?;
-        self.open_object(&format!("{} {}", folder.kind().name(), id.short()), folder.kind(), &bytes, audiences)
+        self.open_object(&folder.object(id), folder.kind(), &bytes, audiences)
     }
 
-    /// The bytes under a key, which must be those of the object of this name.
+    /// The bytes under a key, which must be those of the object of this name, or be mended to be.
     pub(super) fn named_bytes(&self, folder: Folder, id: &ObjectId, key: &Key) -> Result<Vec<u8>> {
-        let bytes = self.storage.get(key, OBJECT_BYTES_MAX)?;
-        check_name(&format!("{} {}", folder.kind().name(), id.short()), id, &bytes)?;
-        Ok(bytes)
+        let read = self.storage.get(key, OBJECT_BYTES_MAX).map_err(Error::from);
+        let read = read.and_then(|bytes| check_name(&folder.object(id), id, &bytes).map(|()| bytes));
+        self.or_mended(read, folder, id, |bytes| Some(bytes.to_vec()))
     }
 
     /// Opens the header and the sections of an object's bytes.

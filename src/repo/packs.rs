@@ -54,7 +54,7 @@ pub fn pack_session(repository: &Repository, id: &ObjectId) -> Result<SessionId>
 /// Reads a pack's table: its key, its size and what lies in it.
 pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table)> {
     let table = table_as_it_is(repository, id);
-    repository.or_mended(table, id, |pack| {
+    repository.or_mended(table, Folder::Packs, id, |pack| {
         let (key, table) = repository.open_pack_bytes(id, pack).ok()?;
         Some((key, pack.len() as u64, table))
     })

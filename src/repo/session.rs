@@ -13,7 +13,7 @@ use crate::crypto::Audience;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
 use crate::record::{Body, SessionEnd, SessionRecord, Summary, add_check};
-use crate::seal::{ObjectKind, SessionSecrets};
+use crate::seal::{ObjectKind, SessionSecrets, add_parity};
 use crate::storage::{ErrorKind, Hold};
 
 /// How often a session is begun that somebody takes for dead at once.
@@ -96,9 +96,9 @@ impl<'r> Session<'r> {
         self.bytes_written.lock().map_or(0, |sum| *sum)
     }
 
-    /// Puts a sealed object; not durable before the next barrier.
+    /// Puts a sealed object, which mends itself; not durable before the next barrier.
     pub fn put(&self, folder: Folder, sections: &[(Audience, &[u8])]) -> Result<ObjectId> {
-        let bytes = self.repository.seal_object(folder.kind(), self.id, &self.secrets, sections)?;
+        let bytes = add_parity(self.repository.seal_object(folder.kind(), self.id, &self.secrets, sections)?);
         self.count(bytes.len() as u64);
         self.repository.put_named(folder, &bytes)
     }

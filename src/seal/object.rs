@@ -1,14 +1,16 @@
 //! Sealed sections: how small objects (snapshots, index, sessions, notes, …) and pack heads hold secrets.
 //!
 //! ```text
-//! object  := header(96) section*
+//! object  := header(96) section* [0 ‖ parity(4096)]
 //! section := audience u8 ‖ wrap ‖ length u32 ‖ ciphertext(length)
 //! wrap    := kind u8 (1: epoch key) ‖ length u16 (80) ‖ commitment(32) ‖ sealed secret(48)
 //! plain   := codec u8 ‖ [raw length u32, if codec is not 0] ‖ bytes
 //! ```
 //! The wrapped secret is the session's, one per audience; the section's own key is derived from it with the header
-//! and the section's place, so that a section opens only where it was written. Wrap kind 2 is kept for HPKE.
+//! and the section's place, so that a section opens only where it was written. Wrap kind 2 is kept for HPKE. In stripes of
+//! 4096 bytes an object with parity XORs to nothing, see [`super::Parity`].
 
+use super::parity::{Goal, Parity, SECTOR_BYTES, mend_stripes};
 use super::{Codec, Compressor, HEADER_BYTES, Header, decompress};
 use crate::clock::{self, World};
 use crate::crypto::{self, Audience, Keyring, Secret};
@@ -17,6 +19,8 @@ use crate::wire::{Malformed, Reader};
 /// Stored length of a wrap.
 pub const WRAP_BYTES: usize = 83;
 const WRAP_EPOCH: u8 = 1;
+/// Stands where a section could begin, and before the parity.
+const NO_SECTION: u8 = 0;
 /// Longest plain form of a section.
 const SECTION_BYTES_MAX: usize = 64 << 20;
 
@@ -143,6 +147,11 @@ pub fn sections<'a>(bytes: &'a [u8], kind: super::ObjectKind) -> Result<(Header,
     let mut out = Vec::new();
     while !r.is_empty() {
         let number = r.u8()?;
+        if number == NO_SECTION {
+            r.bytes(SECTOR_BYTES)?;
+            r.end()?;
+            break;
+        }
         let audience = Audience::from_u8(number).ok_or_else(|| Malformed::Newer {
             what: format!("{} with a section for audience {number}", kind.name()),
         })?;
@@ -224,6 +233,21 @@ pub fn write_object(
     Ok(out)
 }
 
+/// Appends to an object what gives it back when a stretch of it goes bad that is no longer than a sector.
+pub fn add_parity(mut object: Vec<u8>) -> Vec<u8> {
+    object.push(NO_SECTION);
+    let mut parity = Parity::default();
+    parity.update(&object);
+    object.extend_from_slice(&parity.behind(object.len() as u64, SECTOR_BYTES));
+    object
+}
+
+/// An object as it was, from its bytes as they are, if it has parity and one stretch of it is bad: `is_it` knows it.
+pub fn mend_object(mut bytes: Vec<u8>, is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let end = bytes.len();
+    mend_stripes(&mut bytes, end, SECTOR_BYTES, &mut Goal::new(is_it)).map(|()| bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +286,40 @@ mod tests {
         for len in 0..bytes.len() {
             // A cut exactly between the sections leaves a shorter object: its reader counts sections.
             assert!(read(&bytes[..len]).is_none_or(|s| s.len() < 2), "length {len}");
+        }
+    }
+
+    #[test]
+    fn an_object_with_parity_opens_and_mends_itself() {
+        let (keys, secrets, header) = setup();
+        for len in [5, 3000, 60_000] {
+            let mut noise = vec![0; len];
+            blake3::Hasher::new().finalize_xof().fill(&mut noise);
+            let object = write_object(&keys, &secrets, &header, &[(Audience::Index, &noise)]).unwrap();
+            let sealed_len = object.len();
+            let object = add_parity(object);
+            assert_eq!(object.len(), sealed_len + 1 + 4096);
+            let opened = sections(&object, ObjectKind::Snapshot).unwrap().1;
+            assert_eq!(open_section(&keys, &header, &opened[0]).unwrap(), noise);
+            for cut in [sealed_len + 1, object.len() - 1] {
+                assert!(sections(&object[..cut], ObjectKind::Snapshot).is_err());
+            }
+            let spoilt = |bad: Vec<u8>| mend_object(bad, |bytes| *bytes == object);
+            for at in (0..object.len()).step_by(len.div_ceil(200)) {
+                let mut bad = object.clone();
+                bad[at] ^= 0x80;
+                assert!(spoilt(bad).is_some_and(|good| good == object), "byte {at} of {}", object.len());
+            }
+            for at in (0..object.len()).step_by(4096) {
+                let mut bad = object.clone();
+                let end = bad.len().min(at + 4096);
+                bad[at..end].fill(0);
+                assert!(spoilt(bad).is_some_and(|good| good == object), "sector at {at} of {}", object.len());
+            }
+            let mut bad = object.clone();
+            bad[1] ^= 1;
+            bad[sealed_len + 4096] ^= 1;
+            assert!(spoilt(bad).is_none() && spoilt(object[..100].to_vec()).is_none());
         }
     }
 

@@ -312,10 +312,8 @@ fn latest_says_so_when_it_passes_over_a_snapshot_that_it_cannot_use() {
         let is_new =
             |file: &std::path::PathBuf| !before.contains(file) && (folder == "snapshots" || file.extension().is_some());
         let file = files_below(&machine.repository.join(folder)).into_iter().find(is_new).unwrap();
-        let mut bytes = fs::read(&file).unwrap();
-        let at = bytes.len() - 40;
-        bytes[at] ^= 1;
-        fs::write(&file, bytes).unwrap();
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
         // One whose run only seems not to have ended is whole, as far as anybody can tell.
         let code = if folder == "snapshots" { 4 } else { 0 };
         machine.run(["restore", "latest"]).expect(code).says("was passed over");
@@ -369,9 +367,8 @@ fn latest_passes_over_a_snapshot_that_was_damaged_after_it_was_listed() {
     assert!(cache.iter().any(|path| path.to_string_lossy().contains("/snapshots/list.")), "{cache:?}");
     let newest = listed.json()["snapshots"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
     let file = machine.repository.join("snapshots").join(&newest);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[500] ^= 1;
-    fs::write(&file, bytes).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     machine.restore("latest", &machine.place("to")).expect(4).says(&newest[..8]).says("was passed over");
     assert_same(&look(&source), &look(&machine.place("to")), "the one before");
     machine.restore(&newest, &machine.place("none")).expect(4);

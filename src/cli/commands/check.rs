@@ -84,7 +84,7 @@ fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'
         bytes_total: report.bytes_total,
         damages: report.found.len() as u64,
         packs_spare: report.packs_spare,
-        mended: report.mended.iter().map(|(pack, what)| json::Mended { pack: pack.to_hex(), what }).collect(),
+        mended: report.mended.iter().map(|(object, what)| json::Mended { object, what }).collect(),
     })?;
     if !report.not_recorded.is_empty() {
         context.output.json(&json::Warning { message: &not_recorded(report) })?;
@@ -132,8 +132,8 @@ fn tell(args: &Args, report: &Report, context: &Context<'_>) -> Result<()> {
     if report.packs_spare > 0 {
         out(spare(report.packs_spare))?;
     }
-    for (pack, what) in &report.mended {
-        out(format!("mended     pack {}: {what}; {MENDED}", pack.short()))?;
+    for (object, what) in &report.mended {
+        out(format!("mended     {object}: {what}; {MENDED}"))?;
     }
     for found in &report.found {
         out(format!("damage     {}: {}", found.object, found.what))?;

@@ -112,8 +112,8 @@ pub(super) struct Seen {
     pub whole: HashSet<ObjectId>,
     /// Read, and not so; by name.
     pub wrong: Vec<Wrong>,
-    /// Those of the whole ones that were not so before, and what was wrong with them.
-    pub mended: Vec<(ObjectId, String)>,
+    /// Those of the whole ones, and other objects, that were not so before, and what was wrong with them.
+    pub mended: Vec<(String, String)>,
 }
 
 /// Reads these packs: the first ones anyhow, the others as far as time and bytes allow.
@@ -211,7 +211,7 @@ impl Seen {
             Read::Wrong(wrong) => self.wrong.push(wrong),
             Read::Mended(what) => {
                 self.whole.insert(id);
-                self.mended.push((id, what));
+                self.mended.push((Folder::Packs.object(&id), what));
             }
             Read::Gone => {}
         }
@@ -240,7 +240,7 @@ fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bo
 /// What there is of a pack when its parity has given back what it can.
 fn mended(repository: &Repository, id: &ObjectId, read: Read) -> Read {
     let Read::Wrong(wrong) = read else { return read };
-    match repository.mend(id) {
+    match repository.mend(Folder::Packs, id) {
         Ok(Mended::Yes) => Read::Mended(wrong.what),
         Ok(Mended::No) => Read::Wrong(wrong),
         Ok(Mended::Gone) => Read::Gone,

@@ -91,9 +91,9 @@ pub struct Report {
     pub packs_unread: u64,
     /// Packs that are damaged, though no snapshot loses anything by it.
     pub packs_spare: u64,
-    /// Packs that were damaged and are whole again, since their parity gave everything back; and what was wrong with them,
+    /// Objects that were damaged and are whole again, since their parity gave everything back; and what was wrong with them,
     /// safe to print.
-    pub mended: Vec<(ObjectId, String)>,
+    pub mended: Vec<(String, String)>,
     /// Snapshots that this check confirmed.
     pub confirmed: Vec<ObjectId>,
     /// Why the results could not be recorded; empty if they were.
@@ -230,16 +230,20 @@ impl Look {
     }
 }
 
-/// Mends what was met while trees were read.
+/// Mends what was met while small objects and trees were read.
 fn mend_met(repository: &Repository, seen: &mut data::Seen, findings: &mut Findings) {
-    for id in repository.take_mendable().into_iter().filter(|id| !seen.has_read(id)).collect::<Vec<_>>() {
-        match repository.mend(&id) {
+    for (folder, id) in repository.take_mendable() {
+        let is_pack = folder == Folder::Packs;
+        if is_pack && seen.has_read(&id) {
+            continue;
+        }
+        match repository.mend(folder, &id) {
             Ok(Mended::Yes) => {
-                seen.whole.insert(id);
-                seen.mended.push((id, "a part of it was damaged".into()));
+                seen.whole.extend(is_pack.then_some(id));
+                seen.mended.push((folder.object(&id), "a part of it was damaged".into()));
             }
             Ok(Mended::No | Mended::Gone) => {}
-            Err(e) => _ = findings.add(format!("pack {}", id.short()), damage::not_mended(&e), remedy::MENDABLE),
+            Err(e) => _ = findings.add(folder.object(&id), damage::not_mended(&e), remedy::mendable(folder)),
         }
     }
 }
@@ -291,7 +295,7 @@ fn judge(catalogue: &Catalogue, seen: &data::Seen, findings: &mut Findings) -> u
         }
         let object = format!("pack {}", wrong.pack.short());
         if !findings.found.iter().any(|found| (&found.object, &found.what) == (&object, &wrong.what)) {
-            let fix = if wrong.is_mendable { remedy::MENDABLE } else { remedy::OUTSIDE };
+            let fix = if wrong.is_mendable { remedy::mendable(Folder::Packs) } else { remedy::OUTSIDE };
             findings.add(object, &wrong.what, if is_outside { fix } else { remedy::CONTENT });
         }
     }

@@ -37,9 +37,19 @@ pub(super) fn give_up(harmed: usize, is_cut: bool, stuck: &BTreeSet<ObjectId>) -
 pub(super) const OUTSIDE: &str = "nothing is lost, as every chunk in the pack is good: `larder prune` writes it anew, and \
      every check names it until then";
 
-/// A pack whose parity gives all of it back.
-pub(super) const MENDABLE: &str = "nothing is lost: `larder check --data all` makes the pack whole again, run by who may write there; \
-     where the file system cannot exchange files, `larder prune` writes it anew";
+/// An object whose parity gives all of it back.
+pub(super) fn mendable(folder: Folder) -> &'static str {
+    match folder {
+        Folder::Packs => {
+            "nothing is lost: `larder check --data all` makes the pack whole again, run by who may write there; \
+             where the file system cannot exchange files, `larder prune` writes it anew"
+        }
+        _ => {
+            "nothing is lost: `larder check` makes it whole again, run by who may write there; where the file system \
+             cannot exchange files, every check names it"
+        }
+    }
+}
 
 /// An index object and a pack that contradict each other.
 pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \

@@ -51,8 +51,7 @@ impl<'a> Structure<'a> {
                 continue;
             }
             let fix = if *folder == Folder::Packs { remedy::CONTENT.into() } else { remedy::small_object(*folder, id) };
-            let object = format!("{} {}", folder.kind().name(), id.short());
-            self.findings.add(object, error.to_string(), remedy::against(error, fix));
+            self.findings.add(folder.object(id), error.to_string(), remedy::against(error, fix));
         }
         // The catalogue has read the others.
         let bad = self.repository.check_opening()?;
@@ -67,8 +66,7 @@ impl<'a> Structure<'a> {
                     // A prune may take it away between listing and reading.
                     Err((_, e)) if e.kind() == Kind::Missing => {}
                     Err((fix, e)) => {
-                        let object = format!("{} {}", folder.kind().name(), id.short());
-                        self.findings.add(object, e.to_string(), remedy::against(&e, fix));
+                        self.findings.add(folder.object(&id), e.to_string(), remedy::against(&e, fix));
                     }
                     Ok(()) => {}
                 }

@@ -19,8 +19,8 @@ pub enum Fault {
     AnswerLost,
     /// If the call reads bytes, this bit of them is wrong (counted round when there are fewer).
     BitFlipped(u64),
-    /// From the call on, no read succeeds that takes in this byte of a pack, as of a disk with a bad sector.
-    Unreadable(u64),
+    /// From the call on, no read succeeds that takes in this byte of an object in this folder, as of a disk with a bad sector.
+    Unreadable(&'static str, u64),
     /// From the call on, nothing is mended, as where a file system cannot exchange files.
     Unmendable,
 }
@@ -71,9 +71,9 @@ impl Plan {
                     let byte = bit / 8 % bytes.len() as u64;
                     bytes[byte as usize] ^= 1 << (bit % 8);
                 }
-                Fault::Unreadable(at)
+                Fault::Unreadable(folder, at)
                     if call >= self.at
-                        && key.as_str().starts_with("packs/")
+                        && key.as_str().starts_with(folder)
                         && (offset..offset + bytes.len() as u64).contains(&at) =>
                 {
                     let place = format!("{}/{key}", self.root);

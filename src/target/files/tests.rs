@@ -352,18 +352,19 @@ fn a_race_of_links_leads_nowhere() {
         let folder = Folder::create(&to, Existing::Overwrite).unwrap();
         folder.tree.use_openat2(with_openat2);
         let done = std::sync::atomic::AtomicBool::new(false);
-        let (swaps, written) = std::thread::scope(|scope| {
-            let swapper = scope.spawn(|| {
-                let mut swaps = 0u64;
+        let swaps = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
                 let flags = rustix::fs::RenameFlags::EXCHANGE;
                 while !done.load(Ordering::Relaxed) {
                     rustix::fs::renameat_with(CWD, to.join("d"), CWD, to.join("swap"), flags).unwrap();
-                    swaps += 1;
+                    swaps.fetch_add(1, Ordering::Relaxed);
                 }
-                swaps
             });
-            let mut written = 0;
-            for _ in 0..3000 {
+            let (mut written, mut rounds) = (0, 0);
+            // On a busy machine one of the two may wait long for its turn.
+            while rounds < 3000 || swaps.load(Ordering::Relaxed) < 1000 || written == 0 {
+                rounds += 1;
                 // The handle found last would hide the race.
                 folder.tree.forget();
                 written += u64::from(write(&folder, "d/f", b"x").is_ok() && write(&folder, "d/e/f", b"x").is_ok());
@@ -371,10 +372,8 @@ fn a_race_of_links_leads_nowhere() {
                 let _ = folder.symlink(b"d/l", &link_entry("t"));
             }
             done.store(true, Ordering::Relaxed);
-            (swapper.join().unwrap(), written)
         });
         let _ = folder.finish().unwrap();
-        assert!(swaps > 1000 && written > 0, "{swaps} swaps, {written} files written");
         assert_eq!(names(&outside), ["e"]);
         assert_eq!(names(&outside.join("e")), [""; 0]);
     }

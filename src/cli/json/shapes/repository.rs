@@ -75,15 +75,15 @@ pub struct Check<'a> {
     pub damages: u64,
     /// Damaged packs by which no snapshot loses anything.
     pub packs_spare: u64,
-    /// Packs that were damaged, and are whole again.
+    /// Objects that were damaged, and are whole again.
     pub mended: Vec<Mended<'a>>,
 }
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mended<'a> {
-    /// Its name.
-    pub pack: String,
+    /// Which.
+    pub object: &'a str,
     /// What was wrong with it.
     pub what: &'a str,
 }
@@ -200,11 +200,11 @@ mod tests {
             bytes_total: 6,
             damages: 0,
             packs_spare: 0,
-            mended: vec![Mended { pack: "12ab".into(), what: "frame 3" }],
+            mended: vec![Mended { object: "pack 12ab", what: "frame 3" }],
         };
         assert_eq!(
             line(&check).unwrap(),
-            r#"{"v":1,"type":"check","healthy":true,"snapshots":1,"chunks":2,"packs":3,"packs_read":4,"bytes_read":5,"bytes_total":6,"damages":0,"packs_spare":0,"mended":[{"pack":"12ab","what":"frame 3"}]}"#
+            r#"{"v":1,"type":"check","healthy":true,"snapshots":1,"chunks":2,"packs":3,"packs_read":4,"bytes_read":5,"bytes_total":6,"damages":0,"packs_spare":0,"mended":[{"object":"pack 12ab","what":"frame 3"}]}"#
         );
     }
 
