@@ -1,13 +1,14 @@
 //! Ctrl-C and requests to terminate: the first asks the job to stop cleanly, the second ends the program at once.
 //!
 //! SIGHUP, sent when a terminal goes away, counts as a request to terminate. A signal that was ignored when the program
-//! started stays ignored, so that `nohup` works.
+//! started stays ignored, so that `nohup` works. A file that becomes longer than a limit allows is an error of who writes it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use super::exit::Exit;
@@ -30,6 +31,8 @@ impl Watch {
     pub fn install() -> Result<Self> {
         let watch = Self::default();
         let cannot = |error: std::io::Error| Error::io("cannot listen for signals", &error);
+        // Where somebody listens, the signal does not end the program without a word.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(cannot)?;
         let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
         let mut signals = Signals::new(wanted).map_err(cannot)?;
         let caught = watch.clone();

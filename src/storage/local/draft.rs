@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
@@ -14,6 +15,10 @@ use rustix::io::{Errno, retry_on_intr};
 use super::super::{Error, ErrorKind, Key, Result};
 use super::root::{FILE_MODE, Root, folder_of, lacks};
 
+/// What hidden names begin with.
+const HIDDEN: &str = ".tmp-";
+/// Nobody writes a draft for so long: a run that was killed has left it. Who did, stopped in the middle, finds it gone and fails.
+const LEFT_AFTER: Duration = Duration::from_hours(24);
 /// How much of two objects is in memory while they are compared, of each.
 const COMPARE_BYTES: usize = 64 * 1024;
 
@@ -107,7 +112,7 @@ impl Draft {
             return Ok(name.clone());
         }
         let handle = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let (_, name) = free_name(|name| link(&self.root, &handle, name, AtFlags::SYMLINK_FOLLOW))?;
+        let (_, name) = free_name(&self.root, |name| link(&self.root, &handle, name, AtFlags::SYMLINK_FOLLOW))?;
         self.name = Some(name.clone());
         Ok(name)
     }
@@ -172,19 +177,33 @@ fn unnamed(root: &Root) -> rustix::io::Result<OwnedFd> {
 
 fn named(root: &Root) -> rustix::io::Result<(OwnedFd, Option<String>)> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    let (fd, name) = free_name(|name| retry_on_intr(|| fs::openat(&root.fd, name, flags, FILE_MODE)))?;
+    let (fd, name) = free_name(root, |name| retry_on_intr(|| fs::openat(&root.fd, name, flags, FILE_MODE)))?;
     Ok((fd, Some(name)))
 }
 
 /// Makes something under a hidden name that nothing has.
-fn free_name<T>(mut make: impl FnMut(&str) -> rustix::io::Result<T>) -> rustix::io::Result<(T, String)> {
+fn free_name<T>(root: &Root, mut make: impl FnMut(&str) -> rustix::io::Result<T>) -> rustix::io::Result<(T, String)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    root.swept.call_once(|| sweep(root));
     loop {
-        let name = format!(".tmp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{HIDDEN}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         match make(&name) {
             // Of another machine, or left by a crash.
             Err(Errno::EXIST) => {}
             other => return Ok((other?, name)),
+        }
+    }
+}
+
+/// Removes drafts that runs left which were killed. What cannot be removed, or looked at, stays: it is never listed.
+fn sweep(root: &Root) {
+    let Ok(folder) = fs::Dir::read_from(&root.fd) else { return };
+    for entry in folder.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(HIDDEN.as_bytes())) {
+        let stat = fs::statat(&root.fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+        let changed = stat.map_or(0, |stat| u64::try_from(stat.st_mtime).unwrap_or(0));
+        let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(changed));
+        if changed > 0 && age.is_ok_and(|age| age > LEFT_AFTER) {
+            let _ = fs::unlinkat(&root.fd, entry.file_name(), AtFlags::empty());
         }
     }
 }

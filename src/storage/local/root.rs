@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -26,6 +26,8 @@ pub(super) struct Root {
     path: PathBuf,
     /// Set once the file system has shown that it cannot make unnamed files.
     pub no_unnamed: AtomicBool,
+    /// Done once drafts were looked for that dead runs left.
+    pub swept: Once,
     /// Folders with names that no barrier has flushed yet.
     touched: Mutex<BTreeSet<String>>,
     /// Held by the one barrier that runs: a second one must not return while the first still flushes its folders.
@@ -36,7 +38,8 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self> {
         let fd = retry_on_intr(|| fs::open(path, OPEN_FOLDER, Mode::empty())).map_err(|e| not_open(path, e))?;
         let (touched, flushing) = (Mutex::default(), Mutex::default());
-        Ok(Self { fd, path: path.to_owned(), no_unnamed: AtomicBool::new(false), touched, flushing })
+        let (no_unnamed, swept) = (AtomicBool::new(false), Once::new());
+        Ok(Self { fd, path: path.to_owned(), no_unnamed, swept, touched, flushing })
     }
 
     /// The full place, for people.
@@ -73,8 +76,8 @@ impl Root {
         let stat = fs::fstat(&fd).map_err(fail)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok((File::from(fd), stat.st_size as u64)),
-            FileType::Directory => Err(self.missing(action, key)),
-            _ => Err(self.failed(action, key.as_str(), io::Error::other("not a regular file"))),
+            // A folder, pipe, socket or device, which a list leaves out as well.
+            _ => Err(self.missing(action, key)),
         }
     }
 

@@ -68,6 +68,23 @@ fn a_draft_with_a_hidden_name_is_never_listed_and_leaves_with_its_draft() {
     assert_eq!(names(&root), [root.join("a")]);
 }
 
+/// Where files need names, each backup that was killed left parts of packs behind for ever.
+#[test]
+fn drafts_of_runs_that_are_long_dead_go() {
+    let (_folder, store) = new();
+    store.root.no_unnamed.store(true, Ordering::Relaxed);
+    let root = PathBuf::from(store.describe());
+    let day = std::time::Duration::from_hours(24);
+    for (name, age) in [(".tmp-1-1", 2 * day), (".tmp-1-2", day / 2), ("other", 2 * day)] {
+        let file = fs::File::create(root.join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    store.put(&key("a"), b"x").unwrap();
+    let mut left = names(&root);
+    left.sort();
+    assert_eq!(left, [".tmp-1-2", "a", "other"].map(|name| root.join(name)));
+}
+
 #[test]
 fn what_is_mended_keeps_its_mode_and_leaves_nothing_behind_even_where_it_fails() {
     for no_unnamed in [false, true] {
@@ -204,7 +221,7 @@ fn what_is_no_object_is_not_listed() {
     assert!(Command::new("mkfifo").arg(root.join("packs/pipe")).status().unwrap().success());
     assert!(fs::metadata(root.join("packs/pipe")).unwrap().file_type().is_fifo());
     assert_eq!(store.list("").unwrap(), [Listed { key: key("packs/ab/1"), size: 1 }]);
-    assert_eq!(store.get(&key("packs/pipe"), 10).unwrap_err().why, "not a regular file");
+    assert_eq!(store.get(&key("packs/pipe"), 10).unwrap_err().kind, ErrorKind::Missing);
 }
 
 /// A snapshot that somebody moved to another disk must not look as if it had been deleted.
