@@ -163,10 +163,15 @@ fn beyond_parity(key: &Key, bytes: &[u8], at: usize, bit: u8) -> Vec<u8> {
     let mut bad = bytes.to_vec();
     match folder(key) {
         "packs" => spoil_parity(&mut bad),
-        _ if has_parity(key) => bad.truncate(bytes.len() - SECTOR_BYTES - 1),
+        _ if has_parity(key) => {
+            // Another one, too far away.
+            let at = at % (bytes.len() - SECTOR_BYTES - 1);
+            bad[at] ^= bit;
+            bad[at + SECTOR_BYTES + 1] ^= bit;
+            return bad;
+        }
         _ => {}
     }
-    let at = at % bad.len();
     bad[at] ^= bit;
     bad
 }
@@ -307,8 +312,8 @@ fn who_meets_a_bad_small_object_mends_it() {
             assert_eq!(scene.check(&store, "").exact, 2, "{key}");
             let repository = engine::open(Arc::new(scene.with(&[(key, Some(&bad))]))).unwrap();
             let report = engine::check(&repository);
-            let object = (folder(key).trim_end_matches('s'), 1, true);
-            let found = report.mended.first().map_or("", |(object, _)| object.split(' ').next().unwrap());
+            let object = (folder(key), 1, true);
+            let found = report.mended.first().map_or("", |(object, _)| object.folder.name());
             assert_eq!((found, report.mended.len(), report.is_healthy()), object, "{report:?}");
             // A damage record goes, since the pack is well.
             let is_it = repository.storage().get(key, u64::MAX).is_ok_and(|now| now == *bytes);
@@ -317,6 +322,45 @@ fn who_meets_a_bad_small_object_mends_it() {
         mended.insert(folder(key).to_owned());
     }
     assert_eq!(mended.iter().collect::<Vec<_>>(), ["damage", "index", "notes", "snapshots"]);
+}
+
+#[test]
+fn a_small_object_that_cannot_be_written_anew_is_told_with_what_helps() {
+    let scene = Scene::new(1);
+    let mut told = 0;
+    for (key, bytes) in scene.objects().iter().filter(|(key, _)| has_parity(key) && folder(key) != "packs") {
+        let mut bad = bytes.clone();
+        bad[200] ^= 1;
+        let storage = FaultStorage::new(Arc::new(scene.with(&[(key, Some(&bad))])), 1, Fault::Unmendable);
+        let repository = engine::open(Arc::new(storage)).unwrap();
+        let report = engine::check(&repository);
+        let fix = if folder(key) == "index" { format!("delete {key}") } else { "`larder undelete ".to_owned() };
+        assert!(report.mended.is_empty() && report.found.len() == 1, "{report:?}");
+        assert!(report.found[0].fix.starts_with("nothing is lost") && report.found[0].fix.contains(&fix), "{report:?}");
+        told += 1;
+    }
+    assert!(told >= 3, "{told}");
+}
+
+#[test]
+fn a_snapshot_in_the_trash_mends_itself_when_it_is_put_back() {
+    let scene = Scene::new(1);
+    let repository = engine::open(Arc::new(scene.store.clone())).unwrap();
+    let (id, tree) = &scene.snapshots[0];
+    let key = Folder::Snapshots.key(id);
+    let bytes = scene.store.get(&key, u64::MAX).unwrap();
+    repository.trash_snapshot(id).unwrap();
+    let mut bad = bytes.clone();
+    bad[300] ^= 0x20;
+    let in_trash = key.in_trash().unwrap();
+    scene.store.delete(&in_trash).unwrap();
+    scene.store.put(&in_trash, &bad).unwrap();
+    assert_eq!(repository.trashed_snapshots().unwrap().snapshots.len(), 1);
+    let met = repository.take_mendable();
+    assert!(met.len() == 1 && met.iter().all(|object| object.key == in_trash), "{met:?}");
+    repository.put_snapshot_back(id).unwrap();
+    assert!(scene.store.get(&key, u64::MAX).unwrap() == bytes);
+    engine::assert_restores(&repository, id, tree, "it was forgotten");
 }
 
 /// What its name says is what it was.

@@ -205,7 +205,7 @@ pub fn parity(bytes: &[u8]) -> Verdict {
         pack.len() % 7 == tried.get() % 7
     });
     tried.set(0);
-    larder::seal::mend_object(bytes.to_vec(), |object| {
+    larder::seal::mend_object(bytes, |object| {
         tried.set(tried.get() + 1);
         assert_eq!(object.len(), bytes.len());
         object.len() % 5 == tried.get() % 5

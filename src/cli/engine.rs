@@ -43,9 +43,14 @@ impl std::ops::Deref for Opened {
 impl Drop for Opened {
     /// Nobody uses what parity gives back without saying so.
     fn drop(&mut self) {
-        for (folder, id) in self.0.take_mendable() {
-            let why = "its parity gave back what was read of it; `larder check` makes it whole again";
-            let warning = format!("{} is damaged; {why}", folder.object(&id));
+        for object in self.0.take_mendable() {
+            let is_in_trash = object.key != object.folder.key(&object.id);
+            let then = if is_in_trash {
+                "`larder undelete` puts it back whole"
+            } else {
+                "`larder check` makes it whole again"
+            };
+            let warning = format!("{object} is damaged; its parity gave back what was read of it; {then}");
             super::tell(&format!("{}\n", render::warning(&warning, Paint::stderr())));
         }
     }

@@ -9,10 +9,13 @@ use crate::error::{Error, Result};
 use crate::event::Job;
 use crate::id::ObjectId;
 use crate::record::{BadFrame, Damage};
-use crate::repo::{Catalogue, Folder, Mended, Repository, Session};
+use crate::repo::{Catalogue, Folder, Mended, ObjectAt, Repository, Session};
 
 /// What became of an object that was damaged.
 pub const MENDED: &str = "its parity gave everything back, and it is whole again; the disk may be failing";
+
+/// The same where it is something else each time.
+pub(super) const CHANGING: &str = "its parity gave everything back, but it reads otherwise now; the disk is failing";
 
 /// The same where it could not be written.
 pub(super) fn not_mended(error: &Error) -> String {
@@ -22,7 +25,7 @@ pub(super) fn not_mended(error: &Error) -> String {
 /// Records the damage that was met since this was called last, and says whether anything of it was new. Whoever met it was
 /// told, so a repository that cannot be written is worth a warning, and no more.
 pub fn record_met(repository: &Repository, job: Job<'_>) -> bool {
-    mend_met(repository, job);
+    warn_of_mended(repository, job);
     let met = repository.take_met();
     if met.is_empty() {
         return false;
@@ -34,18 +37,24 @@ pub fn record_met(repository: &Repository, job: Job<'_>) -> bool {
     })
 }
 
-fn mend_met(repository: &Repository, job: Job<'_>) {
-    let mend = |folder, id: &ObjectId| {
-        repository.mend(folder, id).and_then(|is_mended| Ok(repository.storage().barrier().map(|()| is_mended)?))
-    };
-    for (folder, id) in repository.take_mendable() {
-        let object = folder.object(&id);
-        match mend(folder, &id) {
+fn warn_of_mended(repository: &Repository, job: Job<'_>) {
+    for (object, mended) in mend_met(repository) {
+        match mended {
             Ok(Mended::Yes) => job.warn(&format!("{object} was damaged; {MENDED}")),
-            Ok(Mended::No | Mended::Gone) => {}
+            Ok(Mended::No) => job.warn(&format!("{object} is damaged; {CHANGING}")),
+            Ok(Mended::Whole | Mended::Gone) => {}
             Err(e) => job.warn(&format!("{object} is damaged; {}", not_mended(&e))),
         }
     }
+}
+
+/// Makes what was met whole again, durably, and tells what became of each.
+pub(super) fn mend_met(repository: &Repository) -> Vec<(ObjectAt, Result<Mended>)> {
+    let mend = |object: ObjectAt| {
+        let mended = repository.mend(&object).and_then(|mended| Ok(repository.storage().barrier().map(|()| mended)?));
+        (object, mended)
+    };
+    repository.take_mendable().into_iter().map(mend).collect()
 }
 
 fn record(repository: &Repository, met: BTreeSet<(ObjectId, Option<u32>)>, job: Job<'_>) -> Result<bool> {

@@ -5,7 +5,7 @@ use crate::seal::ObjectKind;
 use crate::storage::Key;
 
 /// The folders of a repository that hold objects named by their bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Folder {
     Keys,

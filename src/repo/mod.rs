@@ -36,7 +36,7 @@ pub use delta::{Again, Base, CLOSURE_BYTES_MAX, CLOSURE_CHUNKS_MAX, Plain, Step}
 pub use file::FileReader;
 pub use known::{Cursor, Fingerprint, Known, KnownLeaf, NotedPiece};
 pub use layout::Folder;
-pub use mend::Mended;
+pub use mend::{Mended, ObjectAt};
 pub use open::{KeySource, Repository, no_repository};
 pub use packs::{pack_session, read_head, read_table, read_through};
 pub use reader::{ChunkReader, EntryReader};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::cache::CacheTrouble;
 use super::mend::Mending;
 use super::met::Met;
-use super::{Folder, layout, malformed, twice, unopened};
+use super::{Folder, ObjectAt, layout, malformed, twice, unopened};
 use crate::chunk::{Cutter, Params};
 use crate::clock::{self, World};
 use crate::crypto::{Argon, Audience, Keyring, Secret};
@@ -18,7 +18,7 @@ use crate::seal::{Header, ObjectKind, SessionSecrets, open_section, sections, wr
 use crate::storage::{ErrorKind, Key, Storage};
 
 /// Longest object other than a pack. Bytes.
-const OBJECT_BYTES_MAX: u64 = 80 << 20;
+pub(super) const OBJECT_BYTES_MAX: u64 = 80 << 20;
 
 /// What opens a repository.
 #[derive(Clone, Copy)]
@@ -365,7 +365,7 @@ impl Repository {
     pub(super) fn named_bytes(&self, folder: Folder, id: &ObjectId, key: &Key) -> Result<Vec<u8>> {
         let read = self.storage.get(key, OBJECT_BYTES_MAX).map_err(Error::from);
         let read = read.and_then(|bytes| check_name(&folder.object(id), id, &bytes).map(|()| bytes));
-        self.or_mended(read, folder, id, |bytes| Some(bytes.to_vec()))
+        self.or_mended(read, ObjectAt { folder, id: *id, key: key.clone() }, |bytes| Some(bytes.to_vec()))
     }
 
     /// Opens the header and the sections of an object's bytes.

@@ -1,7 +1,7 @@
 //! Reading single packs: head, table, frames.
 
 use super::open::check_name;
-use super::{Folder, Repository, malformed, unopened};
+use super::{Folder, ObjectAt, Repository, malformed, unopened};
 use crate::crypto::ObjectHasher;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, SessionId};
@@ -54,7 +54,7 @@ pub fn pack_session(repository: &Repository, id: &ObjectId) -> Result<SessionId>
 /// Reads a pack's table: its key, its size and what lies in it.
 pub fn read_table(repository: &Repository, id: &ObjectId) -> Result<(PackKey, u64, Table)> {
     let table = table_as_it_is(repository, id);
-    repository.or_mended(table, Folder::Packs, id, |pack| {
+    repository.or_mended(table, ObjectAt::in_place(Folder::Packs, id), |pack| {
         let (key, table) = repository.open_pack_bytes(id, pack).ok()?;
         Some((key, pack.len() as u64, table))
     })

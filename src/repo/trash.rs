@@ -122,34 +122,24 @@ impl Repository {
         Ok(self.storage().delete(&in_trash_of(folder, id))?)
     }
 
-    /// Reads a part of an object, wherever it lies: who found it listed may find it in the trash only.
-    pub(super) fn range_of(&self, folder: Folder, id: &ObjectId, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.wherever(folder, id, |key| self.storage().get_range(key, offset, len))
-    }
-
-    /// The same of a pack.
+    /// Reads a part of a pack, wherever it lies: who found it in the catalogue may find it in the trash only.
     pub(super) fn pack_range(&self, id: &ObjectId, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.range_of(Folder::Packs, id, offset, len)
+        self.of_pack(id, |key| self.storage().get_range(key, offset, len))
     }
 
     /// Opens a pack of which many parts will be read, likewise; `None` where the store reads it by name as well.
     pub(super) fn open_pack(&self, id: &ObjectId) -> Result<Option<Arc<dyn Object>>> {
-        self.wherever(Folder::Packs, id, |key| self.storage().open(key))
+        self.of_pack(id, |key| self.storage().open(key))
     }
 
-    /// The stored length of an object, likewise.
-    pub(super) fn size_of(&self, folder: Folder, id: &ObjectId) -> Result<u64> {
-        self.wherever(folder, id, |key| self.storage().size(key))
-    }
-
-    /// The same of a pack.
+    /// Its stored length, likewise.
     pub fn pack_size(&self, id: &ObjectId) -> Result<u64> {
-        self.size_of(Folder::Packs, id)
+        self.of_pack(id, |key| self.storage().size(key))
     }
 
-    fn wherever<T>(&self, folder: Folder, id: &ObjectId, read: impl Fn(&Key) -> storage::Result<T>) -> Result<T> {
-        match read(&folder.key(id)) {
-            Err(e) if e.kind == ErrorKind::Missing => Ok(read(&in_trash_of(folder, id)).map_err(|_| e)?),
+    fn of_pack<T>(&self, id: &ObjectId, read: impl Fn(&Key) -> storage::Result<T>) -> Result<T> {
+        match read(&Folder::Packs.key(id)) {
+            Err(e) if e.kind == ErrorKind::Missing => Ok(read(&in_trash_of(Folder::Packs, id)).map_err(|_| e)?),
             other => Ok(other?),
         }
     }

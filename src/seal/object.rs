@@ -1,14 +1,14 @@
 //! Sealed sections: how small objects (snapshots, index, sessions, notes, …) and pack heads hold secrets.
 //!
 //! ```text
-//! object  := header(96) section* [0 ‖ parity(4096)]
+//! object  := header(96) section* [0 ‖ parity]
 //! section := audience u8 ‖ wrap ‖ length u32 ‖ ciphertext(length)
 //! wrap    := kind u8 (1: epoch key) ‖ length u16 (80) ‖ commitment(32) ‖ sealed secret(48)
 //! plain   := codec u8 ‖ [raw length u32, if codec is not 0] ‖ bytes
 //! ```
 //! The wrapped secret is the session's, one per audience; the section's own key is derived from it with the header
-//! and the section's place, so that a section opens only where it was written. Wrap kind 2 is kept for HPKE. In stripes of
-//! 4096 bytes an object with parity XORs to nothing, see [`super::Parity`].
+//! and the section's place, so that a section opens only where it was written. Wrap kind 2 is kept for HPKE. In stripes as
+//! long as it an object with parity XORs to nothing, see [`super::Parity`].
 
 use super::parity::{Goal, Parity, SECTOR_BYTES, mend_stripes};
 use super::{Codec, Compressor, HEADER_BYTES, Header, decompress};
@@ -21,6 +21,10 @@ pub const WRAP_BYTES: usize = 83;
 const WRAP_EPOCH: u8 = 1;
 /// Stands where a section could begin, and before the parity.
 const NO_SECTION: u8 = 0;
+/// The parity is what a sector takes, or longer, so that there are no more stripes than this: each may have to be tried.
+const STRIPES_MAX: usize = 256;
+/// Longer objects than any of this program are not mended. Bytes.
+const MENDED_BYTES_MAX: usize = 64 << 20;
 /// Longest plain form of a section.
 const SECTION_BYTES_MAX: usize = 64 << 20;
 
@@ -148,7 +152,7 @@ pub fn sections<'a>(bytes: &'a [u8], kind: super::ObjectKind) -> Result<(Header,
     while !r.is_empty() {
         let number = r.u8()?;
         if number == NO_SECTION {
-            r.bytes(SECTOR_BYTES)?;
+            r.bytes(parity_len(bytes.len()))?;
             r.end()?;
             break;
         }
@@ -233,19 +237,37 @@ pub fn write_object(
     Ok(out)
 }
 
+/// How long the parity of an object of this length is, which it is a part of.
+fn parity_len(object_len: usize) -> usize {
+    object_len.div_ceil(STRIPES_MAX).next_power_of_two().max(SECTOR_BYTES)
+}
+
 /// Appends to an object what gives it back when a stretch of it goes bad that is no longer than a sector.
 pub fn add_parity(mut object: Vec<u8>) -> Vec<u8> {
     object.push(NO_SECTION);
     let mut parity = Parity::default();
     parity.update(&object);
-    object.extend_from_slice(&parity.behind(object.len() as u64, SECTOR_BYTES));
+    object.extend_from_slice(&parity.behind(object.len() as u64, parity_len_behind(object.len())));
     object
 }
 
+/// How long it has to be behind so many bytes.
+fn parity_len_behind(len: usize) -> usize {
+    let mut parity = SECTOR_BYTES;
+    while parity < parity_len(len + parity) {
+        parity *= 2;
+    }
+    parity
+}
+
 /// An object as it was, from its bytes as they are, if it has parity and one stretch of it is bad: `is_it` knows it.
-pub fn mend_object(mut bytes: Vec<u8>, is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+pub fn mend_object(bytes: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let end = bytes.len();
-    mend_stripes(&mut bytes, end, SECTOR_BYTES, &mut Goal::new(is_it)).map(|()| bytes)
+    if end > MENDED_BYTES_MAX {
+        return None;
+    }
+    let mut object = bytes.to_vec();
+    mend_stripes(&mut object, end, parity_len(end), &mut Goal::new(is_it)).map(|()| object)
 }
 
 #[cfg(test)]
@@ -292,25 +314,25 @@ mod tests {
     #[test]
     fn an_object_with_parity_opens_and_mends_itself() {
         let (keys, secrets, header) = setup();
-        for len in [5, 3000, 60_000] {
+        for (len, parity) in [(5, 4096), (3000, 4096), (60_000, 4096), (1_500_000, 8192)] {
             let mut noise = vec![0; len];
             blake3::Hasher::new().finalize_xof().fill(&mut noise);
             let object = write_object(&keys, &secrets, &header, &[(Audience::Index, &noise)]).unwrap();
             let sealed_len = object.len();
             let object = add_parity(object);
-            assert_eq!(object.len(), sealed_len + 1 + 4096);
+            assert_eq!(object.len(), sealed_len + 1 + parity);
             let opened = sections(&object, ObjectKind::Snapshot).unwrap().1;
             assert_eq!(open_section(&keys, &header, &opened[0]).unwrap(), noise);
             for cut in [sealed_len + 1, object.len() - 1] {
                 assert!(sections(&object[..cut], ObjectKind::Snapshot).is_err());
             }
-            let spoilt = |bad: Vec<u8>| mend_object(bad, |bytes| *bytes == object);
+            let spoilt = |bad: Vec<u8>| mend_object(&bad, |bytes| *bytes == object);
             for at in (0..object.len()).step_by(len.div_ceil(200)) {
                 let mut bad = object.clone();
                 bad[at] ^= 0x80;
                 assert!(spoilt(bad).is_some_and(|good| good == object), "byte {at} of {}", object.len());
             }
-            for at in (0..object.len()).step_by(4096) {
+            for at in (0..object.len()).step_by((len / 40).max(4096) / 4096 * 4096) {
                 let mut bad = object.clone();
                 let end = bad.len().min(at + 4096);
                 bad[at..end].fill(0);
@@ -318,8 +340,17 @@ mod tests {
             }
             let mut bad = object.clone();
             bad[1] ^= 1;
-            bad[sealed_len + 4096] ^= 1;
+            bad[sealed_len + parity] ^= 1;
             assert!(spoilt(bad).is_none() && spoilt(object[..100].to_vec()).is_none());
+        }
+    }
+
+    #[test]
+    fn who_reads_an_object_finds_as_much_parity_as_was_put() {
+        for len in (0..70_000_000).step_by(104_729).chain(1_040_000..1_049_000).chain([1 << 26]) {
+            let parity = parity_len_behind(len);
+            assert_eq!(parity_len(len + parity), parity, "{len}");
+            assert!((len + parity).div_ceil(parity) <= STRIPES_MAX);
         }
     }
 

@@ -88,6 +88,8 @@ pub enum ErrorKind {
     Denied,
     /// The system has no more handles or memory for this program.
     Exhausted,
+    /// The disk cannot read what is asked for.
+    Unreadable,
     /// Anything else.
     Other,
 }
@@ -136,7 +138,7 @@ impl From<Error> for crate::error::Error {
             ErrorKind::Exists | ErrorKind::Length => Kind::Damage,
             ErrorKind::Denied => Kind::Denied,
             ErrorKind::Exhausted => Kind::Exhausted,
-            ErrorKind::Other => Kind::Failed,
+            ErrorKind::Unreadable | ErrorKind::Other => Kind::Failed,
         };
         let fix = match e.kind {
             ErrorKind::Missing => "run `larder check`: an object that is needed is gone",
@@ -147,7 +149,7 @@ impl From<Error> for crate::error::Error {
             }
             ErrorKind::Denied => "check the permissions of the repository and who runs this command",
             ErrorKind::Exhausted => crate::error::EXHAUSTED_FIX,
-            ErrorKind::Other => "check the disk or connection, then run the command again",
+            ErrorKind::Unreadable | ErrorKind::Other => "check the disk or connection, then run the command again",
         };
         Self::new(kind, format!("cannot {} {}", e.action, e.place)).why(e.why).fix(fix)
     }

@@ -84,7 +84,11 @@ fn tell_program(report: &Report, exit: Exit, took: Duration, context: &Context<'
         bytes_total: report.bytes_total,
         damages: report.found.len() as u64,
         packs_spare: report.packs_spare,
-        mended: report.mended.iter().map(|(object, what)| json::Mended { object, what }).collect(),
+        mended: report
+            .mended
+            .iter()
+            .map(|(object, what)| json::Mended { object: object.to_string(), id: object.id.to_hex(), what })
+            .collect(),
     })?;
     if !report.not_recorded.is_empty() {
         context.output.json(&json::Warning { message: &not_recorded(report) })?;

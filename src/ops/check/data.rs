@@ -17,7 +17,7 @@ use crate::event::Job;
 use crate::id::ObjectId;
 use crate::pack::{ChunkInfo, FrameBytes, FrameInfo, HEAD_BYTES, PACK_BYTES_MAX, PackKey};
 use crate::record::BadFrame;
-use crate::repo::{Catalogue, ChunkReader, Folder, Mended, Place, Repository, read_through};
+use crate::repo::{Catalogue, ChunkReader, Folder, Mended, ObjectAt, Place, Repository, read_through};
 use crate::seal::Decompressor;
 use crate::storage::ErrorKind;
 
@@ -113,7 +113,7 @@ pub(super) struct Seen {
     /// Read, and not so; by name.
     pub wrong: Vec<Wrong>,
     /// Those of the whole ones, and other objects, that were not so before, and what was wrong with them.
-    pub mended: Vec<(String, String)>,
+    pub mended: Vec<(ObjectAt, String)>,
 }
 
 /// Reads these packs: the first ones anyhow, the others as far as time and bytes allow.
@@ -211,7 +211,7 @@ impl Seen {
             Read::Wrong(wrong) => self.wrong.push(wrong),
             Read::Mended(what) => {
                 self.whole.insert(id);
-                self.mended.push((Folder::Packs.object(&id), what));
+                self.mended.push((ObjectAt::in_place(Folder::Packs, &id), what));
             }
             Read::Gone => {}
         }
@@ -240,9 +240,10 @@ fn passes(reader: &ChunkReader<'_>, id: &ObjectId, plan: &Plan<'_>) -> Result<bo
 /// What there is of a pack when its parity has given back what it can.
 fn mended(repository: &Repository, id: &ObjectId, read: Read) -> Read {
     let Read::Wrong(wrong) = read else { return read };
-    match repository.mend(Folder::Packs, id) {
+    match repository.mend(&ObjectAt::in_place(Folder::Packs, id)) {
         Ok(Mended::Yes) => Read::Mended(wrong.what),
-        Ok(Mended::No) => Read::Wrong(wrong),
+        // What its name says can hold something else than its table says.
+        Ok(Mended::No | Mended::Whole) => Read::Wrong(wrong),
         Ok(Mended::Gone) => Read::Gone,
         Err(e) => {
             let frames = vec![BadFrame { pack: *id, frame: Some(BadFrame::OUTSIDE), chunks: Vec::new() }];

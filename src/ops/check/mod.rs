@@ -26,7 +26,7 @@ use crate::error::{Kind, Result};
 use crate::event::Job;
 use crate::id::{ChunkId, ChunkPrefix, ObjectId};
 use crate::record::{BadFrame, Condition, Note};
-use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Mended, Proof, Repository, SnapshotInfo};
+use crate::repo::{Catalogue, ChunkReader, Folder, Listing, Mended, ObjectAt, Proof, Repository, SnapshotInfo};
 
 /// How often everything is looked at anew, because snapshots were forgotten meanwhile.
 const LOOKS_MAX: usize = 5;
@@ -93,7 +93,7 @@ pub struct Report {
     pub packs_spare: u64,
     /// Objects that were damaged and are whole again, since their parity gave everything back; and what was wrong with them,
     /// safe to print.
-    pub mended: Vec<(String, String)>,
+    pub mended: Vec<(ObjectAt, String)>,
     /// Snapshots that this check confirmed.
     pub confirmed: Vec<ObjectId>,
     /// Why the results could not be recorded; empty if they were.
@@ -232,18 +232,19 @@ impl Look {
 
 /// Mends what was met while small objects and trees were read.
 fn mend_met(repository: &Repository, seen: &mut data::Seen, findings: &mut Findings) {
-    for (folder, id) in repository.take_mendable() {
-        let is_pack = folder == Folder::Packs;
-        if is_pack && seen.has_read(&id) {
-            continue;
-        }
-        match repository.mend(folder, &id) {
+    for (object, mended) in damage::mend_met(repository) {
+        let is_pack = object.folder == Folder::Packs;
+        // What was read whole has its verdict.
+        let is_told = is_pack && seen.has_read(&object.id);
+        match mended {
             Ok(Mended::Yes) => {
-                seen.whole.extend(is_pack.then_some(id));
-                seen.mended.push((folder.object(&id), "a part of it was damaged".into()));
+                seen.whole.extend(is_pack.then_some(object.id));
+                seen.mended.push((object, "a part of it was damaged".into()));
             }
-            Ok(Mended::No | Mended::Gone) => {}
-            Err(e) => _ = findings.add(folder.object(&id), damage::not_mended(&e), remedy::mendable(folder)),
+            Ok(Mended::Whole | Mended::Gone) => {}
+            _ if is_told => {}
+            Ok(Mended::No) => _ = findings.add(object.to_string(), damage::CHANGING, remedy::DISK),
+            Err(e) => _ = findings.add(object.to_string(), damage::not_mended(&e), remedy::mendable(&object)),
         }
     }
 }
@@ -295,7 +296,11 @@ fn judge(catalogue: &Catalogue, seen: &data::Seen, findings: &mut Findings) -> u
         }
         let object = format!("pack {}", wrong.pack.short());
         if !findings.found.iter().any(|found| (&found.object, &found.what) == (&object, &wrong.what)) {
-            let fix = if wrong.is_mendable { remedy::mendable(Folder::Packs) } else { remedy::OUTSIDE };
+            let fix = if wrong.is_mendable {
+                &remedy::mendable(&ObjectAt::in_place(Folder::Packs, &wrong.pack))
+            } else {
+                remedy::OUTSIDE
+            };
             findings.add(object, &wrong.what, if is_outside { fix } else { remedy::CONTENT });
         }
     }

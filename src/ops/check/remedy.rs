@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind};
 use crate::id::ObjectId;
-use crate::repo::{Folder, without_damage_record};
+use crate::repo::{Folder, ObjectAt, without_damage_record};
 use crate::storage::Key;
+
+const NOTHING_LOST: &str = "nothing is lost: ";
 
 /// Content that no good copy is left of.
 pub(super) const CONTENT: &str = "back up again, which stores anew what the sources still have; what they have no more \
@@ -37,19 +39,25 @@ pub(super) fn give_up(harmed: usize, is_cut: bool, stuck: &BTreeSet<ObjectId>) -
 pub(super) const OUTSIDE: &str = "nothing is lost, as every chunk in the pack is good: `larder prune` writes it anew, and \
      every check names it until then";
 
-/// An object whose parity gives all of it back.
-pub(super) fn mendable(folder: Folder) -> &'static str {
-    match folder {
-        Folder::Packs => {
-            "nothing is lost: `larder check --data all` makes the pack whole again, run by who may write there; \
-             where the file system cannot exchange files, `larder prune` writes it anew"
-        }
-        _ => {
-            "nothing is lost: `larder check` makes it whole again, run by who may write there; where the file system \
-             cannot exchange files, every check names it"
-        }
-    }
+/// An object whose parity gives all of it back, but where it lies it cannot be written anew.
+pub(super) fn mendable(object: &ObjectAt) -> String {
+    let id = object.id.short();
+    let anew = match object.folder {
+        Folder::Packs => "`larder prune` writes it anew".to_owned(),
+        Folder::Snapshots => format!("`larder forget {id}` and `larder undelete {id}` write it anew"),
+        folder => match small_object(folder, &object.id).strip_prefix(NOTHING_LOST) {
+            Some(fix) => fix.to_owned(),
+            None => "every check names it".into(),
+        },
+    };
+    format!(
+        "{NOTHING_LOST}`larder check --data all` makes it whole again, run by who may write there; where the file system \
+         cannot exchange files: {anew}"
+    )
 }
+
+/// An object that reads otherwise each time.
+pub(super) const DISK: &str = "copy the repository to another disk while that is possible, and check it there";
 
 /// An index object and a pack that contradict each other.
 pub(super) const INDEX: &str = "nothing is lost: delete all that is in the folder index of the repository; the packs say \
@@ -92,7 +100,7 @@ pub(super) fn session_end(id: &ObjectId) -> String {
 }
 
 fn without(key: &str, then: &str) -> String {
-    format!("nothing is lost: delete {key} in the repository; {then}")
+    format!("{NOTHING_LOST}delete {key} in the repository; {then}")
 }
 
 /// One of the two copies of what opens the repository.

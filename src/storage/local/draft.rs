@@ -2,14 +2,15 @@
 //! key once all bytes are flushed. Dropped before that, it is gone.
 
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::super::{Error, ErrorKind, Key, Result};
@@ -17,7 +18,7 @@ use super::root::{FILE_MODE, Root, folder_of, lacks};
 
 /// What hidden names begin with.
 const HIDDEN: &str = ".tmp-";
-/// Nobody writes a draft for so long: a run that was killed has left it. Who did, stopped in the middle, finds it gone and fails.
+/// Who makes a draft locks it at once; only after so long is one that nobody holds a lock on taken for left by a dead run.
 const LEFT_AFTER: Duration = Duration::from_hours(24);
 /// How much of two objects is in memory while they are compared, of each.
 const COMPARE_BYTES: usize = 64 * 1024;
@@ -68,8 +69,7 @@ impl Draft {
                 }
                 Err(Errno::EXIST) => match self.compare_with_stored(key) {
                     Ok(()) => break,
-                    // Deleted in the meantime.
-                    Err(e) if e.kind == ErrorKind::Missing => {}
+                    Err(e) if e.kind == ErrorKind::Missing => self.require_free(key)?,
                     Err(e) => return Err(e),
                 },
                 Err(e) => return Err(self.failed(key, e.into())),
@@ -111,6 +111,7 @@ impl Draft {
         if let Some(name) = &self.name {
             return Ok(name.clone());
         }
+        lock(&self.file);
         let handle = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let (_, name) = free_name(&self.root, |name| link(&self.root, &handle, name, AtFlags::SYMLINK_FOLLOW))?;
         self.name = Some(name.clone());
@@ -146,6 +147,17 @@ impl Draft {
         Err(Error::new(ErrorKind::Exists, "write", self.root.place(key.as_str()), why))
     }
 
+    /// What had the name was deleted in the meantime, or else is no object.
+    fn require_free(&self, key: &Key) -> Result<()> {
+        match fs::statat(&self.root.fd, key.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
+                let why = "the name is taken by something that is no file: remove that";
+                Err(Error::new(ErrorKind::Exists, "write", self.root.place(key.as_str()), why))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn failed(&self, key: &Key, error: io::Error) -> Error {
         self.root.failed("write", key.as_str(), error)
     }
@@ -178,17 +190,22 @@ fn unnamed(root: &Root) -> rustix::io::Result<OwnedFd> {
 fn named(root: &Root) -> rustix::io::Result<(OwnedFd, Option<String>)> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     let (fd, name) = free_name(root, |name| retry_on_intr(|| fs::openat(&root.fd, name, flags, FILE_MODE)))?;
+    lock(&fd);
     Ok((fd, Some(name)))
+}
+
+/// Keeps a draft from being swept, as far as the file system has locks; where it has none, nothing is swept.
+fn lock(draft: impl AsFd) {
+    let _ = fs::flock(draft, FlockOperation::NonBlockingLockExclusive);
 }
 
 /// Makes something under a hidden name that nothing has.
 fn free_name<T>(root: &Root, mut make: impl FnMut(&str) -> rustix::io::Result<T>) -> rustix::io::Result<(T, String)> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     root.swept.call_once(|| sweep(root));
     loop {
-        let name = format!("{HIDDEN}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Nobody else makes the same, on any machine.
+        let name = format!("{HIDDEN}{:016x}", RandomState::new().build_hasher().finish());
         match make(&name) {
-            // Of another machine, or left by a crash.
             Err(Errno::EXIST) => {}
             other => return Ok((other?, name)),
         }
@@ -199,10 +216,12 @@ fn free_name<T>(root: &Root, mut make: impl FnMut(&str) -> rustix::io::Result<T>
 fn sweep(root: &Root) {
     let Ok(folder) = fs::Dir::read_from(&root.fd) else { return };
     for entry in folder.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(HIDDEN.as_bytes())) {
-        let stat = fs::statat(&root.fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
-        let changed = stat.map_or(0, |stat| u64::try_from(stat.st_mtime).unwrap_or(0));
-        let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(changed));
-        if changed > 0 && age.is_ok_and(|age| age > LEFT_AFTER) {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let Ok(left) = fs::openat(&root.fd, entry.file_name(), flags, Mode::empty()).map(File::from) else { continue };
+        let changed = left.metadata().and_then(|metadata| metadata.modified());
+        let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        if age.is_some_and(|age| age > LEFT_AFTER) && fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
             let _ = fs::unlinkat(&root.fd, entry.file_name(), AtFlags::empty());
         }
     }

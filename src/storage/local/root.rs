@@ -186,6 +186,7 @@ pub(super) fn failure(action: &'static str, place: String, error: &io::Error) ->
         E::StorageFull | E::QuotaExceeded | E::FileTooLarge => ErrorKind::NoSpace,
         E::PermissionDenied | E::ReadOnlyFilesystem => ErrorKind::Denied,
         _ if errno.is_some_and(is_exhausted) => ErrorKind::Exhausted,
+        _ if errno == Some(Errno::IO) => ErrorKind::Unreadable,
         _ => ErrorKind::Other,
     };
     let new = Error::new(kind, action, place, error);

@@ -79,10 +79,13 @@ fn drafts_of_runs_that_are_long_dead_go() {
         let file = fs::File::create(root.join(name)).unwrap();
         file.set_modified(std::time::SystemTime::now() - age).unwrap();
     }
+    let held = fs::File::options().write(true).create_new(true).open(root.join(".tmp-1-0")).unwrap();
+    held.set_modified(std::time::SystemTime::now() - 2 * day).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     store.put(&key("a"), b"x").unwrap();
     let mut left = names(&root);
     left.sort();
-    assert_eq!(left, [".tmp-1-2", "a", "other"].map(|name| root.join(name)));
+    assert_eq!(left, [".tmp-1-0", ".tmp-1-2", "a", "other"].map(|name| root.join(name)));
 }
 
 #[test]
@@ -222,6 +225,9 @@ fn what_is_no_object_is_not_listed() {
     assert!(fs::metadata(root.join("packs/pipe")).unwrap().file_type().is_fifo());
     assert_eq!(store.list("").unwrap(), [Listed { key: key("packs/ab/1"), size: 1 }]);
     assert_eq!(store.get(&key("packs/pipe"), 10).unwrap_err().kind, ErrorKind::Missing);
+    for taken in ["packs/pipe", "packs/ab"] {
+        assert_eq!(store.put(&key(taken), b"x").unwrap_err().kind, ErrorKind::Exists, "{taken}");
+    }
 }
 
 /// A snapshot that somebody moved to another disk must not look as if it had been deleted.

@@ -77,7 +77,7 @@ impl Plan {
                         && (offset..offset + bytes.len() as u64).contains(&at) =>
                 {
                     let place = format!("{}/{key}", self.root);
-                    return Err(Error::new(ErrorKind::Other, "read", place, "a bad sector was ordered"));
+                    return Err(Error::new(ErrorKind::Unreadable, "read", place, "a bad sector was ordered"));
                 }
                 _ => {}
             }

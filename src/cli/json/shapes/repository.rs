@@ -82,8 +82,10 @@ pub struct Check<'a> {
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mended<'a> {
-    /// Which.
-    pub object: &'a str,
+    /// Which, for people.
+    pub object: String,
+    /// Its whole name.
+    pub id: String,
     /// What was wrong with it.
     pub what: &'a str,
 }
@@ -200,11 +202,11 @@ mod tests {
             bytes_total: 6,
             damages: 0,
             packs_spare: 0,
-            mended: vec![Mended { object: "pack 12ab", what: "frame 3" }],
+            mended: vec![Mended { object: "pack 12ab".into(), id: "12ab34".into(), what: "frame 3" }],
         };
         assert_eq!(
             line(&check).unwrap(),
-            r#"{"v":1,"type":"check","healthy":true,"snapshots":1,"chunks":2,"packs":3,"packs_read":4,"bytes_read":5,"bytes_total":6,"damages":0,"packs_spare":0,"mended":[{"object":"pack 12ab","what":"frame 3"}]}"#
+            r#"{"v":1,"type":"check","healthy":true,"snapshots":1,"chunks":2,"packs":3,"packs_read":4,"bytes_read":5,"bytes_total":6,"damages":0,"packs_spare":0,"mended":[{"object":"pack 12ab","id":"12ab34","what":"frame 3"}]}"#
         );
     }
 
