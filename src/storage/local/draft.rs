@@ -2,24 +2,24 @@
 //! key once all bytes are flushed. Dropped before that, it is gone.
 
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::super::{Error, ErrorKind, Key, Result};
 use super::root::{FILE_MODE, Root, folder_of, lacks};
+use crate::clock::{self, System, World};
 
 /// What hidden names begin with.
 const HIDDEN: &str = ".tmp-";
 /// Who makes a draft locks it at once; only after so long is one that nobody holds a lock on taken for left by a dead run.
-const LEFT_AFTER: Duration = Duration::from_hours(24);
+/// Seconds.
+const LEFT_AFTER: i64 = 24 * 60 * 60;
 /// How much of two objects is in memory while they are compared, of each.
 const COMPARE_BYTES: usize = 64 * 1024;
 
@@ -204,7 +204,8 @@ fn free_name<T>(root: &Root, mut make: impl FnMut(&str) -> rustix::io::Result<T>
     root.swept.call_once(|| sweep(root));
     loop {
         // Nobody else makes the same, on any machine.
-        let name = format!("{HIDDEN}{:016x}", RandomState::new().build_hasher().finish());
+        let random = clock::random(&System::default()).map_err(|_| Errno::IO)?;
+        let name = format!("{HIDDEN}{:016x}", u64::from_le_bytes(random));
         match make(&name) {
             Err(Errno::EXIST) => {}
             other => return Ok((other?, name)),
@@ -218,10 +219,8 @@ fn sweep(root: &Root) {
     for entry in folder.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(HIDDEN.as_bytes())) {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let Ok(left) = fs::openat(&root.fd, entry.file_name(), flags, Mode::empty()).map(File::from) else { continue };
-        let changed = left.metadata().and_then(|metadata| metadata.modified());
-        let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
-        if age.is_some_and(|age| age > LEFT_AFTER) && fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok()
-        {
+        let is_old = fs::fstat(&left).is_ok_and(|stat| System::default().now().seconds - stat.st_mtime > LEFT_AFTER);
+        if is_old && fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = fs::unlinkat(&root.fd, entry.file_name(), AtFlags::empty());
         }
     }
