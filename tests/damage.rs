@@ -678,7 +678,8 @@ fn a_restore_with_losses_names_them_and_exits_with_4() {
         clear();
         if !lost.is_empty() {
             let path = larder::text::escape(&lost[0].path);
-            let first = format!("the first is {}: ", if path.is_empty() { "the root" } else { &path });
+            let below = if path.is_empty() { String::new() } else { format!("/{path}") };
+            let first = format!("the first is source{below}: ");
             machine.restore("latest", &to).expect(4).says("could not be restored").says(&first);
             roots += usize::from(path.is_empty());
             clear();

@@ -41,10 +41,7 @@ pub fn chosen(repository: &Repository, address: &Address, context: &Context<'_>)
         (_, Err(e)) if e.kind() == Kind::Damage => from(repository.snapshots_anew()?),
         other => other,
     };
-    let exit = match address.when {
-        When::Id(_) => Exit::Done,
-        _ => tell_damaged(&listing, context)?,
-    };
+    let exit = tell_passed_over(&listing, address, context)?;
     let (info, snapshot) = found?;
     tell_unconfirmed(&listing, address, &info, context)?;
     if let When::At(limit) = address.when {
@@ -172,7 +169,22 @@ fn tell_damaged(listing: &Listing, context: &Context<'_>) -> Result<Exit> {
         warn(&format!("snapshot {} {state} and was passed over: {why}", id.short()), context)?;
         exit = exit.but(if error.kind() == Kind::Damage { Exit::Damage } else { Exit::Failed });
     }
-    Ok(exit)
+    tell_gone(listing, context)?;
+    Ok(exit.but(if listing.gone.is_empty() { Exit::Done } else { Exit::Damage }))
+}
+
+/// The same where an address is to be used for something else than to read what it means.
+pub fn tell_passed_over(listing: &Listing, address: &Address, context: &Context<'_>) -> Result<Exit> {
+    if matches!(address.when, When::Id(_)) { Ok(Exit::Done) } else { tell_damaged(listing, context) }
+}
+
+/// What notes say that cannot be read, nobody knows: a pin may be in one of them.
+pub fn tell_unread_notes(listing: &Listing, context: &Context<'_>) -> Result<Exit> {
+    for (id, error) in &listing.damaged_notes {
+        let said = "pins, tags and notes that it keeps are not known";
+        warn(&format!("note {} cannot be read, so {said}: {error}", id.short()), context)?;
+    }
+    Ok(if listing.damaged_notes.is_empty() { Exit::Done } else { Exit::Damage })
 }
 
 fn tell_unconfirmed(listing: &Listing, address: &Address, found: &SnapshotInfo, context: &Context<'_>) -> Result<()> {

@@ -37,6 +37,11 @@ impl Repository {
         matches!(self.storage().size(&Folder::Snapshots.key(id)), Err(e) if e.kind == ErrorKind::Missing)
     }
 
+    /// Whether a snapshot lies in the trash.
+    pub fn is_in_trash(&self, id: &ObjectId) -> bool {
+        self.storage().size(&in_trash(id)).is_ok()
+    }
+
     /// Reads a whole snapshot that lies in the trash.
     pub fn trashed_snapshot(&self, id: &ObjectId) -> Result<Snapshot> {
         self.snapshot_at(id, &in_trash(id))

@@ -72,7 +72,11 @@ impl LocalStorage {
             other => other,
         };
         match renamed {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(self.root.missing("trash", key)),
+            Err(e @ (Errno::NOENT | Errno::NOTDIR)) => {
+                // Or else it is the trash that is no folder.
+                let is_there = self.root.open_object("trash", key).is_ok();
+                return Err(if is_there { fail(e.into()) } else { self.root.missing("trash", key) });
+            }
             other => other.map_err(|e| fail(e.into()))?,
         }
         self.root.touch(key);

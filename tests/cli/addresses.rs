@@ -168,10 +168,15 @@ fn a_list_misses_a_snapshot_that_somebody_deleted() {
     fs::remove_file(machine.repository.join("snapshots").join(&id)).unwrap();
     let gone = format!("snapshot {} is gone", &id[..8]);
     for _ in 0..2 {
-        machine.run(["snapshots"]).expect(0).says(&gone);
+        machine.run(["snapshots"]).expect(4).says(&gone);
     }
-    let run = machine.run(["snapshots", "--json"]).expect(0).prints(&gone);
+    let run = machine.run(["snapshots", "--json"]).expect(4).prints(&gone);
     assert_eq!((run.stdout.lines().count(), run.json()["snapshots"].as_array().unwrap().len()), (2, 1));
+    // Nobody gets the one before without knowing it.
+    for command in [&["ls", "latest"][..], &["restore", "latest"], &["tag", "latest", "+checked"], &["show", "latest"]]
+    {
+        machine.run(command).expect(4).says(&gone);
+    }
     // The end tells it alone.
     for file in files_below(&machine.repository.join("sessions")) {
         if file.extension().is_none() {

@@ -111,8 +111,10 @@ fn a_flipped_byte_is_damage_that_names_snapshot_and_file() {
     bytes[middle] ^= 1;
     plant::set_mode(largest.path(), 0o600);
     fs::write(largest.path(), bytes).unwrap();
-    let run =
-        drill(&machine, &["latest"]).expect(4).says(&format!("the drill of snapshot {id} failed")).says("lost: a.db: ");
+    let run = drill(&machine, &["latest"])
+        .expect(4)
+        .says(&format!("the drill of snapshot {id} failed"))
+        .says("lost: app/a.db: ");
     assert!(run.stderr.contains("  why: app/a.db: frame "), "{}", run.stderr);
     assert_eq!(proven(&machine), serde_json::json!([false, true]));
     let run = drill(&machine, &["latest", "--json"]).expect(4);

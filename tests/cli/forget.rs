@@ -104,8 +104,27 @@ fn what_has_been_taken_away_otherwise_is_missed_still() {
     let machine = machine();
     let night = Past::of(&machine).nights("etc", [1]).remove(0);
     std::fs::remove_file(machine.repository.join(format!("snapshots/{night}"))).unwrap();
-    machine.run(["snapshots"]).expect(0).says("is gone");
+    machine.run(["snapshots"]).expect(4).says("is gone");
     machine.run(["check"]).expect(4).prints("is gone");
+}
+
+/// As when two runs meet, of which one forgets it and the other brings it back, or when the note is lost that says so.
+#[test]
+fn what_lies_in_the_trash_and_nobody_has_forgotten_is_told_so_and_comes_back() {
+    let machine = machine();
+    let night = Past::of(&machine).nights("etc", [1]).remove(0);
+    let trash = machine.repository.join("trash/snapshots");
+    std::fs::create_dir_all(&trash).unwrap();
+    let name = night.to_string();
+    std::fs::rename(machine.repository.join("snapshots").join(&name), trash.join(&name)).unwrap();
+    machine
+        .run(["check"])
+        .expect(4)
+        .prints("lies in the trash")
+        .prints(&format!("`larder undelete {}`", night.short()));
+    machine.run(["prune"]).expect(4).says("lies in the trash").says(&format!("larder undelete {}", night.short()));
+    machine.run(["undelete", &night.short()]).expect(0);
+    machine.run(["check"]).expect(0);
 }
 
 #[test]
@@ -211,8 +230,10 @@ fn nothing_is_forgotten_while_a_note_cannot_be_read() {
         .expect(4)
         .says("it may pin a snapshot")
         .says(note.file_name().unwrap().to_str().unwrap());
-    assert_eq!(ids(&machine).len(), 2);
+    // Nor does a list look as if there were no pin.
+    machine.run(["snapshots"]).expect(4).says("pins, tags and notes that it keeps are not known");
     std::fs::write(&note, bytes).unwrap();
+    assert_eq!(ids(&machine).len(), 2);
     forget(&machine, "--keep-last 1 --force").expect(0).prints("nothing to forget");
 }
 

@@ -20,9 +20,11 @@ pub(super) fn run(
 ) -> Result<Exit> {
     let repository = engine::open(context)?;
     let listing = repository.snapshots()?;
-    if let Some((id, error)) = listing.damaged_notes.first() {
-        let message = format!("note {} cannot be read, and what it says is not known: {error}", id.short());
-        find::warn(&message, context)?;
+    // What is said now counts anyhow.
+    find::tell_unread_notes(&listing, context)?;
+    let mut exit = Exit::Done;
+    for address in addresses {
+        exit = exit.but(find::tell_passed_over(&listing, address, context)?);
     }
     let found = addresses.iter().map(|address| find::whole(&listing, address, context));
     for info in found.collect::<Result<Vec<SnapshotInfo>, Error>>()? {
@@ -40,7 +42,7 @@ pub(super) fn run(
             context.output.line(&format!("{news}snapshot {} {}", info.id.short(), told(&standing)))?;
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// The note of a snapshot, for programs.

@@ -43,6 +43,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let listing = repository.snapshots()?;
     find::tell_gone(&listing, context)?;
+    let exit = find::tell_unread_notes(&listing, context)?;
     let mut shown: Vec<&SnapshotInfo> = listing.snapshots.iter().filter(|info| is_wanted(args, info)).collect();
     if shown.is_empty() && (args.source.is_some() || args.tag.is_some()) && listing.damaged.is_empty() {
         return Err(nothing_fits(args));
@@ -54,11 +55,12 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     } else {
         as_table(&read, &damaged, context)?;
     }
-    Ok(match damaged.iter().any(|(_, error)| error.kind() == Kind::Damage) {
+    let is_lost = !listing.gone.is_empty() || damaged.iter().any(|(_, error)| error.kind() == Kind::Damage);
+    Ok(exit.but(match is_lost {
         true => Exit::Damage,
         false if damaged.is_empty() => Exit::Done,
         false => Exit::Failed,
-    })
+    }))
 }
 
 fn is_wanted(args: &Args, info: &SnapshotInfo) -> bool {

@@ -74,6 +74,12 @@ pub(super) fn snapshot(id: &ObjectId) -> String {
     )
 }
 
+/// One that lies in the trash: two runs met when one of them forgot it, or the note of that is gone.
+pub(super) fn trashed_snapshot(id: &ObjectId) -> String {
+    let id = id.short();
+    format!("nothing is lost: `larder undelete {id}` brings it back, and `larder forget {id}` then forgets it again")
+}
+
 /// An object without which all goes on as before.
 pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
     let key = folder.key(id);

@@ -154,8 +154,11 @@ impl<'a> Structure<'a> {
             self.findings.add(format!("snapshot {}", id.short()), error.to_string(), fix);
         }
         for id in &listing.gone {
-            let what = "is gone, though the run that made it ended well";
-            self.findings.add(format!("snapshot {}", id.short()), what, remedy::snapshot(id));
+            let (what, fix) = match self.repository.is_in_trash(id) {
+                true => ("lies in the trash, though nobody says that it was forgotten", remedy::trashed_snapshot(id)),
+                false => ("is gone, though the run that made it ended well", remedy::snapshot(id)),
+            };
+            self.findings.add(Folder::Snapshots.object(id), what, fix);
         }
         for info in &listing.snapshots {
             match self.repository.snapshot_of(info) {

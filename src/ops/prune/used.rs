@@ -33,6 +33,13 @@ impl Used {
             return Err(refused(id, error));
         }
         if let Some(id) = listing.gone.first() {
+            if reader.repository().is_in_trash(id) {
+                let what = format!("nothing was removed: snapshot {} lies in the trash", id.short());
+                return Err(Error::new(Kind::Damage, what).why("nobody says that it was forgotten").fix(format!(
+                    "bring it back, and forget it if it is not wanted: larder undelete {0}; larder forget {0}",
+                    id.short()
+                )));
+            }
             return Err(Error::new(Kind::Damage, format!("nothing was removed: snapshot {} is gone", id.short()))
                 .why("the run that made it ended well, nobody forgot it, and nobody can tell what it needs")
                 .fix(format!(

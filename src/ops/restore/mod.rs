@@ -306,7 +306,8 @@ impl Restoring<'_> {
 
     fn lose(&mut self, path: &[u8], error: &Error, entries: u64) {
         let why = error.to_string();
-        self.job.warn(&format!("lost: {}: {why}", shown(path)));
+        let place = if path.is_empty() { self.source.clone() } else { format!("{}/{}", self.source, shown(path)) };
+        self.job.warn(&format!("lost: {place}: {why}"));
         let damaged = is_about_stored_bytes(error);
         self.lost.push(Lost { source: self.source.clone(), path: path.to_vec(), why, damaged, entries });
     }

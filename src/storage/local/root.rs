@@ -189,7 +189,12 @@ pub(super) fn failure(action: &'static str, place: String, error: &io::Error) ->
         _ if errno == Some(Errno::IO) => ErrorKind::Unreadable,
         _ => ErrorKind::Other,
     };
-    let new = Error::new(kind, action, place, error);
+    let new = match error.kind() {
+        E::FileTooLarge => {
+            Error::new(kind, action, place, format!("{error}: `ulimit -f`, or the file system, allows no more"))
+        }
+        _ => Error::new(kind, action, place, error),
+    };
     match errno {
         Some(Errno::AGAIN | Errno::BUSY | Errno::TIMEDOUT) => new.retryable(),
         Some(errno) if is_exhausted(errno) => new.retryable(),

@@ -68,6 +68,17 @@ fn a_draft_with_a_hidden_name_is_never_listed_and_leaves_with_its_draft() {
     assert_eq!(names(&root), [root.join("a")]);
 }
 
+/// A forget said that it had moved something there.
+#[test]
+fn where_the_trash_is_no_folder_nothing_is_called_gone() {
+    let (folder, store) = new();
+    store.put(&key("snapshots/1"), b"x").unwrap();
+    fs::write(folder.path().join("repo/trash"), "").unwrap();
+    assert_eq!(store.trash(&key("snapshots/1")).unwrap_err().kind, ErrorKind::Other);
+    assert_eq!(store.trash(&key("snapshots/2")).unwrap_err().kind, ErrorKind::Missing);
+    assert_eq!(store.get(&key("snapshots/1"), 9).unwrap(), b"x");
+}
+
 /// Where files need names, each backup that was killed left parts of packs behind for ever.
 #[test]
 fn drafts_of_runs_that_are_long_dead_go() {

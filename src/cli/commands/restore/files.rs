@@ -250,7 +250,8 @@ fn tell(args: &Args, context: &Context<'_>, meant: &Meant, report: &Report, took
     }
     let lost: u64 = report.lost.iter().map(|lost| lost.entries).sum();
     let first = &report.lost[0];
-    let name = if first.path.is_empty() { "the root".to_owned() } else { text::escape(&first.path) };
+    let below = if first.path.is_empty() { String::new() } else { format!("/{}", text::escape(&first.path)) };
+    let name = format!("{}{below}", first.source);
     let error = Error::new(Kind::Failed, format!("{} could not be restored", render::entries(lost)))
         .why(format!("the first is {name}: {}", first.why))
         .fix(match done {
