@@ -1,6 +1,6 @@
 //! What brings a repository back to health, for each thing that a check can find.
 //!
-//! `tests/damage.rs` does what is said here, and checks again.
+//! `tests/damage` does what is said here, and checks again.
 
 use std::collections::BTreeSet;
 
