@@ -76,15 +76,7 @@ fn who_meets_a_bad_pack_mends_it() {
 /// Small objects, too, be it a bit or the sector that they begin in.
 #[test]
 fn who_meets_a_bad_small_object_mends_it() {
-    let scene = Scene::new(1);
-    // A damage record, and a note of it.
-    let (pack, bytes) = scene.objects().into_iter().find(|(key, _)| folder(key) == "packs").unwrap();
-    let repository = engine::open(Arc::new(scene.store.clone())).unwrap();
-    scene.store.delete(&pack).unwrap();
-    scene.store.put(&pack, &vec![0; bytes.len()]).unwrap();
-    engine::check_all(&repository);
-    scene.store.delete(&pack).unwrap();
-    scene.store.put(&pack, &bytes).unwrap();
+    let scene = Scene::with_records();
     let mut mended = BTreeSet::new();
     for (key, bytes) in scene.objects().iter().filter(|(key, _)| has_parity(key) && folder(key) != "packs") {
         let (mut flipped, mut sector) = (bytes.clone(), bytes.clone());

@@ -67,6 +67,19 @@ impl Scene {
         scene
     }
 
+    /// One with a note and a damage record, of a pack that is well again.
+    fn with_records() -> Self {
+        let scene = Self::new(1);
+        let (pack, bytes) = scene.objects().into_iter().find(|(key, _)| folder(key) == "packs").unwrap();
+        let repository = engine::open(Arc::new(scene.store.clone())).unwrap();
+        scene.store.delete(&pack).unwrap();
+        scene.store.put(&pack, &vec![0; bytes.len()]).unwrap();
+        engine::check_all(&repository);
+        scene.store.delete(&pack).unwrap();
+        scene.store.put(&pack, &bytes).unwrap();
+        scene
+    }
+
     fn objects(&self) -> BTreeMap<Key, Vec<u8>> {
         let listed = self.store.list("").unwrap();
         listed.into_iter().map(|l| (l.key.clone(), self.store.get(&l.key, u64::MAX).unwrap())).collect()
@@ -417,15 +430,7 @@ fn advised(fix: &str) -> Option<(bool, Vec<Key>)> {
 /// "back up again" was the advice for everything, and helped against hardly anything: what is said now does.
 #[test]
 fn what_a_check_advises_makes_the_repository_healthy() {
-    let scene = Scene::new(1);
-    // A note, a damage record, and then the pack is well again.
-    let (pack, bytes) = scene.objects().into_iter().find(|(key, _)| folder(key) == "packs").unwrap();
-    let repository = engine::open(Arc::new(scene.store.clone())).unwrap();
-    scene.store.delete(&pack).unwrap();
-    scene.store.put(&pack, &vec![0; bytes.len()]).unwrap();
-    engine::check_all(&repository);
-    scene.store.delete(&pack).unwrap();
-    scene.store.put(&pack, &bytes).unwrap();
+    let scene = Scene::with_records();
     let mut healed = BTreeSet::new();
     for (key, bytes) in scene.objects().iter().filter(|(key, _)| !is_needed(key)) {
         let flipped = beyond_parity(key, bytes, bytes.len() / 2, 1);
