@@ -644,7 +644,7 @@ fn forget_and_bring_back(storage: Arc<dyn Storage>, oldest: &ObjectId) -> Result
 fn check_forgotten(storage: Arc<dyn Storage>, all: &[ObjectId], about: &str) {
     let repository = engine::open(storage).unwrap_or_else(|e| panic!("{about}: {e:?}"));
     let listing = repository.snapshots_anew().unwrap_or_else(|e| panic!("{about}: {e:?}"));
-    assert!(listing.damaged.is_empty() && listing.damaged_notes.is_empty(), "{about}: {listing:?}");
+    assert!(listing.damaged.is_empty() && listing.lost_notes.is_empty(), "{about}: {listing:?}");
     assert_eq!(listing.gone, [], "{about}: what was forgotten is not missed");
     let trash = repository.trashed_snapshots().unwrap();
     for id in all {

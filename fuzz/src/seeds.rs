@@ -369,7 +369,8 @@ pub fn session() -> Vec<Vec<u8>> {
 
 /// See the target of this name.
 pub fn session_end() -> Vec<Vec<u8>> {
-    vec![SessionEnd { snapshots: list(2, ObjectId::new), unknown: later() }.encode(), SessionEnd::default().encode()]
+    let (snapshots, notes) = (list(2, ObjectId::new), list(1, ObjectId::new));
+    vec![SessionEnd { snapshots, notes, unknown: later() }.encode(), SessionEnd::default().encode()]
 }
 
 /// See the target of this name.

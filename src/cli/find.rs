@@ -180,11 +180,11 @@ pub fn tell_passed_over(listing: &Listing, address: &Address, context: &Context<
 
 /// What notes say that cannot be read, nobody knows: a pin may be in one of them.
 pub fn tell_unread_notes(listing: &Listing, context: &Context<'_>) -> Result<Exit> {
-    for (id, error) in &listing.damaged_notes {
+    for (id, error) in &listing.lost_notes {
         let said = "pins, tags and notes that it keeps are not known";
         warn(&format!("note {} cannot be read, so {said}: {error}", id.short()), context)?;
     }
-    Ok(if listing.damaged_notes.is_empty() { Exit::Done } else { Exit::Damage })
+    Ok(if listing.lost_notes.is_empty() { Exit::Done } else { Exit::Damage })
 }
 
 fn tell_unconfirmed(listing: &Listing, address: &Address, found: &SnapshotInfo, context: &Context<'_>) -> Result<()> {

@@ -73,11 +73,14 @@ impl SessionRecord {
     }
 }
 
-/// What a run confirms when it ends: these snapshots are whole and safe. One section for the summary audience.
+/// What a run leaves when it ends: these snapshots are whole and safe, and these notes are there. One section for the
+/// summary audience.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionEnd {
-    /// Their names; may be none.
+    /// Names of the snapshots that it confirms; may be none.
     pub snapshots: Vec<ObjectId>,
+    /// Names of the notes that it wrote, so that one that is gone is missed.
+    pub notes: Vec<ObjectId>,
     /// Fields of newer programs.
     pub unknown: Unknown,
 }
@@ -88,6 +91,9 @@ impl SessionEnd {
         let mut record = Record::new(&self.unknown);
         for id in &self.snapshots {
             record.bytes(critical(1), id.as_bytes());
+        }
+        for id in &self.notes {
+            record.bytes(optional(2), id.as_bytes());
         }
         record.finish()
     }
@@ -100,6 +106,7 @@ impl SessionEnd {
             let field = field?;
             match (field.tag >> 1, field.tag & 1) {
                 (1, 1) => new.snapshots.push(take_object(&field, WHAT)?),
+                (2, 0) => new.notes.push(take_object(&field, WHAT)?),
                 _ => new.unknown.push(field.unknown(WHAT)?),
             }
         }

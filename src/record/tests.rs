@@ -172,7 +172,8 @@ fn records_come_back_whole() {
     assert_eq!(Body::parse(&body().encode()), Ok(body()));
     let session = SessionRecord { time: TIME, client: b"h".to_vec(), process: 9, ..SessionRecord::default() };
     assert_eq!(SessionRecord::parse(&session.encode()), Ok(session));
-    let end = SessionEnd { snapshots: vec![ObjectId::new([1; 32])], unknown: vec![] };
+    let end =
+        SessionEnd { snapshots: vec![ObjectId::new([1; 32])], notes: vec![ObjectId::new([4; 32])], unknown: vec![] };
     assert_eq!(SessionEnd::parse(&end.encode()), Ok(end));
     let note = Note {
         time: TIME,
@@ -227,7 +228,9 @@ fn no_field_takes_bytes_behind_its_end() {
         (body().encode(), &[2, 3], &|b| Body::parse(b).is_ok()),
         (source, &[2, 4, 5], &in_body),
         (session.encode(), &[1, 4], &|b| SessionRecord::parse(b).is_ok()),
-        (SessionEnd { snapshots: ids.clone(), unknown: vec![] }.encode(), &[1], &|b| SessionEnd::parse(b).is_ok()),
+        (SessionEnd { snapshots: ids.clone(), notes: ids.clone(), unknown: vec![] }.encode(), &[1], &|b| {
+            SessionEnd::parse(b).is_ok()
+        }),
         (note.encode(), &[1, 2, 3], &|b| Note::parse(b).is_ok()),
         (drills()[1].encode(), &[1, 2, 5, 7], &|b| Drill::parse(b).is_ok()),
         (remark().encode(), &[1, 2, 3, 7], &|b| Remark::parse(b).is_ok()),

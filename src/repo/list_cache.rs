@@ -23,8 +23,8 @@ const SAID: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("said");
 const FOLDER: &str = "snapshots";
 const WHAT: &str = "list";
 const SALT_BYTES: usize = 16;
-/// Begins what is sealed. In older caches, in which notes said less, the length of a key stood there, which is greater.
-const VERSION: u8 = 2;
+/// Begins what is sealed. In the oldest caches the length of a key stood there, which is greater.
+const VERSION: u8 = 3;
 /// So many objects may be read again and again, or be kept in vain, before the cache is made anew.
 const STALE_MAX: usize = 64;
 

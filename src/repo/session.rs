@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
+use super::reader::lock;
 use super::{Folder, Repository, layout};
 use crate::clock;
 use crate::crypto::Audience;
@@ -26,6 +27,7 @@ pub struct Session<'r> {
     name: ObjectId,
     secrets: SessionSecrets,
     bytes_written: Mutex<u64>,
+    notes: Mutex<Vec<ObjectId>>,
     /// Released when the process ends, however it ends, so that nobody waits for a dead session.
     #[allow(dead_code, reason = "it is held, not used")]
     hold: Option<Box<dyn Hold>>,
@@ -68,7 +70,15 @@ impl<'r> Session<'r> {
         }
         let id = SessionId::new(clock::random(repository.world())?);
         let secrets = SessionSecrets::generate(repository.world())?;
-        Ok(Self { repository, id, name: ObjectId::ZERO, secrets, bytes_written: Mutex::default(), hold: None })
+        Ok(Self {
+            repository,
+            id,
+            name: ObjectId::ZERO,
+            secrets,
+            bytes_written: Mutex::default(),
+            notes: Mutex::default(),
+            hold: None,
+        })
     }
 
     /// The repository.
@@ -86,21 +96,23 @@ impl<'r> Session<'r> {
     }
 
     pub(super) fn count(&self, bytes: u64) {
-        if let Ok(mut sum) = self.bytes_written.lock() {
-            *sum += bytes;
-        }
+        *lock(&self.bytes_written) += bytes;
     }
 
     /// Bytes of all objects that it put so far.
     pub fn bytes_written(&self) -> u64 {
-        self.bytes_written.lock().map_or(0, |sum| *sum)
+        *lock(&self.bytes_written)
     }
 
     /// Puts a sealed object, which mends itself; not durable before the next barrier.
     pub fn put(&self, folder: Folder, sections: &[(Audience, &[u8])]) -> Result<ObjectId> {
         let bytes = add_parity(self.repository.seal_object(folder.kind(), self.id, &self.secrets, sections)?);
         self.count(bytes.len() as u64);
-        self.repository.put_named(folder, &bytes)
+        let id = self.repository.put_named(folder, &bytes)?;
+        if folder == Folder::Notes {
+            lock(&self.notes).push(id);
+        }
+        Ok(id)
     }
 
     /// Puts a snapshot; everything that it names must be durable. Durable when this returns.
@@ -111,7 +123,7 @@ impl<'r> Session<'r> {
         Ok(id)
     }
 
-    /// Ends the session, confirming these snapshots. Fails if the session was expired meanwhile: then somebody may
+    /// Ends the session, confirming these snapshots; notes must be durable. Fails if the session was expired meanwhile: then somebody may
     /// have removed what the snapshots need.
     pub fn end(self, snapshots: Vec<ObjectId>) -> Result<()> {
         let name = self.name;
@@ -123,7 +135,8 @@ impl<'r> Session<'r> {
         if !snapshots.is_empty() && !self.is_there()? {
             return Ok(false);
         }
-        let record = SessionEnd { snapshots, ..SessionEnd::default() };
+        let notes = std::mem::take(&mut *lock(&self.notes));
+        let record = SessionEnd { snapshots, notes, ..SessionEnd::default() };
         let sections = [(Audience::Summary, &record.encode()[..])];
         let bytes = self.repository.seal_object(ObjectKind::SessionEnd, self.id, &self.secrets, &sections)?;
         self.repository.storage().put(&layout::session_end(&self.name), &add_check(bytes))?;

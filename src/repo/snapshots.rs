@@ -105,15 +105,15 @@ pub struct Listing {
     pub damaged: Vec<(ObjectId, Error)>,
     /// Snapshots that are not there, though the run that made them ended well and nobody forgot them.
     pub gone: Vec<ObjectId>,
-    /// Notes that cannot be read. A pin may be in one of them.
-    pub damaged_notes: Vec<(ObjectId, Error)>,
+    /// Notes that cannot be read, or are not there though the run that wrote them ended well. A pin may be in one of them.
+    pub lost_notes: Vec<(ObjectId, Error)>,
 }
 
 impl Listing {
     /// What follows from what the objects say.
     pub(super) fn of(said: Vec<Said<'_>>) -> Self {
         let mut about = About::of(&said);
-        let mut new = Self { damaged_notes: std::mem::take(&mut about.damaged_notes), ..Self::default() };
+        let mut new = Self { lost_notes: std::mem::take(&mut about.lost_notes), ..Self::default() };
         for (listed, said) in said {
             let Some(Part::Snapshot(id)) = Part::of(&listed.key) else { continue };
             let place = || format!("snapshot {}", id.short());
@@ -157,28 +157,41 @@ struct About {
     drills: HashMap<ObjectId, Vec<Drill>>,
     remarks: HashMap<ObjectId, Vec<Remark>>,
     conditions: HashMap<ObjectId, Condition>,
-    damaged_notes: Vec<(ObjectId, Error)>,
+    lost_notes: Vec<(ObjectId, Error)>,
 }
 
 impl About {
     fn of(said: &[Said<'_>]) -> Self {
         let mut new = Self::default();
+        let (mut named, mut there) = (HashMap::new(), HashSet::new());
         for (listed, said) in said {
             match (Part::of(&listed.key), said) {
-                (Some(Part::End(_)), Ok(said)) => {
-                    let Some((session, ids)) = said.split_first_chunk() else { continue };
-                    let session = Some(SessionId::new(*session));
-                    new.confirmed.extend(ids.as_chunks().0.iter().map(|id| (session, ObjectId::new(*id))));
+                (Some(Part::End(run)), Ok(said)) => {
+                    let Ok((session, end)) = take_end(said) else { continue };
+                    new.confirmed.extend(end.snapshots.into_iter().map(|id| (Some(session), id)));
+                    named.extend(end.notes.into_iter().map(|id| (id, run)));
                 }
-                // Another program may have kept what this one does not understand.
-                (Some(Part::Note(id)), Ok(said)) => match Note::parse(said) {
-                    Ok(note) => new.note(note),
-                    Err(e) => new.damaged_notes.push((id, malformed(&format!("note {}", id.short()), &e))),
-                },
-                (Some(Part::Note(id)), Err(e)) => new.damaged_notes.push((id, e.clone())),
+                (Some(Part::Note(id)), said) => {
+                    there.insert(id);
+                    // Another program may have kept what this one does not understand.
+                    let parsed = |said: &Cow<'_, [u8]>| Note::parse(said).map_err(|e| malformed(&label(&id), &e));
+                    match said.as_ref().map_err(Error::clone).and_then(parsed) {
+                        Ok(note) => new.note(note),
+                        Err(e) => new.lost_notes.push((id, e)),
+                    }
+                }
                 _ => {}
             }
         }
+        for (id, error) in new.lost_notes.iter_mut().filter(|(_, error)| error.kind() == Kind::Damage) {
+            *error = error.clone().fix(without_note(id, true, named.get(id)));
+        }
+        for (id, run) in named.into_iter().filter(|(id, _)| !there.contains(id)) {
+            let gone =
+                Error::new(Kind::Damage, format!("{} is gone", label(&id))).why("the run that wrote it ended well");
+            new.lost_notes.push((id, gone.fix(without_note(&id, false, Some(&run)))));
+        }
+        new.lost_notes.sort_by_key(|(id, _)| *id);
         new
     }
 
@@ -211,6 +224,29 @@ impl Part {
         let snapshot = Folder::Snapshots.id(key).map(Self::Snapshot);
         snapshot.or_else(|| layout::ended_session(key).map(Self::End)).or_else(|| Folder::Notes.id(key).map(Self::Note))
     }
+}
+
+/// What helps where a note is lost: what is to be deleted, the note itself if it is there, and the end that names it.
+fn without_note(id: &ObjectId, is_there: bool, run: Option<&ObjectId>) -> String {
+    let note = Folder::Notes.key(id);
+    let end = run.map(layout::session_end);
+    let deleted: Vec<&str> = is_there.then_some(&note).into_iter().chain(&end).map(Key::as_str).collect();
+    format!(
+        "put {} back from a second copy of the repository; where there is none, delete {} there: pins, tags and notes on \
+         snapshots that were kept in it are gone then, so look at `larder snapshots` and set them again",
+        note.as_str(),
+        deleted.join(" and ")
+    )
+}
+
+fn label(note: &ObjectId) -> String {
+    Folder::Notes.object(note)
+}
+
+/// What [`Repository::read_part`] says of an end.
+fn take_end(said: &[u8]) -> wire::Result<(SessionId, SessionEnd)> {
+    let mut r = Reader::new(said, "session end");
+    Ok((SessionId::new(r.array()?), SessionEnd::parse(r.bytes(r.remaining())?)?))
 }
 
 /// What [`Repository::read_part`] says of a snapshot.
@@ -282,15 +318,17 @@ impl Repository {
     /// Those of these snapshots that are pinned, be they listed or not. Fails if a note cannot be read.
     pub fn pinned_of(&self, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
         let cache = ListCache::open(self);
-        let mut about = About::of(&self.said_in(Folder::Notes, &cache)?);
-        match about.damaged_notes.pop() {
+        let said = [Folder::Sessions, Folder::Notes].map(|folder| self.said_in(folder, &cache));
+        let said = said.into_iter().collect::<Result<Vec<_>>>()?.concat();
+        let mut about = About::of(&said);
+        match about.lost_notes.pop() {
             Some((_, error)) => Err(error),
             None => Ok(ids.iter().filter(|id| about.standing(id, &Summary::default()).is_pinned).copied().collect()),
         }
     }
 
     /// What one object says: the session of a snapshot, its summary, and its body if that is short; the session of an
-    /// end, and the snapshots that it confirms; a note without the packs that it verified.
+    /// end, and the end itself; a note without the packs that it verified.
     pub(super) fn read_part(&self, part: &Part, key: &Key) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         match part {
@@ -306,7 +344,7 @@ impl Repository {
                 let gone = || Error::new(Kind::Missing, format!("session {} has no end", session.short()));
                 let (session, end) = end.ok_or_else(gone)?;
                 out.extend_from_slice(session.as_bytes());
-                out.extend(end.snapshots.iter().flat_map(ObjectId::as_bytes));
+                out.extend(end.encode());
             }
             Part::Note(id) => out = Note { verified: Vec::new(), ..self.note(id)? }.encode(),
         }
@@ -360,7 +398,7 @@ impl Repository {
     /// Reads a note.
     pub fn note(&self, id: &ObjectId) -> Result<Note> {
         let [record] = self.read(Folder::Notes, id, [Audience::Summary])?;
-        Note::parse(&record).map_err(|e| malformed(&format!("note {}", id.short()), &e))
+        Note::parse(&record).map_err(|e| malformed(&label(id), &e))
     }
 }
 

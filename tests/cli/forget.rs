@@ -232,6 +232,10 @@ fn nothing_is_forgotten_while_a_note_cannot_be_read() {
         .says(note.file_name().unwrap().to_str().unwrap());
     // Nor does a list look as if there were no pin.
     machine.run(["snapshots"]).expect(4).says("pins, tags and notes that it keeps are not known");
+    // Nor while it is gone, though nothing is there that could not be read.
+    std::fs::remove_file(&note).unwrap();
+    forget(&machine, "--keep-last 1 --force").expect(4).says("it may pin a snapshot").says(" is gone");
+    machine.run(["snapshots"]).expect(4).says("pins, tags and notes that it keeps are not known");
     std::fs::write(&note, bytes).unwrap();
     assert_eq!(ids(&machine).len(), 2);
     forget(&machine, "--keep-last 1 --force").expect(0).prints("nothing to forget");

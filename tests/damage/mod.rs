@@ -417,14 +417,16 @@ fn lists_know_what_a_check_found_until_one_finds_it_whole_again() {
 
 /// The files that an advice names, and whether it is to copy the first to the second, or to delete it.
 fn advised(fix: &str) -> Option<(bool, Vec<Key>)> {
-    if let Some((key, _)) = fix.strip_prefix("put ").and_then(|words| words.split_once(" back from a second copy")) {
-        return Some((false, vec![Key::new(key).unwrap()]));
+    let keys = |words: &str, between: &str| words.split(between).map(|key| Key::new(key).unwrap()).collect();
+    if let Some((_, words)) =
+        fix.strip_prefix("put ").and_then(|words| words.split_once("where there is none, delete "))
+    {
+        return Some((false, keys(words.split_once(" there: ")?.0, " and ")));
     }
     let (_, words) = fix.split_once(": ")?;
     let (words, _) = words.split_once(" in the repository")?;
-    let keys = |words: &str| words.split(" to ").map(|key| Key::new(key).unwrap()).collect();
-    let copy = words.strip_prefix("copy ").map(|words| (true, keys(words)));
-    copy.or_else(|| words.strip_prefix("delete ").map(|words| (false, keys(words))))
+    let copy = words.strip_prefix("copy ").map(|words| (true, keys(words, " to ")));
+    copy.or_else(|| words.strip_prefix("delete ").map(|words| (false, keys(words, " and "))))
 }
 
 /// "back up again" was the advice for everything, and helped against hardly anything: what is said now does.
@@ -439,10 +441,16 @@ fn what_a_check_advises_makes_the_repository_healthy() {
         let found = engine::check(&repository).found;
         let fix = &found.first().unwrap_or_else(|| panic!("{key}")).fix;
         let (is_copy, keys) = advised(fix).unwrap_or_else(|| panic!("{key}: {fix}"));
-        assert_eq!(keys.last(), Some(key), "{fix}");
-        store.delete(key).unwrap();
-        if is_copy {
-            store.put(key, &store.get(&keys[0], u64::MAX).unwrap()).unwrap();
+        match is_copy {
+            true => {
+                assert_eq!(keys[1], *key, "{fix}");
+                store.delete(key).unwrap();
+                store.put(key, &store.get(&keys[0], u64::MAX).unwrap()).unwrap();
+            }
+            false => {
+                assert_eq!(keys[0], *key, "{fix}");
+                keys.iter().for_each(|key| store.delete(key).unwrap());
+            }
         }
         let repository = engine::open(Arc::new(store.clone())).unwrap();
         assert_eq!(engine::check_all(&repository).found, [], "{key}: {fix}");
@@ -509,6 +517,24 @@ fn a_deleted_snapshot_is_noticed() {
         let found = engine::check(&repository).found;
         assert!(found.len() == 1 && found[0].what.contains("is gone"), "{found:?}");
     }
+}
+
+/// What it pinned would be as if nobody had ever pinned it.
+#[test]
+fn a_deleted_note_is_noticed() {
+    let scene = Scene::with_records();
+    let mut notes = 0;
+    for key in scene.objects().keys().filter(|key| folder(key) == "notes") {
+        let store = scene.with(&[(key, None)]);
+        let found = engine::check(&engine::open(Arc::new(store.clone())).unwrap()).found;
+        assert!(found.len() == 1 && found[0].what.contains("is gone"), "{found:?}");
+        let (_, keys) = advised(&found[0].fix).unwrap();
+        assert!(keys.len() == 1 && keys[0].as_str().ends_with(".end"), "{keys:?}");
+        store.delete(&keys[0]).unwrap();
+        assert_eq!(engine::check(&engine::open(Arc::new(store)).unwrap()).found, []);
+        notes += 1;
+    }
+    assert!(notes > 0);
 }
 
 /// More than a thousand paths of a newer snapshot are named first.

@@ -385,7 +385,11 @@ fn session_and_its_end() {
     };
     let [bytes] = sealed("session", ObjectKind::Session, [(Audience::Summary, session.encode())]);
     assert_eq!(SessionRecord::parse(&bytes), Ok(session));
-    let end = SessionEnd { snapshots: vec![object_id("a"), object_id("b")], unknown: vec![(40, b"newer".to_vec())] };
+    let end = SessionEnd {
+        snapshots: vec![object_id("a"), object_id("b")],
+        notes: vec![object_id("note")],
+        unknown: vec![(40, b"newer".to_vec())],
+    };
     let [bytes] = sealed("session-end", ObjectKind::SessionEnd, [(Audience::Summary, end.encode())]);
     assert_eq!(SessionEnd::parse(&bytes), Ok(end));
 }

@@ -45,6 +45,7 @@ pub(super) fn mendable(object: &ObjectAt) -> String {
     let anew = match object.folder {
         Folder::Packs => "`larder prune` writes it anew".to_owned(),
         Folder::Snapshots => format!("`larder forget {id}` and `larder undelete {id}` write it anew"),
+        Folder::Notes => "every check names it".into(),
         folder => match small_object(folder, &object.id).strip_prefix(NOTHING_LOST) {
             Some(fix) => fix.to_owned(),
             None => "every check names it".into(),
@@ -80,19 +81,12 @@ pub(super) fn trashed_snapshot(id: &ObjectId) -> String {
     format!("nothing is lost: `larder undelete {id}` brings it back, and `larder forget {id}` then forgets it again")
 }
 
-/// An object without which all goes on as before.
+/// An object other than a note, without which all goes on as before.
 pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
     let key = folder.key(id);
     let then = match folder {
         Folder::Index => "the packs say the same themselves, and the next backup writes the index anew",
         Folder::Sessions => "nothing needs it once that run has ended",
-        Folder::Notes => {
-            return format!(
-                "put {0} back from a second copy of the repository; where there is none, delete it: pins, tags and notes on \
-                 snapshots that were kept in it are gone then, so look at `larder snapshots` and set them again",
-                key.as_str()
-            );
-        }
         Folder::Damage => return without_damage_record(id),
         _ => "nothing else needs it",
     };

@@ -42,7 +42,7 @@ impl<'a> Structure<'a> {
         Self { repository, catalogue, reader, findings, job, seen: HashSet::new(), missing: BTreeMap::new() }
     }
 
-    /// Key slots, sessions, notes, damage records, tombs and index objects: each is what its name says and opens.
+    /// Key slots, sessions, damage records, tombs and index objects: each is what its name says and opens.
     pub fn objects(&mut self) -> Result<()> {
         for unreadable in self.catalogue.unreadable() {
             let Unreadable { folder, id, error } = unreadable;
@@ -59,7 +59,7 @@ impl<'a> Structure<'a> {
             let fix = remedy::copy(key, |other| bad.iter().any(|(key, _)| key.as_str() == other));
             self.findings.add(key.as_str(), error.to_string(), remedy::against(error, fix));
         }
-        for folder in [Folder::Sessions, Folder::Notes, Folder::Tombs] {
+        for folder in [Folder::Sessions, Folder::Tombs] {
             for id in self.repository.list(folder)? {
                 self.job.cancel.check()?;
                 match self.small_object(folder, &id) {
@@ -79,7 +79,6 @@ impl<'a> Structure<'a> {
     fn small_object(&self, folder: Folder, id: &ObjectId) -> Result<(), (String, Error)> {
         let repository = self.repository;
         let read = match folder {
-            Folder::Notes => repository.note(id).map(drop),
             Folder::Sessions => match repository.session(id) {
                 Ok((session, _)) => return self.session_end(id, session),
                 Err(e) => Err(e),
@@ -146,8 +145,11 @@ impl<'a> Structure<'a> {
         Ok((sizes, doubtful))
     }
 
-    /// Snapshots: each opens, every node and list is read once, every chunk is there.
+    /// Notes, and snapshots: each opens, every node and list is read once, every chunk is there.
     pub fn snapshots(&mut self, listing: &Listing) -> Result<()> {
+        for (id, error) in &listing.lost_notes {
+            self.findings.add(Folder::Notes.object(id), error.to_string(), error.advice());
+        }
         self.findings.has_gaps = !(listing.damaged.is_empty() && listing.gone.is_empty());
         for (id, error) in &listing.damaged {
             let fix = remedy::against(error, remedy::snapshot(id));

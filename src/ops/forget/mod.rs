@@ -100,16 +100,9 @@ fn no_time() -> Error {
 
 /// Whether a list knows all that speaks for a snapshot.
 fn check_complete(listing: &Listing) -> Result<()> {
-    if let Some((id, error)) = listing.damaged_notes.first() {
-        let what = format!("nothing was forgotten: the note {} cannot be read, and it may pin a snapshot", id.short());
-        let fix = match error.kind() {
-            Kind::Damage => format!(
-                "put notes/{id} back from a second copy of the repository; if there is none, remove that file: what it \
-                 said is lost then"
-            ),
-            _ => error.advice().to_owned(),
-        };
-        return Err(Error::new(error.kind(), what).why(error).fix(fix));
+    if let Some((id, error)) = listing.lost_notes.first() {
+        let what = format!("nothing was forgotten: note {} cannot be read, and it may pin a snapshot", id.short());
+        return Err(Error::new(error.kind(), what).why(error).fix(error.advice()));
     }
     match listing.damaged.iter().find(|(_, error)| error.kind() != Kind::Damage) {
         None => Ok(()),
