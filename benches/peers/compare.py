@@ -193,6 +193,12 @@ def commit():
     return git("rev-parse", "--short", "HEAD") + (", with changes" if git("status", "--porcelain", "--", "../src") else "")
 
 
+def cores():
+    """How many, and of which kind: what costs how much beside what differs with it."""
+    models = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return f"{os.cpu_count()} cores ({models[0]})" if models else f"{os.cpu_count()} cores"
+
+
 def put(name, text):
     """Puts a section into the report, in the place of the one before."""
     report = REPORT.read_text()
@@ -222,7 +228,7 @@ def main(larder, folder, names):
                 print(f"{name} {number + 1} {tool}: {steps}", flush=True)
         shutil.rmtree(work)
         # The load before a round is that of others, but for the first minute of its own.
-        put(name, f"### {name}\n\n{facts(corpus)}. {time.strftime('%Y-%m-%d')}, commit {commit()}, {os.cpu_count()} cores, "
+        put(name, f"### {name}\n\n{facts(corpus)}. {time.strftime('%Y-%m-%d')}, commit {commit()}, {cores()}, "
                   f"load before the rounds {', '.join(f'{load:.1f}' for load in loads)}; "
                   f"{versions(tools, dict(os.environ))}.\n\n{table(rounds)}\n")
 

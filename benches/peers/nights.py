@@ -80,7 +80,7 @@ def main(larder, folder, nights=30):
                      f"| {median('wall', 0):.2f} | {median('wall', 1):.2f} | {median('rss', 1):.0f} |")
     later = [one["adds"] for one in saved[2:]]
     text = (f"### {nights} nights of a database\n\n{database.stat().st_size / 1e6:.0f} MB at the end. {time.strftime('%Y-%m-%d')}, "
-            f"commit {compare.commit()}. Night 1 takes {saved[0]['adds']:.0f} MB, night 2 adds {saved[1]['adds']:.1f}, "
+            f"commit {compare.commit()}, {compare.cores()}. Night 1 takes {saved[0]['adds']:.0f} MB, night 2 adds {saved[1]['adds']:.1f}, "
             f"the later ones {statistics.mean(later):.1f} in the mean ({statistics.mean(later) / saved[1]['adds']:.2f} x), "
             f"{max(later):.1f} at most, in {statistics.median(one['cpu'] for one in saved[2:]):.1f} s CPU, with "
             f"{max(one['rss'] for one in saved):.0f} MB of memory.\n\n" + "\n".join(lines) + "\n")
