@@ -90,6 +90,8 @@ pub enum ErrorKind {
     Exhausted,
     /// The disk cannot read what is asked for.
     Unreadable,
+    /// A symbolic link lies there.
+    Link,
     /// Anything else.
     Other,
 }
@@ -138,7 +140,7 @@ impl From<Error> for crate::error::Error {
             ErrorKind::Exists | ErrorKind::Length => Kind::Damage,
             ErrorKind::Denied => Kind::Denied,
             ErrorKind::Exhausted => Kind::Exhausted,
-            ErrorKind::Unreadable | ErrorKind::Other => Kind::Failed,
+            ErrorKind::Unreadable | ErrorKind::Link | ErrorKind::Other => Kind::Failed,
         };
         let fix = match e.kind {
             ErrorKind::Missing => "run `larder check`: an object that is needed is gone",
@@ -149,6 +151,10 @@ impl From<Error> for crate::error::Error {
             }
             ErrorKind::Denied => "check the permissions of the repository and who runs this command",
             ErrorKind::Exhausted => crate::error::EXHAUSTED_FIX,
+            ErrorKind::Link => {
+                "put there what it stands for, or move the whole repository: within it no links are followed, because what \
+                 they stand for may be another disk, or gone"
+            }
             ErrorKind::Unreadable | ErrorKind::Other => "check the disk or connection, then run the command again",
         };
         Self::new(kind, format!("cannot {} {}", e.action, e.place)).why(e.why).fix(fix)

@@ -18,7 +18,10 @@ pub(super) fn list(root: &Root, prefix: &str) -> Result<Vec<Listed>> {
         let place = format!("{}/{}", root.place(""), text::escape(prefix.as_bytes()));
         return Err(Error::new(ErrorKind::Other, "list", place, "this is no name of a folder"));
     }
-    let opened = root.open_folder(prefix).map_err(|e| root.failed("list", prefix, e.into()))?;
+    let opened = root.open_folder(prefix).map_err(|e| match e {
+        Errno::NOTDIR => root.link("list", prefix),
+        e => root.failed("list", prefix, e.into()),
+    })?;
     let Some(folder) = opened else { return Ok(Vec::new()) };
     // Walking from the handle: by its path, a root that was unmounted meanwhile would look empty.
     let start = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
@@ -51,8 +54,7 @@ impl Walk<'_> {
             Err(e) => return Err(self.failed(e)),
         };
         if entry.path_is_symlink() {
-            let why = "a symbolic link: put there what it stands for";
-            return Err(Error::new(ErrorKind::Other, "list", self.root.place(&self.below(entry.path())), why));
+            return Err(self.root.link("list", &self.below(entry.path())));
         }
         let Some(key) = Key::new(self.below(entry.path())).filter(|_| entry.file_type().is_file()) else {
             return Ok(None);

@@ -54,6 +54,10 @@ impl Root {
         failure(action, self.place(below), &error)
     }
 
+    pub fn link(&self, action: &'static str, below: &str) -> Error {
+        Error::new(ErrorKind::Link, action, self.place(below), "it is a symbolic link")
+    }
+
     pub fn missing(&self, action: &'static str, key: &Key) -> Error {
         Error::new(ErrorKind::Missing, action, self.place(key.as_str()), "there is no such object")
     }
@@ -70,7 +74,7 @@ impl Root {
         let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = match retry_on_intr(|| fs::openat(&self.fd, key.as_str(), flags, Mode::empty())) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => return Err(self.missing(action, key)),
-            Err(Errno::LOOP) => return Err(self.failed(action, key.as_str(), io::Error::other("a symbolic link"))),
+            Err(Errno::LOOP) => return Err(self.link(action, key.as_str())),
             other => other.map_err(fail)?,
         };
         let stat = fs::fstat(&fd).map_err(fail)?;
@@ -81,7 +85,7 @@ impl Root {
         }
     }
 
-    /// Opens a folder; `None` if it is missing.
+    /// Opens a folder; `None` if it is missing. `NOTDIR`: it is a symbolic link.
     pub fn open_folder(&self, folder: &str) -> rustix::io::Result<Option<OwnedFd>> {
         let path = if folder.is_empty() { "." } else { folder };
         match retry_on_intr(|| fs::openat(&self.fd, path, OPEN_FOLDER | OFlags::NOFOLLOW, Mode::empty())) {
