@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::paint::Paint;
 use super::{address, json, render, time};
 use crate::error::{Error, Kind, Result};
+use crate::id::ObjectId;
 use crate::record::{Snapshot, State};
 use crate::repo::{Listing, Repository, SnapshotInfo};
 use crate::text;
@@ -24,6 +25,8 @@ pub struct Chosen {
     pub info: SnapshotInfo,
     /// What it holds.
     pub snapshot: Snapshot,
+    /// All that there are.
+    pub listing: Listing,
     /// How a run ends that has taken it and does all its work: a script does not see the warning about what was passed
     /// over, and must not take the one for the other either.
     pub exit: Exit,
@@ -47,7 +50,7 @@ pub fn chosen(repository: &Repository, address: &Address, context: &Context<'_>)
     if let When::At(limit) = address.when {
         tell_gap(&info, limit, context);
     }
-    Ok(Chosen { info, snapshot, exit })
+    Ok(Chosen { info, snapshot, listing, exit })
 }
 
 fn choose(listing: &Listing, address: &Address, context: &Context<'_>) -> Result<SnapshotInfo> {
@@ -125,7 +128,7 @@ fn is_in(info: &SnapshotInfo, series: Option<&str>) -> bool {
 }
 
 fn by_id(listing: &Listing, prefix: &str) -> Result<SnapshotInfo> {
-    let fits = |id: &crate::id::ObjectId| id.to_hex().starts_with(prefix);
+    let fits = |id: &ObjectId| id.to_hex().starts_with(prefix);
     if let Some((_, error)) = listing.damaged.iter().find(|(id, _)| fits(id)) {
         return Err(error.clone());
     }
@@ -152,7 +155,16 @@ fn none_there(listing: &Listing, when: &When, series: Option<&str>, context: &Co
         When::Id(id) => format!("no snapshot {id}"),
     };
     let unconfirmed = listing.snapshots.iter().filter(|info| !info.confirmed).count();
-    let error = Error::new(Kind::Missing, what).fix("list them: larder snapshots");
+    let kind = if listing.gone.is_empty() { Kind::Missing } else { Kind::Damage };
+    let error = Error::new(kind, what).fix("list them: larder snapshots");
+    if !listing.gone.is_empty() {
+        let gone = listing.gone.len() as u64;
+        return error.why(format!(
+            "{} {} gone",
+            render::counted(gone, "snapshot"),
+            if gone == 1 { "is" } else { "are" }
+        ));
+    }
     if unconfirmed > 0 {
         return error.why(format!("{unconfirmed} unconfirmed snapshots do not count; name one by its id"));
     }
@@ -170,7 +182,9 @@ fn tell_damaged(listing: &Listing, context: &Context<'_>) -> Result<Exit> {
         exit = exit.but(if error.kind() == Kind::Damage { Exit::Damage } else { Exit::Failed });
     }
     tell_gone(listing, context)?;
-    Ok(exit.but(if listing.gone.is_empty() { Exit::Done } else { Exit::Damage }))
+    Ok(exit
+        .but(if listing.gone.is_empty() { Exit::Done } else { Exit::Damage })
+        .but(tell_unread_ends(listing, context)?))
 }
 
 /// The same where an address is to be used for something else than to read what it means.
@@ -184,7 +198,22 @@ pub fn tell_unread_notes(listing: &Listing, context: &Context<'_>) -> Result<Exi
         let said = "pins, tags and notes that it keeps are not known";
         warn(&format!("note {} cannot be read, so {said}: {error}", id.short()), context)?;
     }
-    Ok(if listing.lost_notes.is_empty() { Exit::Done } else { Exit::Damage })
+    Ok(exit_of(&listing.lost_notes))
+}
+
+/// What an end names that cannot be read, nobody knows either.
+pub fn tell_unread_ends(listing: &Listing, context: &Context<'_>) -> Result<Exit> {
+    for (run, error) in &listing.lost_ends {
+        let said = "a snapshot or note of that run that is gone is not missed";
+        warn(&format!("the end of session {} cannot be read, so {said}: {error}", run.short()), context)?;
+    }
+    Ok(exit_of(&listing.lost_ends))
+}
+
+/// How a run ends beside these.
+fn exit_of(unread: &[(ObjectId, Error)]) -> Exit {
+    let exit = |(_, error): &(ObjectId, Error)| if error.kind() == Kind::Damage { Exit::Damage } else { Exit::Failed };
+    unread.iter().map(exit).fold(Exit::Done, Exit::but)
 }
 
 fn tell_unconfirmed(listing: &Listing, address: &Address, found: &SnapshotInfo, context: &Context<'_>) -> Result<()> {
@@ -297,7 +326,7 @@ pub fn names(snapshot: &Snapshot) -> Vec<String> {
 
 /// Finds what an address means.
 pub fn meant(repository: &Repository, address: &Address, context: &Context<'_>) -> Result<Meant> {
-    let Chosen { info, snapshot, exit } = chosen(repository, address, context)?;
+    let Chosen { info, snapshot, exit, .. } = chosen(repository, address, context)?;
     let names = names(&snapshot);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let part = match Target::find(address.rest.as_deref(), &names)? {

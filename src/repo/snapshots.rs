@@ -107,13 +107,16 @@ pub struct Listing {
     pub gone: Vec<ObjectId>,
     /// Notes that cannot be read, or are not there though the run that wrote them ended well. A pin may be in one of them.
     pub lost_notes: Vec<(ObjectId, Error)>,
+    /// Sessions whose ends cannot be read. What they name and is gone, nobody misses.
+    pub lost_ends: Vec<(ObjectId, Error)>,
 }
 
 impl Listing {
     /// What follows from what the objects say.
     pub(super) fn of(said: Vec<Said<'_>>) -> Self {
         let mut about = About::of(&said);
-        let mut new = Self { lost_notes: std::mem::take(&mut about.lost_notes), ..Self::default() };
+        let (lost_notes, lost_ends) = (std::mem::take(&mut about.lost_notes), std::mem::take(&mut about.lost_ends));
+        let mut new = Self { lost_notes, lost_ends, ..Self::default() };
         for (listed, said) in said {
             let Some(Part::Snapshot(id)) = Part::of(&listed.key) else { continue };
             let place = || format!("snapshot {}", id.short());
@@ -158,6 +161,7 @@ struct About {
     remarks: HashMap<ObjectId, Vec<Remark>>,
     conditions: HashMap<ObjectId, Condition>,
     lost_notes: Vec<(ObjectId, Error)>,
+    lost_ends: Vec<(ObjectId, Error)>,
 }
 
 impl About {
@@ -171,6 +175,7 @@ impl About {
                     new.confirmed.extend(end.snapshots.into_iter().map(|id| (Some(session), id)));
                     named.extend(end.notes.into_iter().map(|id| (id, run)));
                 }
+                (Some(Part::End(run)), Err(e)) if e.kind() != Kind::Missing => new.lost_ends.push((run, e.clone())),
                 (Some(Part::Note(id)), said) => {
                     there.insert(id);
                     // Another program may have kept what this one does not understand.
@@ -315,13 +320,13 @@ impl Repository {
         Ok(self.storage().list(folder.name())?.into_par_iter().filter_map(said).collect())
     }
 
-    /// Those of these snapshots that are pinned, be they listed or not. Fails if a note cannot be read.
+    /// Those of these snapshots that are pinned, be they listed or not. Fails if a note cannot be read, or is gone.
     pub fn pinned_of(&self, ids: &HashSet<ObjectId>) -> Result<Vec<ObjectId>> {
         let cache = ListCache::open(self);
         let said = [Folder::Sessions, Folder::Notes].map(|folder| self.said_in(folder, &cache));
         let said = said.into_iter().collect::<Result<Vec<_>>>()?.concat();
         let mut about = About::of(&said);
-        match about.lost_notes.pop() {
+        match about.lost_notes.pop().or(about.lost_ends.pop()) {
             Some((_, error)) => Err(error),
             None => Ok(ids.iter().filter(|id| about.standing(id, &Summary::default()).is_pinned).copied().collect()),
         }

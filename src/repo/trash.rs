@@ -74,7 +74,10 @@ impl Repository {
         for folder in [Folder::Sessions, Folder::Notes] {
             said.extend(self.said_in(folder, &cache)?);
         }
-        Ok(Listing { gone: Vec::new(), ..Listing::of(said) })
+        let mut listing = Listing { gone: Vec::new(), ..Listing::of(said) };
+        // A prune has deleted it, or it is back, since it was listed.
+        listing.damaged.retain(|(_, error)| error.kind() != Kind::Missing);
+        Ok(listing)
     }
 }
 

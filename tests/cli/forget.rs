@@ -236,9 +236,29 @@ fn nothing_is_forgotten_while_a_note_cannot_be_read() {
     std::fs::remove_file(&note).unwrap();
     forget(&machine, "--keep-last 1 --force").expect(4).says("it may pin a snapshot").says(" is gone");
     machine.run(["snapshots"]).expect(4).says("pins, tags and notes that it keeps are not known");
+    machine.run(["show", &night]).expect(4).says(" is gone");
+    machine.run(["undelete"]).expect(4).says(" is gone");
+    machine.run(["snapshots", "--tag", "t"]).expect(4).says("there is no snapshot with the tag t");
+    // And not, either, where nobody can tell whether one is gone.
+    let end = machine.repository.join("sessions").join(named_by(&machine, &note));
+    let whole = std::fs::read(&end).unwrap();
+    std::fs::write(&end, &whole[1..]).unwrap();
+    machine.run(["snapshots"]).expect(4).says("a snapshot or note of that run that is gone is not missed");
+    machine.run(["restore", "latest"]).expect(4).says("a snapshot or note of that run that is gone is not missed");
+    forget(&machine, "--keep-last 1 --force").expect(4).says("it may name a note that is gone");
+    machine.run(["prune"]).expect(4).says("it may name a snapshot that is gone");
+    std::fs::write(&end, whole).unwrap();
     std::fs::write(&note, bytes).unwrap();
     assert_eq!(ids(&machine).len(), 2);
     forget(&machine, "--keep-last 1 --force").expect(0).prints("nothing to forget");
+}
+
+/// The end that a check says to delete where this note is gone.
+fn named_by(machine: &Machine, note: &std::path::Path) -> String {
+    let found = machine.run(["check"]).expect(4).stdout;
+    let (_, advice) = found.split_once(note.file_name().unwrap().to_str().unwrap()).unwrap();
+    let (_, end) = advice.split_once("delete sessions/").unwrap();
+    end.split_once(' ').unwrap().0.to_owned()
 }
 
 #[test]

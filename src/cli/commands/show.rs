@@ -28,7 +28,8 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let address = Address { when: args.id.clone(), rest: None };
-    let Chosen { info, snapshot, exit } = find::chosen(&repository, &address, context)?;
+    let Chosen { info, snapshot, listing, exit } = find::chosen(&repository, &address, context)?;
+    let exit = exit.but(find::tell_unread_notes(&listing, context)?);
     let mut known = known(&repository, std::slice::from_ref(&snapshot), context)?;
     let known = known.pop().unwrap_or_default();
     if context.global.json {

@@ -43,19 +43,21 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let listing = repository.snapshots()?;
     find::tell_gone(&listing, context)?;
-    let exit = find::tell_unread_notes(&listing, context)?;
+    let exit = find::tell_unread_notes(&listing, context)?.but(find::tell_unread_ends(&listing, context)?);
     let mut shown: Vec<&SnapshotInfo> = listing.snapshots.iter().filter(|info| is_wanted(args, info)).collect();
+    let is_lost = !listing.gone.is_empty();
     if shown.is_empty() && (args.source.is_some() || args.tag.is_some()) && listing.damaged.is_empty() {
-        return Err(nothing_fits(args));
+        // What does not fit may be what is lost.
+        return Err(nothing_fits(args, if is_lost || exit != Exit::Done { Kind::Damage } else { Kind::Missing }));
     }
     shown.drain(..shown.len().saturating_sub(args.last.unwrap_or(usize::MAX)));
     let (read, damaged) = read_bodies(&repository, &shown, &listing, context)?;
     if context.global.json {
         as_json(&repository, &read, &damaged, context)?;
     } else {
-        as_table(&read, &damaged, context)?;
+        as_table(&read, &damaged, is_lost, context)?;
     }
-    let is_lost = !listing.gone.is_empty() || damaged.iter().any(|(_, error)| error.kind() == Kind::Damage);
+    let is_lost = is_lost || damaged.iter().any(|(_, error)| error.kind() == Kind::Damage);
     Ok(exit.but(match is_lost {
         true => Exit::Damage,
         false if damaged.is_empty() => Exit::Done,
@@ -69,10 +71,10 @@ fn is_wanted(args: &Args, info: &SnapshotInfo) -> bool {
         && args.tag.as_ref().is_none_or(|tag| info.standing.tags.iter().any(|other| other == tag.as_bytes()))
 }
 
-fn nothing_fits(args: &Args) -> Error {
+fn nothing_fits(args: &Args, kind: Kind) -> Error {
     let of = args.source.as_ref().map(|name| format!(" of {}", text::escape(name.as_bytes()))).unwrap_or_default();
     let with = args.tag.as_ref().map(|tag| format!(" with the tag {}", text::escape(tag.as_bytes())));
-    Error::new(Kind::Missing, format!("there is no snapshot{of}{}", with.unwrap_or_default()))
+    Error::new(kind, format!("there is no snapshot{of}{}", with.unwrap_or_default()))
         .fix("list them all: larder snapshots")
 }
 
@@ -101,9 +103,11 @@ fn read_bodies<'a>(
     Ok((read, damaged))
 }
 
-fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, context: &Context<'_>) -> Result<()> {
+fn as_table(read: &[(&SnapshotInfo, Body)], damaged: &Damaged, is_lost: bool, context: &Context<'_>) -> Result<()> {
     if read.is_empty() && damaged.is_empty() {
-        return context.output.line("there are no snapshots yet; larder backup takes one");
+        let line =
+            if is_lost { "there are no snapshots" } else { "there are no snapshots yet; larder backup takes one" };
+        return context.output.line(line);
     }
     let has_tags = read.iter().any(|(info, _)| !info.standing.tags.is_empty());
     let tags = has_tags.then_some(("TAGS", Align::Left));

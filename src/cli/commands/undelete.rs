@@ -33,8 +33,9 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let repository = engine::open(context)?;
     let trash = repository.trashed_snapshots()?;
+    let exit = find::tell_unread_notes(&trash, context)?;
     if args.addresses.is_empty() {
-        return list(&trash, context);
+        return Ok(list(&trash, context)?.but(exit));
     }
     let one = |address: &Address| {
         let found = find::whole(&trash, address, context);
@@ -68,7 +69,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
             context.output.line(&format!("snapshot {} is back", id.short()))?;
         }
     }
-    result.map(|()| Exit::Done)
+    result.map(|()| exit)
 }
 
 fn list(trash: &Listing, context: &Context<'_>) -> Result<Exit> {

@@ -90,17 +90,17 @@ pub(super) fn small_object(folder: Folder, id: &ObjectId) -> String {
         Folder::Damage => return without_damage_record(id),
         _ => "nothing else needs it",
     };
-    without(key.as_str(), then)
+    format!("{NOTHING_LOST}delete {} in the repository; {then}", key.as_str())
 }
 
 /// The end of a session.
 pub(super) fn session_end(id: &ObjectId) -> String {
     let key = format!("{}.end", Folder::Sessions.key(id).as_str());
-    without(&key, "this check has confirmed those snapshots of that run which are whole, or the next one does")
-}
-
-fn without(key: &str, then: &str) -> String {
-    format!("{NOTHING_LOST}delete {key} in the repository; {then}")
+    format!(
+        "put {key} back from a second copy of the repository; where there is none, delete {key} there: this check has \
+         confirmed those snapshots of that run which are whole, or the next one does; but a snapshot or note of that run \
+         that is gone nobody misses then, so look whether `larder snapshots` shows all that you know of"
+    )
 }
 
 /// One of the two copies of what opens the repository.

@@ -98,11 +98,22 @@ fn no_time() -> Error {
     Error::new(Kind::Failed, "this machine's clock shows a time that no calendar has").fix("set the clock")
 }
 
+/// What helps where an end cannot be read.
+const LOOK: &str = "run `larder check`, which says what to do with it";
+
 /// Whether a list knows all that speaks for a snapshot.
 fn check_complete(listing: &Listing) -> Result<()> {
     if let Some((id, error)) = listing.lost_notes.first() {
         let what = format!("nothing was forgotten: note {} cannot be read, and it may pin a snapshot", id.short());
         return Err(Error::new(error.kind(), what).why(error).fix(error.advice()));
+    }
+    if let Some((run, error)) = listing.lost_ends.first() {
+        let what = format!(
+            "nothing was forgotten: the end of session {} cannot be read, and it may name a note that is gone, and pinned a \
+             snapshot",
+            run.short()
+        );
+        return Err(Error::new(error.kind(), what).why(error).fix(LOOK));
     }
     match listing.damaged.iter().find(|(_, error)| error.kind() != Kind::Damage) {
         None => Ok(()),

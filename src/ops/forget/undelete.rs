@@ -21,6 +21,14 @@ use crate::repo::{Catalogue, ChunkReader, ChunkWriter, Proof, Repository, Sessio
 pub fn undelete(repository: &Repository, info: &SnapshotInfo, job: Job<'_>) -> Result<()> {
     let done = bring_back(repository, info, job);
     damage::record_met(repository, job);
+    let done = done.map_err(|e| match e.kind() {
+        // The usual advice is a prune, which would delete what is wanted back.
+        Kind::NoSpace => e.fix(
+            "free space there by other means, then run the command again: `larder prune --no-trash` would delete what lies in \
+             the trash, this snapshot too",
+        ),
+        _ => e,
+    });
     if let Some(lost) = done? {
         let lost = if lost == 1 { "1 chunk".to_owned() } else { format!("{lost} chunks") };
         job.warn(&format!(
@@ -37,7 +45,7 @@ fn bring_back(repository: &Repository, info: &SnapshotInfo, job: Job<'_>) -> Res
     let session = notes::begin(repository)?;
     job.phase("looking for all that it needs", None, None);
     let lost = make_whole(repository, &session, info, job)?;
-    repository.put_snapshot_back(&info.id)?;
+    repository.put_snapshot_back(&info.id).map_err(|e| not_in_trash(info, e))?;
     if let Err(e) = session.check_is_there() {
         // What it needs may be gone: it must not look as if it were there. What a note says of it is not changed yet.
         repository.trash_snapshot(&info.id)?;
@@ -76,12 +84,7 @@ fn make_whole(
     let mut catalogue = Catalogue::open_to_write(repository, job)?;
     catalogue.add_trash(repository, job)?;
     let reader = ChunkReader::new(repository, &catalogue);
-    let snapshot = repository.trashed_snapshot(&info.id).map_err(|e| match e.kind() {
-        Kind::Missing => Error::new(Kind::Failed, format!("snapshot {} is not in the trash any more", info.id.short()))
-            .why("it is back already, or a prune has deleted it meanwhile")
-            .fix("look at what is there: larder snapshots, larder undelete"),
-        _ => e,
-    })?;
+    let snapshot = repository.trashed_snapshot(&info.id).map_err(|e| not_in_trash(info, e))?;
     let missing = whole::missing(&reader, &snapshot.body.sources, job)?;
     if let Some(gap) = missing.gap.as_ref().filter(|gap| gap.kind() != Kind::Damage) {
         return Err(gone(info, gap.to_string()));
@@ -124,6 +127,15 @@ fn store_again(session: &Session<'_>, reader: &ChunkReader<'_>, chunks: &[ChunkI
     frames.flush()?;
     writer.finish()?;
     Ok(lost)
+}
+
+fn not_in_trash(info: &SnapshotInfo, error: Error) -> Error {
+    match error.kind() {
+        Kind::Missing => Error::new(Kind::Failed, format!("snapshot {} is not in the trash any more", info.id.short()))
+            .why("it is back already, or a prune has deleted it meanwhile")
+            .fix("look at what is there: larder snapshots, larder undelete"),
+        _ => error,
+    }
 }
 
 fn gone(info: &SnapshotInfo, why: String) -> Error {

@@ -48,6 +48,13 @@ impl Used {
                     id.short()
                 )));
         }
+        if let Some((run, error)) = listing.lost_ends.first() {
+            let what = format!("nothing was removed: the end of session {} cannot be read", run.short());
+            let why = format!("it may name a snapshot that is gone, and nobody can tell what that needs: {error}");
+            return Err(Error::new(error.kind(), what)
+                .why(why)
+                .fix("run `larder check`, which says what to do with it"));
+        }
         // Those that are confirmed first, so that what others need besides is known.
         for confirmed in [true, false] {
             for info in listing.snapshots.iter().filter(|info| info.confirmed == confirmed) {
