@@ -70,7 +70,7 @@ pub struct Known {
     pub record: Option<Vec<u8>>,
     /// Of a big file that a run read which made no snapshot: its pieces, as far as it was read.
     pub pieces: Vec<NotedPiece>,
-    /// The record that such a file had before.
+    /// Its record in the last snapshot, if the run that read it made none.
     pub older: Option<Vec<u8>>,
     /// Whether the run that read it made a snapshot; else nothing but the catalogue says that it is stored.
     pub in_snapshot: bool,

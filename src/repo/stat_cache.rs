@@ -362,11 +362,12 @@ impl StatCache {
 }
 
 impl StatCache {
-    /// Adds to a file that a run did not come to the end of what older logs say of it.
+    /// Adds to what a run saw that made no snapshot what the last snapshot has of it.
     fn with_older(&mut self, memory: Memory) -> Memory {
         match memory {
-            Memory::Entry(known) if known.record.is_none() => {
-                let older = self.logs.iter_mut().skip(1).find_map(|log| log.record_at(&known.path));
+            Memory::Entry(known) if !known.in_snapshot => {
+                let mut saved = self.logs.iter_mut().skip(1).filter(|log| log.end.is_some());
+                let older = saved.find_map(|log| log.record_at(&known.path));
                 Memory::Entry(Known { older, ..known })
             }
             memory => memory,

@@ -176,7 +176,8 @@ impl<'a, 'r> Feeder<'a, 'r> {
         };
         let plan = if is_first { self.plan(found, known.as_ref(), link) } else { Plan::Same(found.path, found.stat) };
         let (before, begun) = known.map_or((None, None), |known| {
-            (known.record.or(known.older), Some(Begun { fingerprint: known.fingerprint, pieces: known.pieces }))
+            let saved = if known.in_snapshot { known.record } else { known.older };
+            (saved, Some(Begun { fingerprint: known.fingerprint, pieces: known.pieces }))
         });
         match plan {
             Plan::Read(found) if self.is_database(&found) => self.database(Big { found, before, link }, begun, out),

@@ -34,7 +34,7 @@ pub(super) enum Plan {
 /// One entry on its way through a worker.
 pub(super) struct Item {
     pub plan: Plan,
-    /// Its record of the previous run.
+    /// Its record in the last snapshot.
     pub before: Option<Vec<u8>>,
     /// Its group of hard links.
     pub link: Option<[u8; 16]>,

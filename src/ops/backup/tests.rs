@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::{System, World};
-use crate::event::{Cancel, Silent};
+use crate::event::{Cancel, Event, Progress, Silent};
 use crate::pack::spoil_parity;
 use crate::repo::{Folder, KeySource, Memory, NotedPiece};
 use crate::storage::memory::MemoryStorage;
@@ -203,4 +203,53 @@ fn a_run_that_begins_anew_tells_what_it_did_in_all() {
     let s = report.summary.statistics;
     assert_eq!((s.files_new, s.files_changed, s.files_unchanged, report.gone), (0, 2, 299, 1));
     assert!(s.bytes_read >= 2 * 900_000 && s.bytes_added > 200_000, "{s:?}");
+}
+
+/// Stops the run when it has read all.
+struct Stop<'c>(&'c Cancel);
+
+impl Progress for Stop<'_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Phase { name: "finishing", .. } = event {
+            self.0.cancel();
+        }
+    }
+}
+
+#[test]
+fn what_a_stopped_run_saw_is_counted_against_the_last_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    // More than a log keeps back until a block of it is full.
+    (0..2000).for_each(|n| fs::write(home.join(format!("file{n:04}")), "before").unwrap());
+    let key = KeySource::KeyFile(&[7; 32]);
+    let storage = Arc::new(MemoryStorage::new());
+    let repository = Repository::create(storage, Arc::new(Ahead::default()), key, "test").unwrap();
+    let repository = repository.with_cache(&folder.path().join("cache"));
+    let stopped = || {
+        let cancel = Cancel::new();
+        let job = Job { progress: &Stop(&cancel), cancel: &cancel };
+        assert_eq!(backup(&repository, &request(&home), job).unwrap_err().kind(), crate::error::Kind::Interrupted);
+    };
+    let counts = || {
+        let job = Job { progress: &Silent, cancel: &Cancel::new() };
+        let report = backup(&repository, &request(&home), job).unwrap();
+        let s = report.summary.statistics;
+        (s.files_new, s.files_changed, s.files_unchanged, report.gone)
+    };
+    stopped();
+    assert_eq!(counts(), (2001, 0, 0, 0));
+    for n in [3, 7, 11] {
+        fs::write(home.join(format!("file{n:04}")), "and after").unwrap();
+    }
+    fs::write(home.join("new"), "new").unwrap();
+    fs::remove_file(home.join("file0012")).unwrap();
+    stopped();
+    stopped();
+    fs::remove_file(home.join("file0013")).unwrap();
+    fs::write(home.join("file0014"), "and after").unwrap();
+    // The folder itself has changed as well.
+    assert_eq!(counts(), (1, 5, 1994, 2));
+    assert_eq!(counts(), (0, 0, 2000, 0));
 }
