@@ -175,6 +175,10 @@ impl About {
                     new.confirmed.extend(end.snapshots.into_iter().map(|id| (Some(session), id)));
                     named.extend(end.notes.into_iter().map(|id| (id, run)));
                 }
+                (Some(Part::End(run)), Err(e)) if e.kind() == Kind::Damage => {
+                    let look = "run `larder check`, which says what to do with it";
+                    new.lost_ends.push((run, e.clone().fix(look)));
+                }
                 (Some(Part::End(run)), Err(e)) if e.kind() != Kind::Missing => new.lost_ends.push((run, e.clone())),
                 (Some(Part::Note(id)), said) => {
                     there.insert(id);

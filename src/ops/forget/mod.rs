@@ -98,9 +98,6 @@ fn no_time() -> Error {
     Error::new(Kind::Failed, "this machine's clock shows a time that no calendar has").fix("set the clock")
 }
 
-/// What helps where an end cannot be read.
-const LOOK: &str = "run `larder check`, which says what to do with it";
-
 /// Whether a list knows all that speaks for a snapshot.
 fn check_complete(listing: &Listing) -> Result<()> {
     if let Some((id, error)) = listing.lost_notes.first() {
@@ -113,7 +110,7 @@ fn check_complete(listing: &Listing) -> Result<()> {
              snapshot",
             run.short()
         );
-        return Err(Error::new(error.kind(), what).why(error).fix(LOOK));
+        return Err(Error::new(error.kind(), what).why(error).fix(error.advice()));
     }
     match listing.damaged.iter().find(|(_, error)| error.kind() != Kind::Damage) {
         None => Ok(()),

@@ -51,9 +51,7 @@ impl Used {
         if let Some((run, error)) = listing.lost_ends.first() {
             let what = format!("nothing was removed: the end of session {} cannot be read", run.short());
             let why = format!("it may name a snapshot that is gone, and nobody can tell what that needs: {error}");
-            return Err(Error::new(error.kind(), what)
-                .why(why)
-                .fix("run `larder check`, which says what to do with it"));
+            return Err(Error::new(error.kind(), what).why(why).fix(error.advice()));
         }
         // Those that are confirmed first, so that what others need besides is known.
         for confirmed in [true, false] {
