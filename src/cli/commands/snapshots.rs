@@ -48,7 +48,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit> {
     let is_lost = !listing.gone.is_empty();
     if shown.is_empty() && (args.source.is_some() || args.tag.is_some()) && listing.damaged.is_empty() {
         // What does not fit may be what is lost.
-        return Err(nothing_fits(args, if is_lost || exit != Exit::Done { Kind::Damage } else { Kind::Missing }));
+        return Err(nothing_fits(args, if is_lost || exit == Exit::Damage { Kind::Damage } else { Kind::Missing }));
     }
     shown.drain(..shown.len().saturating_sub(args.last.unwrap_or(usize::MAX)));
     let (read, damaged) = read_bodies(&repository, &shown, &listing, context)?;
